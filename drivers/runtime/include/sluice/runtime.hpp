@@ -1,0 +1,89 @@
+// A running stack: device, clock, lock. What the command line's common options choose is in Options.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sluice/socket.h"
+#include "stack/base/counters.h"
+#include "stack/base/result.h"
+#include "stack/stack.h"
+
+namespace sluice {
+
+struct Options {
+  // "tap:NAME" "tun:NAME" "live:IFACE" "pcap:IN[,OUT]" "mem" (see `sluice help devices`)
+  std::string device;
+  std::vector<std::string> addresses;  // "10.0.0.2/24"
+  std::string gateway;
+  std::string mac;
+  std::uint32_t mtu = 0;   // 0: the device's
+  std::string capture;     // file that every frame in and out is written to
+  std::string impair;      // "loss=1%,delay=10ms,..." (see drivers/impair.h); empty: none
+  std::string congestion;  // name; empty: the default
+  std::uint64_t seed = 0;  // 0: from the system's entropy
+  // kEventLoop: one thread only, no lock is taken. kThreads: any thread may call; whoever waits, works.
+  enum class Threads : std::uint8_t { kThreads, kEventLoop } threads = Threads::kThreads;
+  EventSink* events = nullptr;
+};
+
+struct Failure {  // for people: what went wrong and the remedy
+  std::string message;
+};
+
+class Runtime {
+ public:
+  // Opens the device, builds the stack and gives it its addresses.
+  static Result<std::unique_ptr<Runtime>, Failure> open(const Options& options);
+  // A stack on a device that the caller made; the device must outlive the runtime.
+  static Result<std::unique_ptr<Runtime>, Failure> open(const Options& options, link::NetDevice& device);
+  ~Runtime();
+  Runtime(const Runtime&) = delete;
+  Runtime& operator=(const Runtime&) = delete;
+
+  [[nodiscard]] sl_runtime* c_handle();  // for sl_use()
+  [[nodiscard]] Instant now() const;     // CLOCK_MONOTONIC
+  // Runs f with the lock held; the way to look at the stack (counters, neighbours, connections).
+  void with_stack(const std::function<void(Stack&)>& f);
+  [[nodiscard]] bool device_finished() const;  // a capture has been replayed to its end
+
+  struct Impl;
+
+ private:
+  explicit Runtime(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// Callbacks instead of blocking calls, on one thread. Sockets are made with sl_socket(... SOCK_NONBLOCK ...).
+class EventLoop {
+ public:
+  explicit EventLoop(Runtime& runtime);
+  ~EventLoop();
+  EventLoop(const EventLoop&) = delete;
+  EventLoop& operator=(const EventLoop&) = delete;
+
+  using Callback = std::function<void(short revents)>;  // POLLIN, POLLOUT, POLLERR, POLLHUP
+  // Calls back whenever the descriptor (sluice's or the kernel's) is ready for `events`; level-triggered.
+  // Watching again changes events and callback.
+  void watch(int fd, short events, Callback callback);
+  void set_events(int fd, short events);
+  void unwatch(int fd);  // before closing it
+
+  using TimerId = std::uint64_t;
+  TimerId after(Duration delay, std::function<void()> callback);
+  void cancel(TimerId id);
+
+  void run();                            // until stop()
+  bool run_once(Duration longest_wait);  // one round; false after stop()
+  void stop();
+
+  struct Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice

@@ -1,0 +1,54 @@
+/* sluice/socket.h: the BSD socket calls on sluice's own TCP/IP, for C and C++.
+ *
+ * Each call is the one of the same name without the prefix: system types, -1 and errno, blocking unless the descriptor
+ * is non-blocking. A socket program ports by renaming. Descriptors are numbers from SL_FD_BASE up, so they cannot be
+ * mistaken for the kernel's; sl_poll() takes both kinds together.
+ * The calls act on the runtime that sl_use() chose for this thread, or else on the first one opened in the process.
+ */
+#pragma once
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SL_FD_BASE (1 << 20)
+
+typedef struct sl_runtime sl_runtime; /* a stack with its device, clock and lock; see sluice/runtime.hpp */
+
+void sl_use(sl_runtime* runtime); /* for this thread; NULL: back to the first one opened */
+
+int sl_socket(int domain, int type,
+              int protocol); /* type may carry SOCK_NONBLOCK; ICMP echo: SOCK_DGRAM, IPPROTO_ICMP */
+int sl_bind(int fd, const struct sockaddr* address, socklen_t length);
+int sl_listen(int fd, int backlog);
+int sl_accept(int fd, struct sockaddr* address, socklen_t* length);
+int sl_accept4(int fd, struct sockaddr* address, socklen_t* length, int flags);
+int sl_connect(int fd, const struct sockaddr* address, socklen_t length);
+ssize_t sl_send(int fd, const void* data, size_t size, int flags);
+ssize_t sl_recv(int fd, void* data, size_t size, int flags);
+ssize_t sl_sendto(int fd, const void* data, size_t size, int flags, const struct sockaddr* to, socklen_t length);
+ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, struct sockaddr* from, socklen_t* length);
+ssize_t sl_sendmsg(int fd, const struct msghdr* message, int flags);
+ssize_t sl_recvmsg(int fd, struct msghdr* message, int flags);
+ssize_t sl_read(int fd, void* data, size_t size);
+ssize_t sl_write(int fd, const void* data, size_t size);
+ssize_t sl_readv(int fd, const struct iovec* pieces, int count);
+ssize_t sl_writev(int fd, const struct iovec* pieces, int count);
+int sl_shutdown(int fd, int how);
+int sl_close(int fd);
+int sl_getsockname(int fd, struct sockaddr* address, socklen_t* length);
+int sl_getpeername(int fd, struct sockaddr* address, socklen_t* length);
+int sl_setsockopt(int fd, int level, int name, const void* value, socklen_t length);
+int sl_getsockopt(int fd, int level, int name, void* value, socklen_t* length);
+int sl_poll(struct pollfd* fds, nfds_t count, int timeout_ms);
+int sl_fcntl(int fd, int command, long argument);            /* F_GETFL, F_SETFL with O_NONBLOCK */
+int sl_ioctl(int fd, unsigned long request, void* argument); /* FIONREAD, FIONBIO */
+
+#ifdef __cplusplus
+}
+#endif

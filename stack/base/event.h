@@ -1,0 +1,45 @@
+// The event hook: what a stack decided, when and why, for whoever watches (trace, capture comments, tests).
+// With no sink attached an event costs one test of a pointer.
+#pragma once
+
+#include <cstdint>
+
+#include "stack/base/drop.h"
+#include "stack/base/time.h"
+#include "stack/base/types.h"
+
+namespace sluice {
+
+enum class EventKind : std::uint8_t {
+  kDrop,              // reason; `bytes` is the frame or packet from the layer that dropped it
+  kNeighborState,     // a: old state, b: new state
+  kAddressConflict,   // another station claims our address
+  kTcpState,          // a: old tcp::State, b: new
+  kTcpCwnd,           // a: congestion window, b: slow-start threshold, bytes
+  kTcpRtt,            // a: sample, b: smoothed, ns
+  kTcpRetransmit,     // a: first sequence number, b: bytes; detail says what triggered it
+  kTcpTimeout,        // a: which timer fired, b: backoff count
+  kTcpRecoveryEnter,  // a: recovery point
+  kTcpRecoveryExit,   // a: recovery point
+  kTcpProbe,          // zero-window or keep-alive probe
+  kTcpReset,          // detail: who reset and why
+};
+
+struct Event {
+  EventKind kind{};
+  Drop reason{};  // kDrop only
+  Instant at{};
+  std::uint64_t flow = 0;  // connection number, 0: none
+  std::int64_t a = 0;
+  std::int64_t b = 0;
+  const char* detail = "";  // static text
+  Bytes bytes{};            // borrowed for the call
+};
+
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void on_event(const Event& event) = 0;
+};
+
+}  // namespace sluice

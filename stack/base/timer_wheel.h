@@ -1,0 +1,76 @@
+// Timers in O(1): a hierarchical timing wheel (Varghese and Lauck, 1987). Timers are intrusive, owned by whoever
+// waits; the wheel allocates nothing. Deadlines are exact: a timer never fires early, and fires in the first
+// advance() whose `now` is at or past its deadline, in order of deadline.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "stack/base/time.h"
+
+namespace sluice {
+
+class TimerWheel;
+
+class Timer {
+ public:
+  using Callback = void (*)(void* owner);
+
+  Timer(Callback callback, void* owner) : callback_(callback), owner_(owner) {}
+  ~Timer() { cancel(); }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+  [[nodiscard]] bool armed() const { return wheel_ != nullptr; }
+  [[nodiscard]] Instant deadline() const { return armed() ? deadline_ : Instant::never(); }
+  void cancel();  // no-op when not armed
+
+ private:
+  friend class TimerWheel;
+  Timer* next_ = nullptr;
+  Timer* prev_ = nullptr;
+  TimerWheel* wheel_ = nullptr;
+  Instant deadline_;
+  Callback callback_;
+  void* owner_;
+  std::uint16_t slot_ = 0;
+};
+
+class TimerWheel {
+ public:
+  TimerWheel();
+  ~TimerWheel();  // disarms what is still armed
+  TimerWheel(const TimerWheel&) = delete;
+  TimerWheel& operator=(const TimerWheel&) = delete;
+
+  // Arms or re-arms; a deadline in the past fires in the next advance(). `never` disarms.
+  void schedule(Timer& timer, Instant deadline);
+
+  // Fires everything due at `now`. Callbacks may arm, re-arm and cancel any timer, also their own; a timer armed
+  // by a callback for a time at or before `now` fires in the same call only if `limit` allows it.
+  // Returns how many fired, at most `limit`.
+  std::size_t advance(Instant now, std::size_t limit = SIZE_MAX);
+
+  // The earliest deadline, exactly; never() when nothing is armed.
+  [[nodiscard]] Instant next_deadline() const;
+  [[nodiscard]] std::size_t size() const { return armed_; }
+
+ private:
+  friend class Timer;
+  // Levels of 64 slots; a slot of level 0 spans 2^16 ns, each level 64 times the one below; 7 levels reach past
+  // ten years. Anything later waits in the last level and is put down again when it comes round.
+  static constexpr int kLevels = 7;
+  static constexpr int kSlotBits = 6;
+  static constexpr int kSlots = 1 << kSlotBits;
+  static constexpr int kTickShift = 16;
+
+  void remove(Timer& timer);
+
+  std::array<Timer*, kLevels * kSlots> slots_{};
+  std::array<std::uint64_t, kLevels> occupied_{};
+  std::uint64_t tick_ = 0;  // the wheel's present tick
+  std::size_t armed_ = 0;
+};
+
+}  // namespace sluice

@@ -1,0 +1,102 @@
+// What IP hands to the transports above it, and what they hand down. Dual-stack from the first day: one Address value
+// holds either family, and nothing above stack/ip cares which.
+#pragma once
+
+#include <cstdint>
+
+#include "stack/base/result.h"
+#include "stack/base/types.h"
+#include "stack/buf/buffer.h"
+#include "stack/buf/frame.h"
+#include "stack/wire/address.h"
+
+namespace sluice::ip {
+
+using wire::Address;
+using wire::Endpoint;
+using wire::Family;
+using wire::Prefix;
+
+using InterfaceId = std::uint8_t;  // 1, 2, ... in the order they were added
+inline constexpr InterfaceId kNoInterface = 0;
+
+enum class Protocol : std::uint8_t { kIcmp = 1, kTcp = 6, kUdp = 17, kIcmpv6 = 58 };
+
+enum class Cast : std::uint8_t { kUnicast, kBroadcast, kMulticast };
+
+// A whole datagram for a transport. The buffer's view is the transport header and payload, exactly as long as IP's
+// length says (RFC 791 §3.1); link padding is gone.
+struct Datagram {
+  Address source;
+  Address destination;  // the specific destination (RFC1122-IF-02)
+  InterfaceId interface = kNoInterface;
+  Protocol protocol{};
+  Cast cast = Cast::kUnicast;  // broadcast or multicast if the IP destination is, or the frame was
+  std::uint8_t ttl = 0;
+  std::uint8_t tos = 0;                                       // DSCP and ECN as received
+  buf::ChecksumState checksum = buf::ChecksumState::kAbsent;  // of the transport
+  std::uint16_t gso_size = 0;                                 // > 0: several segments of this payload size, coalesced
+  Bytes packet;  // from the first byte of the IP header on, as received; lives in `buffer`
+  buf::Buffer buffer;
+};
+
+// An ICMP error about something we sent, already checked to quote a packet with our source address.
+enum class ErrorKind : std::uint8_t {
+  kNetUnreachable,       // type 3 code 0, and the codes a host treats alike (RFC 1122 §3.2.2.1)
+  kHostUnreachable,      // code 1, 5
+  kProtocolUnreachable,  // code 2
+  kPortUnreachable,      // code 3
+  kFragmentationNeeded,  // code 4; mtu is set
+  kProhibited,           // codes 9, 10, 13
+  kTimeExceeded,         // type 11
+  kParameterProblem,     // type 12
+};
+struct IcmpError {
+  ErrorKind kind{};
+  std::uint8_t type = 0;
+  std::uint8_t code = 0;
+  std::uint32_t mtu = 0;  // kFragmentationNeeded: the path MTU after this message, bytes
+  Address reporter;       // who sent the error
+  Address source;         // of the quoted packet: an address of ours
+  Address destination;    // of the quoted packet
+  Bytes quoted;           // its transport bytes, at least 8; as many as were quoted
+};
+
+// The errno an application sees for an error (as Linux maps them), e.g. kPortUnreachable: kConnectionRefused.
+Errno errno_of(ErrorKind kind);
+
+// A transport protocol, registered with IP under its protocol number.
+class Transport {
+ public:
+  virtual ~Transport() = default;
+  virtual void on_datagram(Datagram datagram) = 0;
+  virtual void on_icmp_error(const IcmpError& error) = 0;
+  // All datagrams that came in one batch have been handed over: send acknowledgements, wake readers.
+  virtual void on_batch_end() {}
+};
+
+// Where packets to a destination go. Valid while `generation` equals Ip::route_generation().
+struct Route {
+  InterfaceId interface = kNoInterface;
+  Address source;                   // preferred source address
+  Address next_hop;                 // the destination itself when it is on-link
+  Cast cast = Cast::kUnicast;       // what the destination is on this interface
+  std::uint32_t mtu = 0;            // path MTU: largest IP packet, bytes
+  std::uint32_t link_mtu = 0;       // of the interface
+  std::uint32_t max_gso_bytes = 0;  // largest IP packet the transport may send with gso_size set (the link or the
+                                    // device cuts it); never 0 for TCP, at least mtu
+  bool tx_checksum = false;         // leave the transport checksum partial
+  std::uint32_t generation = 0;
+};
+
+// Everything a transport can choose about an outgoing datagram (RFC1122-IF-01).
+struct SendOptions {
+  Address source;  // one of ours, as in Route
+  Address destination;
+  Protocol protocol{};
+  std::uint8_t ttl = 64;  // 1..255
+  std::uint8_t tos = 0;
+  bool dont_fragment = true;  // IPv4 DF; without it the datagram may be fragmented here
+};
+
+}  // namespace sluice::ip

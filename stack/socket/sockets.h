@@ -1,0 +1,129 @@
+// The BSD-like socket layer, non-blocking inside: handles, options, readiness, errno values as Linux gives them.
+// The runtime adds blocking, system types and descriptors on top (sluice/socket.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "stack/base/context.h"
+#include "stack/base/result.h"
+#include "stack/ip/ip.h"
+#include "stack/tcp/tcp.h"
+#include "stack/udp/udp.h"
+
+namespace sluice::socket {
+
+using ip::Address;
+using ip::Endpoint;
+using ip::Family;
+
+using Handle = std::int32_t;  // >= 0, the lowest free number
+
+enum class Type : std::uint8_t { kStream, kDatagram, kIcmpEcho };
+
+// What a socket is ready for; a set of bits, as poll(2) reports them.
+enum class Ready : std::uint8_t {
+  kNone = 0,
+  kIn = 1,           // data, end of stream, or a connection to accept
+  kOut = 2,          // send space, or the connect has ended
+  kError = 4,        // SO_ERROR is set
+  kHangup = 8,       // both directions are over
+  kReadHangup = 16,  // the peer has closed its side
+};
+constexpr Ready operator|(Ready a, Ready b) {
+  return static_cast<Ready>(static_cast<std::uint8_t>(a) | static_cast<std::uint8_t>(b));
+}
+constexpr Ready operator&(Ready a, Ready b) {
+  return static_cast<Ready>(static_cast<std::uint8_t>(a) & static_cast<std::uint8_t>(b));
+}
+constexpr bool any(Ready r) {
+  return r != Ready::kNone;
+}
+
+// Told that the readiness of a socket may have changed. Called from within poll() or a call; must not call back.
+class ReadyObserver {
+ public:
+  virtual ~ReadyObserver() = default;
+  virtual void on_ready(Handle handle) = 0;
+};
+
+enum class Option : std::uint8_t {  // value and unit
+  kReuseAddress,                    // 0/1
+  kReusePort,                       // 0/1
+  kBroadcast,                       // 0/1
+  kKeepAlive,                       // 0/1
+  kLinger,                          // -1 off, else seconds
+  kSendBuffer,                      // bytes
+  kReceiveBuffer,                   // bytes
+  kError,                           // get only; clears
+  kType,                            // get only: Type
+  kAcceptConnection,                // get only: 0/1
+  kTcpNoDelay,                      // 0/1
+  kTcpCork,                         // 0/1
+  kTcpQuickAck,                     // 0/1
+  kTcpMaxSegment,                   // bytes
+  kTcpKeepIdle,                     // seconds
+  kTcpKeepInterval,                 // seconds
+  kTcpKeepCount,
+  kTcpUserTimeout,  // milliseconds
+  kTcpCongestion,   // index into tcp/cc/registry.h
+  kIpTtl,           // 1..255, -1: default
+  kIpTos,           // 0..255
+  kIpMtuDiscover,   // 0/1
+  kIpMulticastTtl,  // 0..255
+};
+
+enum class Shutdown : std::uint8_t { kRead, kWrite, kBoth };
+
+// Flags of send and receive; a set of bits.
+struct SendFlags {
+  bool more = false;  // MSG_MORE
+};
+struct ReceiveFlags {
+  bool peek = false;   // MSG_PEEK
+  bool trunc = false;  // MSG_TRUNC: return the datagram's real size
+};
+
+struct Received {
+  std::size_t size = 0;    // bytes copied, or the datagram's size with trunc
+  bool truncated = false;  // the datagram was larger than the buffer
+  Endpoint source;         // datagram sockets
+  Endpoint destination;
+  std::uint8_t ttl = 0;
+};
+
+class Sockets {
+ public:
+  Sockets(Context& context, ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp);
+  ~Sockets();
+  Sockets(const Sockets&) = delete;
+  Sockets& operator=(const Sockets&) = delete;
+
+  // Every call: kBadFile when the handle is not open. Others as on the Linux man page of the call.
+  Result<Handle> open(Family family, Type type);  // kTooManyFiles
+  Status bind(Handle handle, const Endpoint& local);
+  Status listen(Handle handle, int backlog);
+  Result<Handle> accept(Handle handle, Endpoint* peer);  // kAgain
+  Status connect(Handle handle, const Endpoint& peer);   // stream: kInProgress first
+  Status disconnect(Handle handle);                      // datagram: AF_UNSPEC connect
+  Result<std::size_t> send(Handle handle, std::span<const Bytes> pieces, const Endpoint* destination,
+                           SendFlags flags = {});
+  Result<Received> receive(Handle handle, std::span<const MutableBytes> pieces, ReceiveFlags flags = {});
+  Status shutdown(Handle handle, Shutdown how);
+  Status close(Handle handle);
+  Result<Endpoint> local_name(Handle handle) const;
+  Result<Endpoint> peer_name(Handle handle) const;
+  Status set_option(Handle handle, Option option, std::int64_t value);
+  Result<std::int64_t> get_option(Handle handle, Option option);
+  [[nodiscard]] Ready ready(Handle handle) const;                         // kNone when the handle is not open
+  [[nodiscard]] Result<std::size_t> readable_bytes(Handle handle) const;  // FIONREAD
+  [[nodiscard]] Result<tcp::Info> tcp_info(Handle handle) const;
+  Status set_observer(Handle handle, ReadyObserver* observer);  // null: none
+
+  struct Impl;
+
+ private:
+  Impl* impl_;
+};
+
+}  // namespace sluice::socket

@@ -1,0 +1,61 @@
+// What can be chosen about TCP, per stack and per connection. Each mechanism that can be studied has its switch here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "stack/base/time.h"
+
+namespace sluice::tcp {
+
+enum class Switch : std::uint8_t { kOff, kOn };
+
+// Chosen by socket option; a listener's are inherited.
+struct ConnectionOptions {
+  Switch no_delay = Switch::kOff;    // on: no Nagle (RFC9293-MUST-17)
+  Switch cork = Switch::kOff;        // on: only full segments
+  Switch quick_ack = Switch::kOff;   // on: no delayed ACK
+  Switch keep_alive = Switch::kOff;  // RFC 9293 §3.8.4: off by default
+  Duration keep_idle = 7200_s;       // before the first probe
+  Duration keep_interval = 75_s;
+  int keep_count = 9;             // unanswered probes before ETIMEDOUT
+  Duration user_timeout;          // 0: the retry limit of TcpConfig decides (RFC 9293 §3.8.3, RFC 5482)
+  std::uint32_t max_segment = 0;  // 0: from the path; else a lower MSS, 88..65495 bytes
+  std::size_t send_buffer = 0;    // bytes; 0: TcpConfig's
+  std::size_t receive_buffer = 0;
+  std::uint8_t ttl = 0;  // 0: the stack's default
+  std::uint8_t tos = 0;
+  // SO_LINGER: off: close() returns and data is still delivered; on with 0: close() resets.
+  Switch linger = Switch::kOff;
+  Duration linger_time;
+  std::uint8_t congestion = 0;  // index into the table of tcp/cc/registry.h; 0: the stack's default
+};
+
+struct TcpConfig {
+  Switch timestamps = Switch::kOn;      // RFC 7323 §3
+  Switch window_scaling = Switch::kOn;  // RFC 7323 §2
+  Switch delayed_ack = Switch::kOn;
+  Switch limited_transmit = Switch::kOn;   // RFC 3042
+  Switch initial_window_10 = Switch::kOn;  // RFC 6928; off: RFC 5681 §3.1
+  Switch challenge_ack_limit = Switch::kOn;
+  std::uint8_t congestion = 1;  // default controller, index into tcp/cc/registry.h; 1: newreno
+
+  Duration delayed_ack_time = 40_ms;  // below 500 ms (RFC9293-MUST-40)
+  Duration initial_rto = 1_s;         // RFC 6298 §2.1
+  Duration min_rto = 200_ms;          // DEVIATION(RFC 6298 §2.4): 1 s is the RFC's floor; all hosts use less
+  Duration max_rto = 60_s;            // RFC 6298 §2.5: 60 s or more
+  Duration msl = 30_s;                // TIME-WAIT lasts twice this
+  Duration fin_wait2_time = 60_s;     // after close(), for a peer that never closes
+  Duration r2 = 924_s;                // give up on data after this long without progress; at least 100 s
+  Duration r2_syn = 180_s;            // the same for SYN: 3 minutes at least (RFC9293-MUST-23)
+
+  std::size_t send_buffer = 1u << 20;     // bytes
+  std::size_t receive_buffer = 4u << 20;  // bytes; the window scale is chosen so that all of it can be offered
+  std::size_t max_connections = 262144;   // TIME-WAIT included
+  std::size_t max_syn_queue = 1024;       // half-open connections of one listener
+  std::size_t max_out_of_order = 1024;    // segments kept beyond a hole, a connection
+  std::uint16_t port_first = 32768;       // ephemeral range (RFC 6056 §3.2)
+  std::uint16_t port_last = 60999;
+};
+
+}  // namespace sluice::tcp

@@ -1,0 +1,149 @@
+// TCP as the socket layer and the stack see it: RFC 9293 §3.9.1 (the user interface).
+#pragma once
+
+#include <cstdint>
+
+#include "stack/base/context.h"
+#include "stack/base/result.h"
+#include "stack/ip/ip.h"
+#include "stack/ip/types.h"
+#include "stack/tcp/options.h"
+
+namespace sluice::tcp {
+
+using ip::Address;
+using ip::Endpoint;
+
+enum class State : std::uint8_t {  // RFC 9293 §3.3.2
+  kClosed,
+  kListen,
+  kSynSent,
+  kSynReceived,
+  kEstablished,
+  kFinWait1,
+  kFinWait2,
+  kCloseWait,
+  kClosing,
+  kLastAck,
+  kTimeWait,
+};
+const char* name_of(State state);  // "ESTABLISHED"
+
+// Told when something about a connection changed; asks the connection what. Called from within poll() or a call.
+class ConnectionUser {
+ public:
+  virtual ~ConnectionUser() = default;
+  // Any of: connected, data or end of stream arrived, send space freed, error, closed.
+  virtual void on_tcp_change() = 0;
+};
+
+class ListenerUser {
+ public:
+  virtual ~ListenerUser() = default;
+  virtual void on_tcp_acceptable() = 0;
+};
+
+// Facts about a connection, for people and tests. Sizes in bytes.
+struct Info {
+  State state = State::kClosed;
+  std::uint32_t snd_una = 0, snd_nxt = 0, snd_wnd = 0, rcv_nxt = 0, rcv_wnd = 0;
+  std::uint32_t send_mss = 0, receive_mss = 0;
+  std::uint32_t cwnd = 0, ssthresh = 0, flight = 0;
+  std::uint8_t send_scale = 0, receive_scale = 0;
+  bool timestamps = false, window_scaling = false;
+  Duration srtt, rttvar, rto;
+  std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0;
+  std::uint32_t retransmits = 0, timeouts = 0;
+  std::size_t send_queued = 0, receive_queued = 0;  // unacknowledged and unsent; unread
+  const char* congestion = "";
+};
+
+// The user's side of one connection. Owned by Tcp; valid from connect() or accept() until close() or abort() was
+// called on it. After close() it lives on inside Tcp until its state machine ends, and tells the user nothing more.
+class ConnectionHandle {
+ public:
+  virtual ~ConnectionHandle() = default;
+
+  virtual void set_user(ConnectionUser* user) = 0;  // may be null
+
+  // Copies what fits into the send queue and returns how many bytes that was (> 0, unless the input is empty).
+  // kAgain: queue full; kPipe: we have shut down sending, or the connection is over; a pending error comes first, once.
+  // kNotConnected: not yet or never connected. Before ESTABLISHED data is queued (RFC9293-SEND-01).
+  virtual Result<std::size_t> send(std::span<const Bytes> pieces) = 0;
+  // Sets PSH on the last byte queued so far; kMore holds a partial segment back until more comes (MSG_MORE).
+  enum class More : std::uint8_t { kPush, kMore };
+  virtual Result<std::size_t> send(std::span<const Bytes> pieces, More more) = 0;
+
+  // Copies up to out.size() bytes; 0 means the end of the stream. kAgain: nothing now; kConnectionReset, kTimedOut ...
+  // once, after which 0. Data received before the peer's FIN stays readable (RFC9293-RECV-01).
+  enum class Take : std::uint8_t { kConsume, kPeek };
+  virtual Result<std::size_t> receive(MutableBytes out, Take take) = 0;
+
+  virtual Status shutdown_send() = 0;   // FIN after all queued data; kNotConnected
+  virtual void shutdown_receive() = 0;  // further data is discarded, reads give 0
+  virtual void close() = 0;             // graceful, or RST if unread data is left (RFC9293-SHLD-3); ends the handle
+  virtual void abort() = 0;             // RST now (RFC9293-ABORT-01); ends the handle
+
+  [[nodiscard]] virtual State state() const = 0;
+  [[nodiscard]] virtual bool readable() const = 0;     // receive() would not give kAgain
+  [[nodiscard]] virtual bool writable() const = 0;     // send() would not give kAgain
+  [[nodiscard]] virtual bool peer_closed() const = 0;  // FIN received and all data before it
+  [[nodiscard]] virtual Errno pending_error() const = 0;
+  virtual Errno take_error() = 0;                                // kOk when none; clears it
+  [[nodiscard]] virtual std::size_t receive_queued() const = 0;  // bytes that can be read now
+  [[nodiscard]] virtual std::size_t send_queued() const = 0;     // bytes not yet acknowledged
+  [[nodiscard]] virtual bool at_urgent_mark() const = 0;         // the next byte read is the urgent byte (RFC 6093)
+  [[nodiscard]] virtual Endpoint local() const = 0;
+  [[nodiscard]] virtual Endpoint peer() const = 0;
+  [[nodiscard]] virtual Info info() const = 0;
+
+  // Socket options take effect at once. kInvalid: out of range; kNoProtocolOption: congestion control not known.
+  virtual Status set_options(const ConnectionOptions& options) = 0;
+  [[nodiscard]] virtual const ConnectionOptions& options() const = 0;
+};
+
+class ListenerHandle {
+ public:
+  virtual ~ListenerHandle() = default;
+  // The oldest established connection; kAgain when none waits.
+  virtual Result<ConnectionHandle*> accept() = 0;
+  [[nodiscard]] virtual bool acceptable() const = 0;
+  virtual void set_backlog(int backlog) = 0;
+  virtual void set_options(const ConnectionOptions& options) = 0;  // inherited by connections made from now on
+  virtual void close() = 0;                                        // resets what was not accepted; ends the handle
+  [[nodiscard]] virtual Endpoint local() const = 0;
+};
+
+class Tcp : public ip::Transport {
+ public:
+  Tcp(Context& context, ip::Ip& ip, buf::Pool& pool, const TcpConfig& config);
+  ~Tcp() override;
+
+  // Starts an active open: SYN-SENT. local.port 0 chooses one (RFC 6056), local.address any() lets IP choose.
+  // kAddressInUse, kAddressNotAvailable, kNetworkUnreachable, kInvalid (RFC9293-MUST-46), kNoBuffers (RFC9293-OPEN-03).
+  Result<ConnectionHandle*> connect(const Endpoint& local, const Endpoint& peer, const ConnectionOptions& options,
+                                    ConnectionUser* user);
+  // local.address any() accepts on all addresses. Bounds: `backlog` connections waiting for accept(), and the SYN
+  // queue.
+  Result<ListenerHandle*> listen(const Endpoint& local, int backlog, const ConnectionOptions& options,
+                                 ListenerUser* user);
+
+  // Ports are claimed at bind() time, before connect() or listen(). port 0 chooses a random one.
+  enum class Sharing : std::uint8_t { kExclusive, kReuseAddress };
+  Result<Endpoint> claim_port(const Endpoint& local, Sharing sharing);  // kAddressInUse, kAddressNotAvailable
+  void release_port(const Endpoint& local);
+
+  using Visitor = void (*)(void* arg, const Endpoint& local, const Endpoint& peer, const Info& info);
+  void visit_connections(Visitor visit, void* arg) const;
+
+  void on_datagram(ip::Datagram datagram) override;
+  void on_icmp_error(const ip::IcmpError& error) override;
+  void on_batch_end() override;
+
+  struct Impl;
+
+ private:
+  Impl* impl_;
+};
+
+}  // namespace sluice::tcp

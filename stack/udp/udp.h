@@ -1,0 +1,98 @@
+// UDP: RFC 768, RFC 1122 §4.1, RFC 8085; ports RFC 6056.
+#pragma once
+
+#include <cstdint>
+
+#include "stack/base/context.h"
+#include "stack/base/result.h"
+#include "stack/ip/ip.h"
+#include "stack/ip/types.h"
+
+namespace sluice::udp {
+
+using ip::Address;
+using ip::Endpoint;
+
+struct ReceivedDatagram {
+  Endpoint source;
+  Endpoint destination;  // the specific destination address
+  ip::InterfaceId interface = ip::kNoInterface;
+  std::uint8_t ttl = 0;
+  std::uint8_t tos = 0;
+  buf::Buffer payload;
+};
+
+// Told when something changed; asks the port what. Called from within poll().
+class PortUser {
+ public:
+  virtual ~PortUser() = default;
+  virtual void on_udp_readable() = 0;
+  virtual void on_udp_error() = 0;  // a pending error, see Port::take_error
+};
+
+class Udp;
+
+// One open UDP endpoint. Owned by Udp; made by Udp::open, ended by Udp::close.
+class Port {
+ public:
+  enum class Sharing : std::uint8_t { kExclusive, kReuseAddress };
+
+  // local.port 0 chooses a random ephemeral port. kAddressInUse, kAddressNotAvailable, kInvalid (already bound).
+  Status bind(const Endpoint& local, Sharing sharing = Sharing::kExclusive);
+  // Fixes the peer: only its datagrams are received, and ICMP errors are reported. Binds if needed.
+  // kNetworkUnreachable, kAccess (broadcast not allowed).
+  Status connect(const Endpoint& peer);
+  void disconnect();
+
+  // Sends one datagram of all pieces. Not connected and no destination: kDestinationRequired. kMessageSize, kAccess,
+  // kNoBuffers, kNetworkUnreachable; a pending ICMP error is returned first, once (kConnectionRefused ...).
+  Status send(std::span<const Bytes> pieces, const Endpoint* destination);
+  // The next datagram; kAgain when none, or a pending error.
+  Result<ReceivedDatagram> receive();
+  // Of the next datagram without taking it: payload size, or kAgain.
+  [[nodiscard]] Result<std::size_t> next_size() const;
+  [[nodiscard]] const ReceivedDatagram* peek() const;  // null when none
+
+  [[nodiscard]] bool readable() const;
+  [[nodiscard]] Errno take_error();  // kOk when none; clears it
+  [[nodiscard]] Errno pending_error() const;
+  [[nodiscard]] Endpoint local() const;
+  [[nodiscard]] const Endpoint* peer() const;  // null when not connected
+
+  struct Options {
+    std::uint8_t ttl = 0;  // 0: the stack's default
+    std::uint8_t tos = 0;
+    std::size_t receive_buffer = 212992;  // bytes, payload and overhead
+    enum class Allow : std::uint8_t { kNo, kYes } broadcast = Allow::kNo;
+    bool dont_fragment = false;
+    std::uint8_t multicast_ttl = 1;
+  };
+  Options& options();
+
+  struct State;  // in udp.cc
+
+ private:
+  friend class Udp;
+  explicit Port(State* state) : state_(state) {}
+  State* state_;
+};
+
+class Udp : public ip::Transport {
+ public:
+  Udp(Context& context, ip::Ip& ip, buf::Pool& pool);
+  ~Udp() override;
+
+  // kTooManyFiles when the cap on ports is reached. `user` may be null.
+  Result<Port*> open(ip::Family family, PortUser* user);
+  void close(Port* port);
+
+  void on_datagram(ip::Datagram datagram) override;
+  void on_icmp_error(const ip::IcmpError& error) override;
+
+  struct Impl;
+
+ private:
+  Impl* impl_;
+};
+
+}  // namespace sluice::udp
