@@ -17,9 +17,9 @@ namespace sluice {
 
 struct StackConfig {
   Rng::Seed seed{};  // from the system's entropy in real use; fixed in tests
-  ip::IpConfig ip;
-  tcp::TcpConfig tcp;
-  buf::Pool::Limits buffers;
+  ip::IpConfig ip{};
+  tcp::TcpConfig tcp{};
+  buf::Pool::Limits buffers{};
   EventSink* events = nullptr;  // must outlive the stack
 };
 

@@ -11,7 +11,7 @@
 namespace sluice {
 
 struct Context {
-  Instant now;  // set by the stack at the start of each call from outside; never goes back
+  Instant now{};  // set by the stack at the start of each call from outside; never goes back
   Rng rng;
   TimerWheel timers;
   Counters counters;

@@ -31,7 +31,7 @@ class Timer {
   Timer* next_ = nullptr;
   Timer* prev_ = nullptr;
   TimerWheel* wheel_ = nullptr;
-  Instant deadline_;
+  Instant deadline_{};
   Callback callback_;
   void* owner_;
   std::uint16_t slot_ = 0;

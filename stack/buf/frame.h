@@ -33,17 +33,17 @@ struct Offload {
 
 // A received frame. Owns its bytes.
 struct RxFrame {
-  Buffer buffer;
-  Offload offload;
+  Buffer buffer{};
+  Offload offload{};
   std::uint32_t wire_length = 0;  // bytes the frame had on the wire; > buffer.size() when it was cut short
 };
 
 // A frame to be sent: header bytes, then pieces of the send queue. Everything is borrowed and valid only for the
 // duration of the tx() call; a device that must keep the frame copies it.
 struct TxFrame {
-  Bytes header;
-  std::span<const Bytes> payload;
-  Offload offload;
+  Bytes header{};
+  std::span<const Bytes> payload{};
+  Offload offload{};
 
   [[nodiscard]] std::size_t size() const {
     std::size_t n = header.size();
@@ -93,7 +93,7 @@ class TxPacket {
   // checksum: kAbsent when the transport has filled its checksum in, kPartial when it left the pseudo-header sum.
   // While the packet goes down, checksum_start counts from the first byte of the transport header (0), and the layer
   // that completes the frame adds what lies before it. A gso_size above 0 asks for segmentation below.
-  Offload offload;
+  Offload offload{};
 
  private:
   std::array<std::uint8_t, kHeaderRoom> room_;

@@ -12,7 +12,7 @@
 namespace sluice::ip {
 
 struct InterfaceConfig {
-  wire::MacAddress mac;    // zero: the device's own, or one made from the stack's generator
+  wire::MacAddress mac{};  // zero: the device's own, or one made from the stack's generator
   std::uint32_t mtu = 0;   // 0: the device's
   std::uint16_t vlan = 0;  // 802.1Q VID 1..4094; 0: untagged
   enum class Promiscuity : std::uint8_t { kOff, kOn } promiscuity = Promiscuity::kOff;
@@ -21,15 +21,15 @@ struct InterfaceConfig {
 };
 
 struct RouteEntry {
-  Prefix destination;  // {0.0.0.0, 0} is the default route
-  Address gateway;     // any(): on-link
+  Prefix destination{};  // {0.0.0.0, 0} is the default route
+  Address gateway{};     // any(): on-link
   InterfaceId interface = kNoInterface;
   std::uint32_t metric = 0;  // lower wins between equal prefixes
 };
 
 struct NeighborEntry {  // a row of the neighbour table, for people
-  Address address;
-  wire::MacAddress mac;
+  Address address{};
+  wire::MacAddress mac{};
   InterfaceId interface = kNoInterface;
   const char* state = "";  // "incomplete", "reachable", "stale", ...
 };

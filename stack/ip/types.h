@@ -27,8 +27,8 @@ enum class Cast : std::uint8_t { kUnicast, kBroadcast, kMulticast };
 // A whole datagram for a transport. The buffer's view is the transport header and payload, exactly as long as IP's
 // length says (RFC 791 §3.1); link padding is gone.
 struct Datagram {
-  Address source;
-  Address destination;  // the specific destination (RFC1122-IF-02)
+  Address source{};
+  Address destination{};  // the specific destination (RFC1122-IF-02)
   InterfaceId interface = kNoInterface;
   Protocol protocol{};
   Cast cast = Cast::kUnicast;  // broadcast or multicast if the IP destination is, or the frame was
@@ -36,8 +36,8 @@ struct Datagram {
   std::uint8_t tos = 0;                                       // DSCP and ECN as received
   buf::ChecksumState checksum = buf::ChecksumState::kAbsent;  // of the transport
   std::uint16_t gso_size = 0;                                 // > 0: several segments of this payload size, coalesced
-  Bytes packet;  // from the first byte of the IP header on, as received; lives in `buffer`
-  buf::Buffer buffer;
+  Bytes packet{};  // from the first byte of the IP header on, as received; lives in `buffer`
+  buf::Buffer buffer{};
 };
 
 // An ICMP error about something we sent, already checked to quote a packet with our source address.
@@ -56,10 +56,10 @@ struct IcmpError {
   std::uint8_t type = 0;
   std::uint8_t code = 0;
   std::uint32_t mtu = 0;  // kFragmentationNeeded: the path MTU after this message, bytes
-  Address reporter;       // who sent the error
-  Address source;         // of the quoted packet: an address of ours
-  Address destination;    // of the quoted packet
-  Bytes quoted;           // its transport bytes, at least 8; as many as were quoted
+  Address reporter{};     // who sent the error
+  Address source{};       // of the quoted packet: an address of ours
+  Address destination{};  // of the quoted packet
+  Bytes quoted{};         // its transport bytes, at least 8; as many as were quoted
 };
 
 // The errno an application sees for an error (as Linux maps them), e.g. kPortUnreachable: kConnectionRefused.
@@ -78,8 +78,8 @@ class Transport {
 // Where packets to a destination go. Valid while `generation` equals Ip::route_generation().
 struct Route {
   InterfaceId interface = kNoInterface;
-  Address source;                   // preferred source address
-  Address next_hop;                 // the destination itself when it is on-link
+  Address source{};                 // preferred source address
+  Address next_hop{};               // the destination itself when it is on-link
   Cast cast = Cast::kUnicast;       // what the destination is on this interface
   std::uint32_t mtu = 0;            // path MTU: largest IP packet, bytes
   std::uint32_t link_mtu = 0;       // of the interface
@@ -91,8 +91,8 @@ struct Route {
 
 // Everything a transport can choose about an outgoing datagram (RFC1122-IF-01).
 struct SendOptions {
-  Address source;  // one of ours, as in Route
-  Address destination;
+  Address source{};  // one of ours, as in Route
+  Address destination{};
   Protocol protocol{};
   std::uint8_t ttl = 64;  // 1..255
   std::uint8_t tos = 0;

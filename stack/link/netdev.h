@@ -31,7 +31,7 @@ struct Capabilities {
   bool tso6 = false;
   bool uso = false;                 // cuts large UDP datagrams
   std::uint32_t max_gso_bytes = 0;  // largest IP packet it cuts; 0: none
-  wire::MacAddress mac;             // the station's own address if the device knows one, else zero
+  wire::MacAddress mac{};           // the station's own address if the device knows one, else zero
 };
 
 class NetDevice {

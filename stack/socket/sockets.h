@@ -87,8 +87,8 @@ struct ReceiveFlags {
 struct Received {
   std::size_t size = 0;    // bytes copied, or the datagram's size with trunc
   bool truncated = false;  // the datagram was larger than the buffer
-  Endpoint source;         // datagram sockets
-  Endpoint destination;
+  Endpoint source{};       // datagram sockets
+  Endpoint destination{};
   std::uint8_t ttl = 0;
 };
 

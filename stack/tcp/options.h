@@ -19,7 +19,7 @@ struct ConnectionOptions {
   Duration keep_idle = 7200_s;       // before the first probe
   Duration keep_interval = 75_s;
   int keep_count = 9;             // unanswered probes before ETIMEDOUT
-  Duration user_timeout;          // 0: the retry limit of TcpConfig decides (RFC 9293 §3.8.3, RFC 5482)
+  Duration user_timeout{};        // 0: the retry limit of TcpConfig decides (RFC 9293 §3.8.3, RFC 5482)
   std::uint32_t max_segment = 0;  // 0: from the path; else a lower MSS, 88..65495 bytes
   std::size_t send_buffer = 0;    // bytes; 0: TcpConfig's
   std::size_t receive_buffer = 0;
@@ -27,7 +27,7 @@ struct ConnectionOptions {
   std::uint8_t tos = 0;
   // SO_LINGER: off: close() returns and data is still delivered; on with 0: close() resets.
   Switch linger = Switch::kOff;
-  Duration linger_time;
+  Duration linger_time{};
   std::uint8_t congestion = 0;  // index into the table of tcp/cc/registry.h; 0: the stack's default
 };
 

@@ -51,7 +51,7 @@ struct Info {
   std::uint32_t cwnd = 0, ssthresh = 0, flight = 0;
   std::uint8_t send_scale = 0, receive_scale = 0;
   bool timestamps = false, window_scaling = false;
-  Duration srtt, rttvar, rto;
+  Duration srtt{}, rttvar{}, rto{};
   std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0;
   std::uint32_t retransmits = 0, timeouts = 0;
   std::size_t send_queued = 0, receive_queued = 0;  // unacknowledged and unsent; unread

@@ -14,12 +14,12 @@ using ip::Address;
 using ip::Endpoint;
 
 struct ReceivedDatagram {
-  Endpoint source;
-  Endpoint destination;  // the specific destination address
+  Endpoint source{};
+  Endpoint destination{};  // the specific destination address
   ip::InterfaceId interface = ip::kNoInterface;
   std::uint8_t ttl = 0;
   std::uint8_t tos = 0;
-  buf::Buffer payload;
+  buf::Buffer payload{};
 };
 
 // Told when something changed; asks the port what. Called from within poll().

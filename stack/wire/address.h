@@ -106,18 +106,18 @@ class Address {
 
  private:
   Ipv6Address bytes_;
-  Family family_;
+  Family family_{};
 };
 
 struct Endpoint {
-  Address address;
+  Address address{};
   std::uint16_t port = 0;
   auto operator<=>(const Endpoint&) const = default;
 };
 
 // An address with a prefix length, "192.0.2.1/24": an interface's address or a route's destination.
 struct Prefix {
-  Address address;
+  Address address{};
   std::uint8_t length = 0;                                  // 0..32 or 0..128
   [[nodiscard]] bool contains(const Address& other) const;  // same family and same first `length` bits
   auto operator<=>(const Prefix&) const = default;

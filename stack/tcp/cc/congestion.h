@@ -15,44 +15,44 @@ struct Init {
 };
 
 struct Ack {  // SND.UNA advanced, outside recovery
-  Instant now;
+  Instant now{};
   std::uint32_t acked = 0;      // bytes newly acknowledged, > 0
   std::uint32_t flight = 0;     // bytes outstanding before this ACK
-  Duration rtt;                 // sample of this ACK; zero: none
-  Duration min_rtt;             // zero: none yet
+  Duration rtt{};                 // sample of this ACK; zero: none
+  Duration min_rtt{};             // zero: none yet
   bool cwnd_limited = true;     // the window, not the application, held the sender back
   std::uint64_t delivered = 0;  // bytes delivered in all, for rate-based controllers
 };
 
 struct DuplicateAck {  // in recovery without SACK: one more segment has left the network
-  Instant now;
+  Instant now{};
 };
 
 enum class Signal : std::uint8_t { kLoss, kEcn };
 struct Congestion {  // once for each window of data in which loss or an ECN mark was found
-  Instant now;
+  Instant now{};
   Signal signal = Signal::kLoss;
   std::uint32_t flight = 0;  // FlightSize, without limited-transmit data (RFC5681-26)
 };
 
 struct PartialAck {  // RFC 6582 §3.2 step 3
-  Instant now;
+  Instant now{};
   std::uint32_t acked = 0;
 };
 
 struct RecoveryDone {
-  Instant now;
+  Instant now{};
   std::uint32_t flight = 0;  // bytes outstanding after the ACK that ended recovery
 };
 
 struct Timeout {
-  Instant now;
+  Instant now{};
   std::uint32_t flight = 0;
   bool first = true;  // not a repeated timeout of the same segment (RFC5681-17)
 };
 
 struct Idle {  // sending again after more than one RTO of silence (RFC 5681 §4.1)
-  Instant now;
+  Instant now{};
 };
 
 class Controller {
