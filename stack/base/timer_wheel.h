@@ -58,19 +58,31 @@ class TimerWheel {
 
  private:
   friend class Timer;
-  // Levels of 64 slots; a slot of level 0 spans 2^16 ns, each level 64 times the one below; 7 levels reach past
-  // ten years. Anything later waits in the last level and is put down again when it comes round.
-  static constexpr int kLevels = 7;
+  // Levels of 64 slots; a slot of level 0 spans 2^16 ns, each level 64 times the one below; 8 levels reach past
+  // every Instant.
+  static constexpr int kLevels = 8;
   static constexpr int kSlotBits = 6;
   static constexpr int kSlots = 1 << kSlotBits;
   static constexpr int kTickShift = 16;
+  static constexpr std::uint16_t kDueSlot = kLevels * kSlots;  // holds what fires now, in order
 
+  static std::uint64_t tick_of(Instant t);
+  void place(Timer& timer);
   void remove(Timer& timer);
+  Timer* detach(std::uint16_t slot);
+  // The first occupied slot in order of time, or kDueSlot when there is none.
+  [[nodiscard]] std::uint16_t first_slot() const;
+  [[nodiscard]] std::uint64_t start_of(std::uint16_t slot) const;  // its first tick
+  void collect_due(std::uint16_t slot, Instant now);
+  void insert_due(Timer& timer);
+  bool step(Instant now);  // brings the next slot down or collects it; false when nothing more is due
 
-  std::array<Timer*, kLevels * kSlots> slots_{};
+  std::array<Timer*, kLevels * kSlots + 1> slots_{};
   std::array<std::uint64_t, kLevels> occupied_{};
   std::uint64_t tick_ = 0;  // the wheel's present tick
   std::size_t armed_ = 0;
+  mutable Instant earliest_ = Instant::never();  // a cache of next_deadline()
+  mutable bool earliest_known_ = true;
 };
 
 }  // namespace sluice

@@ -101,8 +101,10 @@ class Queue {
   void push(Buffer buffer);
   Buffer pop();                       // empty handle when the queue is empty
   [[nodiscard]] Bytes front() const;  // view of the first buffer; empty when there is none
-  [[nodiscard]] std::uint8_t* front_data();
-  void trim_front(std::size_t n);  // of the first buffer; removes it when its view becomes empty
+  void trim_front(std::size_t n);     // of the first buffer; removes it when its view becomes empty
+  // Copies as much of `bytes` as fits behind the view of the last buffer; returns how much. So many small payloads
+  // share one block.
+  std::size_t append_to_back(Bytes bytes);
   void clear();
 
   // Copies up to out.size() bytes from `offset` on without removing them; returns how many.

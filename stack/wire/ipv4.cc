@@ -1,0 +1,80 @@
+#include "stack/wire/ipv4.h"
+
+#include <cassert>
+
+#include "stack/base/byte_order.h"
+
+namespace sluice::wire::ipv4 {
+namespace {
+
+constexpr std::uint16_t kDontFragment = 0x4000;
+constexpr std::uint16_t kMoreFragments = 0x2000;
+constexpr std::uint16_t kOffsetMask = 0x1fff;
+
+constexpr std::uint8_t kEndOfList = 0;
+constexpr std::uint8_t kNoOperation = 1;
+constexpr std::uint8_t kLooseSourceRoute = 131;
+constexpr std::uint8_t kStrictSourceRoute = 137;
+
+}  // namespace
+
+Result<Packet, Drop> parse(Bytes p, ChecksumPolicy policy) {
+  if (p.empty()) return fail(Drop::kIpTruncated);
+  if (p[0] >> 4 != 4) return fail(Drop::kIpVersion);
+  if (p.size() < kHeaderSize) return fail(Drop::kIpTruncated);
+  const std::size_t header_size = static_cast<std::size_t>(p[0] & 0xf) * 4;
+  if (header_size < kHeaderSize || header_size > p.size()) return fail(Drop::kIpHeaderLength);
+  const std::uint16_t total = load_be16(p.data() + 2);
+  if (total < header_size || total > p.size()) return fail(Drop::kIpTruncated);
+  if (policy == ChecksumPolicy::kVerify && checksum(p.first(header_size)) != 0) return fail(Drop::kIpChecksum);
+  const std::uint16_t fragment = load_be16(p.data() + 6);
+  Packet out;
+  out.header = {.tos = p[1],
+                .total_length = total,
+                .identification = load_be16(p.data() + 4),
+                .dont_fragment = (fragment & kDontFragment) != 0,
+                .more_fragments = (fragment & kMoreFragments) != 0,
+                .fragment_offset = static_cast<std::uint16_t>((fragment & kOffsetMask) * 8),
+                .ttl = p[8],
+                .protocol = p[9],
+                .source = Ipv4Address::load(p.data() + 12),
+                .destination = Ipv4Address::load(p.data() + 16)};
+  out.options = p.subspan(kHeaderSize, header_size - kHeaderSize);
+  out.payload = p.subspan(header_size, total - header_size);
+  return out;
+}
+
+void emit(MutableBytes out, const Header& h) {
+  assert(out.size() >= kHeaderSize && h.fragment_offset % 8 == 0);
+  out[0] = 0x45;
+  out[1] = h.tos;
+  store_be16(out.data() + 2, h.total_length);
+  store_be16(out.data() + 4, h.identification);
+  store_be16(out.data() + 6,
+             static_cast<std::uint16_t>((h.dont_fragment ? kDontFragment : 0) |
+                                        (h.more_fragments ? kMoreFragments : 0) | h.fragment_offset / 8));
+  out[8] = h.ttl;
+  out[9] = h.protocol;
+  store_be16(out.data() + 10, 0);
+  h.source.store(out.data() + 12);
+  h.destination.store(out.data() + 16);
+  store_be16(out.data() + 10, checksum(out.first(kHeaderSize)));  // (RFC791-10)
+}
+
+OptionResult check_options(Bytes options) {
+  std::size_t i = 0;
+  while (i < options.size() && options[i] != kEndOfList) {  // (RFC791-11)
+    if (options[i] == kNoOperation) {
+      ++i;
+      continue;
+    }
+    if (i + 1 >= options.size() || options[i + 1] < 2 || i + options[i + 1] > options.size()) {
+      return {OptionCheck::kMalformed, static_cast<std::uint8_t>(kHeaderSize + i)};
+    }
+    if (options[i] == kLooseSourceRoute || options[i] == kStrictSourceRoute) return {OptionCheck::kSourceRoute, 0};
+    i += options[i + 1];
+  }
+  return {};
+}
+
+}  // namespace sluice::wire::ipv4

@@ -1,0 +1,173 @@
+#include "stack/wire/tcp.h"
+
+#include <cassert>
+
+#include "stack/base/byte_order.h"
+
+namespace sluice::wire::tcp {
+namespace {
+
+constexpr std::uint8_t kProtocol = 6;
+
+constexpr std::uint8_t kEndOfList = 0;
+constexpr std::uint8_t kNoOperation = 1;
+constexpr std::uint8_t kMss = 2;
+constexpr std::uint8_t kWindowScale = 3;
+constexpr std::uint8_t kSackPermitted = 4;
+constexpr std::uint8_t kSack = 5;
+constexpr std::uint8_t kTimestamps = 8;
+
+constexpr std::size_t kSackBlockSize = 8;
+
+void read_sack(Bytes value, Options& options) {
+  if (options.sack_count > 0 || value.size() % kSackBlockSize != 0) return;
+  for (std::size_t i = 0; i < value.size() / kSackBlockSize && i < Options::kMaxSackBlocks; ++i) {
+    const std::uint8_t* p = value.data() + i * kSackBlockSize;
+    options.sack[i] = {load_be32(p), load_be32(p + 4)};
+    ++options.sack_count;
+  }
+}
+
+// A known option whose length is not its own is skipped like an unknown one.
+void read_option(std::uint8_t kind, Bytes value, Options& options) {
+  if (kind == kMss && value.size() == 2 && !options.has_mss) {
+    options.has_mss = true;
+    options.mss = load_be16(value.data());
+  } else if (kind == kWindowScale && value.size() == 1 && !options.has_window_scale) {
+    options.has_window_scale = true;
+    options.window_scale = value[0];
+  } else if (kind == kSackPermitted && value.empty()) {
+    options.sack_permitted = true;
+  } else if (kind == kTimestamps && value.size() == 8 && !options.has_timestamps) {
+    options.has_timestamps = true;
+    options.timestamps = {load_be32(value.data()), load_be32(value.data() + 4)};
+  } else if (kind == kSack) {
+    read_sack(value, options);
+  }
+}
+
+// The commonest option list by far: NOP, NOP, timestamps.
+bool read_aligned_timestamps(Bytes b, Options& options) {
+  constexpr std::uint32_t kHead = kNoOperation << 24 | kNoOperation << 16 | kTimestamps << 8 | 10;
+  if (b.size() != 12 || load_be32(b.data()) != kHead) return false;
+  options.has_timestamps = true;
+  options.timestamps = {load_be32(b.data() + 4), load_be32(b.data() + 8)};
+  return true;
+}
+
+class OptionWriter {
+ public:
+  explicit OptionWriter(std::uint8_t* at) : at_(at) {}
+  void octets(std::initializer_list<std::uint8_t> list) {
+    for (const std::uint8_t o : list) *at_++ = o;
+  }
+  void u16(std::uint16_t v) {
+    store_be16(at_, v);
+    at_ += 2;
+  }
+  void u32(std::uint32_t v) {
+    store_be32(at_, v);
+    at_ += 4;
+  }
+
+ private:
+  std::uint8_t* at_;
+};
+
+void write_timestamps(OptionWriter& w, const Timestamps& t) {
+  w.octets({kTimestamps, 10});
+  w.u32(t.value);
+  w.u32(t.echo);
+}
+
+void write_options(std::uint8_t* at, const Options& o) {
+  OptionWriter w(at);
+  if (o.has_mss) {
+    w.octets({kMss, 4});
+    w.u16(o.mss);
+  }
+  if (o.sack_permitted) w.octets({kSackPermitted, 2});
+  if (o.sack_permitted && !o.has_timestamps) w.octets({kNoOperation, kNoOperation});
+  if (o.has_timestamps && !o.sack_permitted) w.octets({kNoOperation, kNoOperation});
+  if (o.has_timestamps) write_timestamps(w, o.timestamps);
+  if (o.has_window_scale) w.octets({kNoOperation, kWindowScale, 3, o.window_scale});
+  if (o.sack_count == 0) return;
+  w.octets({kNoOperation, kNoOperation, kSack, static_cast<std::uint8_t>(2 + o.sack_count * kSackBlockSize)});
+  for (std::size_t i = 0; i < o.sack_count; ++i) {
+    w.u32(o.sack[i].left);
+    w.u32(o.sack[i].right);
+  }
+}
+
+}  // namespace
+
+Result<Segment, Drop> parse(Bytes l4, const Address& source, const Address& destination, ChecksumPolicy policy) {
+  if (l4.size() < kHeaderSize) return fail(Drop::kTcpMalformed);
+  const std::size_t header_size = static_cast<std::size_t>(l4[12] >> 4) * 4;
+  if (header_size < kHeaderSize || header_size > l4.size()) return fail(Drop::kTcpMalformed);
+  if (policy == ChecksumPolicy::kVerify &&
+      Checksum::pseudo_header(source, destination, kProtocol, l4.size()).add(l4).finish() != 0) {
+    return fail(Drop::kTcpChecksum);
+  }
+  Segment segment;
+  segment.header = {.src_port = load_be16(l4.data()),
+                    .dst_port = load_be16(l4.data() + 2),
+                    .seq = load_be32(l4.data() + 4),
+                    .ack = load_be32(l4.data() + 8),
+                    .flags = Flags(l4[13]),
+                    .window = load_be16(l4.data() + 14),
+                    .urgent = load_be16(l4.data() + 18)};
+  segment.options = l4.subspan(kHeaderSize, header_size - kHeaderSize);
+  segment.payload = l4.subspan(header_size);
+  return segment;
+}
+
+Options parse_options(Bytes b) {
+  Options options;
+  if (b.empty() || read_aligned_timestamps(b, options)) return options;
+  std::size_t i = 0;
+  while (i < b.size() && b[i] != kEndOfList) {
+    if (b[i] == kNoOperation) {
+      ++i;
+      continue;
+    }
+    if (i + 1 >= b.size() || b[i + 1] < 2 || i + b[i + 1] > b.size()) {
+      options.malformed = true;
+      break;
+    }
+    read_option(b[i], b.subspan(i + 2, b[i + 1] - 2u), options);
+    i += b[i + 1];
+  }
+  return options;
+}
+
+std::size_t options_size(const Options& o) {
+  std::size_t n = 0;
+  if (o.has_mss) n += 4;
+  if (o.has_timestamps) n += 12;
+  if (o.sack_permitted && !o.has_timestamps) n += 4;
+  if (o.has_window_scale) n += 4;
+  if (o.sack_count > 0) n += 4 + o.sack_count * kSackBlockSize;
+  return n;
+}
+
+void emit(MutableBytes out, const Header& h, const Options& options, std::uint16_t checksum) {
+  const std::size_t size = kHeaderSize + options_size(options);
+  assert(out.size() >= size && size <= kMaxHeaderSize);
+  store_be16(out.data(), h.src_port);
+  store_be16(out.data() + 2, h.dst_port);
+  store_be32(out.data() + 4, h.seq);
+  store_be32(out.data() + 8, h.ack);
+  out[12] = static_cast<std::uint8_t>(size / 4 << 4);
+  out[13] = h.flags.bits();
+  store_be16(out.data() + 14, h.window);
+  store_be16(out.data() + 16, checksum);
+  store_be16(out.data() + 18, h.urgent);
+  write_options(out.data() + kHeaderSize, options);
+}
+
+void store_checksum(MutableBytes header, std::uint16_t checksum) {
+  store_be16(header.data() + kChecksumOffset, checksum);
+}
+
+}  // namespace sluice::wire::tcp

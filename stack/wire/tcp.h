@@ -1,0 +1,107 @@
+// The TCP header and its options: RFC 9293 §3.1 and §3.2, RFC 7323, RFC 2018.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "stack/base/drop.h"
+#include "stack/base/result.h"
+#include "stack/base/types.h"
+#include "stack/wire/checksum.h"
+
+namespace sluice::wire::tcp {
+
+inline constexpr std::size_t kHeaderSize = 20;  // without options
+inline constexpr std::size_t kMaxHeaderSize = 60;
+inline constexpr std::size_t kMaxOptionSize = 40;
+inline constexpr std::size_t kChecksumOffset = 16;
+
+// Control bits, as they stand in the header.
+class Flags {
+ public:
+  static constexpr std::uint8_t kFin = 1, kSyn = 2, kRst = 4, kPsh = 8, kAck = 16, kUrg = 32, kEce = 64, kCwr = 128;
+
+  constexpr Flags() = default;
+  constexpr Flags(int bits) : bits_(static_cast<std::uint8_t>(bits)) {}
+  [[nodiscard]] constexpr std::uint8_t bits() const { return bits_; }
+  [[nodiscard]] constexpr bool has(std::uint8_t mask) const { return (bits_ & mask) == mask; }
+  [[nodiscard]] constexpr bool any(std::uint8_t mask) const { return (bits_ & mask) != 0; }
+  [[nodiscard]] constexpr bool fin() const { return has(kFin); }
+  [[nodiscard]] constexpr bool syn() const { return has(kSyn); }
+  [[nodiscard]] constexpr bool rst() const { return has(kRst); }
+  [[nodiscard]] constexpr bool psh() const { return has(kPsh); }
+  [[nodiscard]] constexpr bool ack() const { return has(kAck); }
+  [[nodiscard]] constexpr bool urg() const { return has(kUrg); }
+  constexpr bool operator==(const Flags&) const = default;
+
+ private:
+  std::uint8_t bits_ = 0;
+};
+
+struct Header {
+  std::uint16_t src_port = 0;
+  std::uint16_t dst_port = 0;
+  std::uint32_t seq = 0;
+  std::uint32_t ack = 0;
+  Flags flags{};
+  std::uint16_t window = 0;  // as in the header: unsigned, unscaled (RFC9293-MUST-1)
+  std::uint16_t urgent = 0;
+};
+
+struct Timestamps {
+  std::uint32_t value = 0;
+  std::uint32_t echo = 0;
+  bool operator==(const Timestamps&) const = default;
+};
+
+struct SackBlock {
+  std::uint32_t left = 0;   // first sequence number of the block
+  std::uint32_t right = 0;  // first after it
+  bool operator==(const SackBlock&) const = default;
+};
+
+// Known options. Of one that stands there twice the first counts.
+struct Options {
+  static constexpr std::size_t kMaxSackBlocks = 4;
+
+  bool has_mss = false;
+  bool has_window_scale = false;
+  bool has_timestamps = false;
+  bool sack_permitted = false;
+  std::uint16_t mss = 0;
+  std::uint8_t window_scale = 0;  // as received; above 14 counts as 14 (RFC7323-09)
+  Timestamps timestamps{};
+  std::uint8_t sack_count = 0;
+  std::array<SackBlock, kMaxSackBlocks> sack{};
+  bool malformed = false;  // a length of 0, 1 or past the header ended the walk: what follows has no effect
+};
+
+struct Segment {
+  Header header;
+  Bytes options;  // borrowed; see parse_options
+  Bytes payload;  // borrowed
+
+  // Sequence numbers it takes (RFC9293-SEQ-03).
+  [[nodiscard]] std::uint32_t length() const {
+    return static_cast<std::uint32_t>(payload.size()) + (header.flags.syn() ? 1 : 0) + (header.flags.fin() ? 1 : 0);
+  }
+};
+
+// kTcpMalformed: shorter than its header, or a data offset below 5 or past the end (RFC9293-HDR-01);
+// kTcpChecksum (RFC9293-MUST-3).
+Result<Segment, Drop> parse(Bytes l4, const Address& source, const Address& destination, ChecksumPolicy policy);
+
+// Never fails and always ends: each step advances (RFC9293-MUST-7). Unknown options are skipped (RFC9293-MUST-6).
+Options parse_options(Bytes options);
+
+// Bytes of an option list with padding, a multiple of 4.
+std::size_t options_size(const Options& options);
+
+// Writes header and options, options_size() more than kHeaderSize, with a checksum field of `checksum`.
+// SYN options in the usual order MSS, SACK-permitted, timestamps, NOP, window scale; others NOP NOP timestamps,
+// NOP NOP SACK. Reserved bits are zero (RFC9293-HDR-02); all octets are written.
+void emit(MutableBytes out, const Header& header, const Options& options, std::uint16_t checksum = 0);
+void store_checksum(MutableBytes header, std::uint16_t checksum);
+
+}  // namespace sluice::wire::tcp
