@@ -19,6 +19,7 @@ using wire::Prefix;
 
 using InterfaceId = std::uint8_t;  // 1, 2, ... in the order they were added
 inline constexpr InterfaceId kNoInterface = 0;
+inline constexpr InterfaceId kLoopback = 255;  // packets to ourselves; no device
 
 enum class Protocol : std::uint8_t { kIcmp = 1, kTcp = 6, kUdp = 17, kIcmpv6 = 58 };
 

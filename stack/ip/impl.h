@@ -1,0 +1,129 @@
+// The parts of IP and what joins them. Private to stack/ip: the files input.cc, output.cc, icmp.cc and ip.cc share it.
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+#include "stack/base/context.h"
+#include "stack/ip/ident.h"
+#include "stack/ip/ip.h"
+#include "stack/ip/path_mtu.h"
+#include "stack/ip/rate_limit.h"
+#include "stack/ip/reassembly.h"
+#include "stack/ip/routes.h"
+#include "stack/link/link.h"
+#include "stack/wire/icmp.h"
+#include "stack/wire/ipv4.h"
+
+namespace sluice::ip {
+
+struct Interface {
+  static constexpr std::size_t kMaxAddresses = 16;
+  static constexpr std::size_t kMaxGroups = 32;
+
+  struct Group {
+    Address address{};
+    std::uint32_t users = 0;
+  };
+
+  Interface(Context& context, buf::Pool& pool, link::NetDevice& device, link::LinkUser& user,
+            const link::LinkConfig& config, InterfaceId number)
+      : id(number), link(context, pool, device, user, config) {}
+
+  [[nodiscard]] std::span<const Prefix> all_addresses() const { return {addresses.data(), address_count}; }
+
+  InterfaceId id;
+  link::Link link;
+  std::array<Prefix, kMaxAddresses> addresses{};
+  std::size_t address_count = 0;
+  std::array<Group, kMaxGroups> groups{};
+};
+
+// What an arriving packet is to be answered with, or not, depends on all of this.
+struct Arrival {
+  wire::ipv4::Header header;
+  Bytes packet;                    // as received, from the IP header on
+  InterfaceId interface = kNoInterface;
+  Cast cast = Cast::kUnicast;      // of the IP destination
+  link::LinkCast link_cast = link::LinkCast::kUnicast;
+};
+
+class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
+ public:
+  static constexpr std::size_t kMaxInterfaces = 16;
+  static constexpr std::size_t kMaxIcmpUsers = 64;
+  static constexpr std::size_t kLoopbackPackets = 1024;
+
+  Impl(Context& context, buf::Pool& pool, const IpConfig& config);
+  ~Impl() override;
+
+  // --- ip.cc: configuration and questions
+  Interface* interface(InterfaceId id);
+  const Interface* interface(InterfaceId id) const;
+  Interface& interface_of(const link::Link& link);
+  [[nodiscard]] bool is_local(const Address& address) const;
+  [[nodiscard]] Cast cast_of(const Address& address, const Interface* interface) const;
+  [[nodiscard]] bool is_subnet_broadcast(wire::Ipv4Address address, const Interface& interface) const;
+  [[nodiscard]] bool in_group(const Address& group, const Interface& interface) const;
+  Transport* transport(Protocol protocol) { return transports_[static_cast<std::size_t>(protocol)]; }
+
+  // --- input.cc
+  void on_packet(link::Link& link, buf::Buffer packet, link::LinkCast cast, const buf::Offload& offload) override;
+  void on_unreachable(link::Link& link, Bytes packet) override;
+  void on_reassembly_timeout(Bytes first, InterfaceId interface) override;
+  void input(buf::Buffer packet, InterfaceId interface, link::LinkCast link_cast, const buf::Offload& offload);
+  Result<void, Drop> check_source(const Arrival& arrival) const;
+  Result<void, Drop> check_destination(const Arrival& arrival) const;
+  void deliver(buf::Buffer buffer, Arrival arrival, std::size_t header_size, const buf::Offload& offload);
+  void batch_end();
+
+  // --- output.cc
+  Result<Route> route(const Address& destination, const Address& source, InterfaceId interface);
+  Result<Route> route_local(const Address& destination, const Address& source) const;
+  Result<Route> route_over(const Interface& out, const Address& destination, const Address& source,
+                           const Address& next_hop);
+  [[nodiscard]] const Interface* pick_for_group(InterfaceId wanted) const;
+  [[nodiscard]] Result<Address> choose_source(const Interface& out, const Address& source, const Address& next_hop) const;
+  Status send(buf::TxPacket& packet, const SendOptions& options, const Route& route);
+  Status send_fragments(buf::TxPacket& packet, const SendOptions& options, const Route& route);
+  Status send_one(buf::TxPacket& packet, const wire::ipv4::Header& header, const Route& route);
+  Status loop_back(buf::TxPacket& packet);
+  std::size_t poll_loopback(std::size_t budget);
+
+  // --- icmp.cc
+  void icmp_input(const Datagram& datagram, const Arrival& arrival);
+  void answer_echo(const wire::icmp::Message& request, const Datagram& datagram, const Arrival& arrival);
+  void echo_reply_input(const wire::icmp::Message& message, const Datagram& datagram);
+  void icmp_error_input(const wire::icmp::Message& message, const Datagram& datagram);
+  void report(const IcmpError& error, Protocol protocol);
+  [[nodiscard]] bool error_allowed(const Arrival& arrival) const;
+  void send_error(const Arrival& arrival, std::uint8_t type, std::uint8_t code, std::uint32_t rest);
+  void send_icmp(const wire::icmp::Message& message, const Address& source, const Address& destination,
+                 std::uint8_t ttl);
+  [[nodiscard]] std::uint32_t too_big_mtu(const wire::icmp::Message& message, const wire::icmp::Quote& quote) const;
+
+  struct IcmpUserEntry {
+    std::uint16_t identifier = 0;
+    IcmpUser* user = nullptr;
+  };
+
+  Context& context_;
+  buf::Pool& pool_;
+  IpConfig config_;
+  std::array<Interface*, kMaxInterfaces> interfaces_{};
+  std::size_t interface_count_ = 0;
+  RouteTable routes_;
+  PathMtuCache path_mtu_;
+  RateLimit error_limit_;
+  Identification identification_;
+  Reassembler reassembler_;
+  std::array<Transport*, 256> transports_{};
+  std::array<IcmpUserEntry, kMaxIcmpUsers> icmp_users_{};
+  buf::Queue loopback_;
+  std::uint32_t generation_ = 1;
+};
+
+// True if no ICMP error may be sent about this packet: RFC 1122 §3.2.2.
+bool icmp_error_forbidden(const Arrival& arrival);
+
+}  // namespace sluice::ip

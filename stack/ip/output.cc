@@ -1,0 +1,197 @@
+// A packet on its way down: routing, fragmentation, local delivery. RFC 791 §3.2, RFC 1122 §3.3.
+#include <algorithm>
+#include <cassert>
+
+#include "stack/ip/impl.h"
+#include "stack/link/segmenter.h"
+
+namespace sluice::ip {
+
+namespace ipv4 = wire::ipv4;
+
+namespace {
+constexpr std::uint32_t kLoopbackMtu = 65535;
+
+link::LinkCast link_cast_of(Cast cast) {
+  switch (cast) {
+    case Cast::kBroadcast: return link::LinkCast::kBroadcast;
+    case Cast::kMulticast: return link::LinkCast::kMulticast;
+    case Cast::kUnicast: break;
+  }
+  return link::LinkCast::kUnicast;
+}
+}  // namespace
+
+Result<Route> Ip::Impl::route(const Address& destination, const Address& source, InterfaceId id) {
+  if (!destination.is_v4()) return fail(Errno::kFamilyNotSupported);
+  const wire::Ipv4Address d = destination.v4();
+  if (d.is_this_network() || (d.is_class_e() && !d.is_broadcast())) return fail(Errno::kInvalid);
+  if (!source.is_any() && !is_local(source)) return fail(Errno::kAddressNotAvailable);  // (RFC1122-IP-08)
+  if (is_local(destination)) return route_local(destination, source);
+  if (d.is_broadcast() || d.is_multicast()) {  // straight to an interface (RFC1122-RT-01)
+    const Interface* out = pick_for_group(id);
+    return out != nullptr ? route_over(*out, destination, source, destination) : fail(Errno::kNetworkUnreachable);
+  }
+  const RouteEntry* entry = routes_.find(destination, id);
+  if (entry == nullptr) return fail(Errno::kNetworkUnreachable);
+  return route_over(*interface(entry->interface), destination, source,
+                    entry->gateway.is_any() ? destination : entry->gateway);
+}
+
+Result<Route> Ip::Impl::route_local(const Address& destination, const Address& source) const {
+  Route r;
+  r.interface = kLoopback;
+  r.source = source.is_any() ? destination : source;
+  r.next_hop = destination;
+  r.mtu = r.link_mtu = r.max_gso_bytes = kLoopbackMtu;
+  r.tx_checksum = true;
+  r.generation = generation_;
+  return r;
+}
+
+const Interface* Ip::Impl::pick_for_group(InterfaceId wanted) const {
+  if (wanted != kNoInterface) return interface(wanted);
+  for (std::size_t i = 0; i < interface_count_; ++i) {
+    if (interfaces_[i]->address_count > 0) return interfaces_[i];
+  }
+  return nullptr;
+}
+
+// The address on the next hop's subnet if there is one (RFC1122-MH-02); never a broadcast or loopback address
+// (RFC1122-IP-12, -13).
+Result<Address> Ip::Impl::choose_source(const Interface& out, const Address& source, const Address& next_hop) const {
+  if (!source.is_any()) {
+    if (source.is_loopback()) return fail(Errno::kInvalid);
+    return source;
+  }
+  const Prefix* best = nullptr;
+  for (const Prefix& p : out.all_addresses()) {
+    if (!out.link.address_usable(p.address.v4())) continue;
+    if (best == nullptr || p.contains(next_hop)) best = &p;
+    if (p.contains(next_hop)) break;
+  }
+  if (best == nullptr) return fail(Errno::kNetworkUnreachable);
+  return best->address;
+}
+
+Result<Route> Ip::Impl::route_over(const Interface& out, const Address& destination, const Address& source,
+                                   const Address& next_hop) {
+  const auto chosen = choose_source(out, source, next_hop);
+  if (!chosen) return fail(chosen.error());
+  Route r;
+  r.interface = out.id;
+  r.source = *chosen;
+  r.next_hop = next_hop;
+  r.cast = cast_of(destination, &out);
+  r.link_mtu = out.link.mtu();
+  r.mtu = r.cast == Cast::kUnicast ? path_mtu_.get(destination, r.link_mtu) : r.link_mtu;
+  r.max_gso_bytes = std::max(r.mtu, out.link.max_gso_bytes());
+  r.tx_checksum = out.link.device().capabilities().tx_checksum;
+  r.generation = generation_;
+  return r;
+}
+
+Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const Route& route) {
+  if (options.ttl == 0) return fail(Errno::kInvalid);  // (RFC1122-IP-17)
+  const std::size_t size = packet.size() + ipv4::kHeaderSize;
+  if (size > ipv4::kMaxSize) return fail(Errno::kMessageSize);
+  const bool cut_below = packet.offload.gso_size > 0;
+  if (size > route.mtu && !cut_below) {
+    if (options.dont_fragment) return context_.drop(Drop::kIpTooBig), fail(Errno::kMessageSize);  // (RFC791-08)
+    return send_fragments(packet, options, route);
+  }
+  const ipv4::Header header{
+      .tos = options.tos,
+      .total_length = static_cast<std::uint16_t>(size),
+      .identification = options.dont_fragment ? std::uint16_t{0}
+                                              : identification_.next(options.source, options.destination,
+                                                                     static_cast<std::uint8_t>(options.protocol)),
+      .dont_fragment = options.dont_fragment,
+      .ttl = options.ttl,
+      .protocol = static_cast<std::uint8_t>(options.protocol),
+      .source = options.source.v4(),
+      .destination = options.destination.v4()};
+  return send_one(packet, header, route);
+}
+
+Status Ip::Impl::send_one(buf::TxPacket& packet, const ipv4::Header& header, const Route& route) {
+  packet.offload.header_length = static_cast<std::uint16_t>(packet.header_size() + ipv4::kHeaderSize);
+  packet.offload.checksum_start = static_cast<std::uint16_t>(packet.offload.checksum_start + ipv4::kHeaderSize);
+  ipv4::emit(packet.prepend(ipv4::kHeaderSize), header);
+  context_.counters.add(Counter::kIpSent);
+  if (route.interface == kLoopback) return loop_back(packet);
+  Interface* out = interface(route.interface);
+  if (out == nullptr) return fail(Errno::kNetworkDown);
+  out->link.send(packet, route.next_hop, link_cast_of(route.cast));
+  return {};
+}
+
+namespace {
+// Appends the bytes [from, from + size) of a header and its payload pieces.
+void append_range(buf::TxPacket& to, Bytes header, std::span<const Bytes> payload, std::size_t from, std::size_t size) {
+  const auto take = [&](Bytes piece) {
+    if (from >= piece.size()) {
+      from -= piece.size();
+      return;
+    }
+    const Bytes part = piece.subspan(from, std::min(size, piece.size() - from));
+    const bool fits = to.append(part);
+    assert(fits);
+    (void)fits;
+    size -= part.size();
+    from = 0;
+  };
+  take(header);
+  for (Bytes piece : payload) {
+    if (size > 0) take(piece);
+  }
+}
+}  // namespace
+
+// (RFC1122-FRAG-08). The transport's checksum is completed first: it covers the whole.
+Status Ip::Impl::send_fragments(buf::TxPacket& packet, const SendOptions& options, const Route& route) {
+  if (packet.offload.checksum == buf::ChecksumState::kPartial) {
+    link::complete_checksum(packet.header(), packet.payload(), packet.offload);
+  }
+  const std::size_t total = packet.size();
+  const std::size_t step = (route.mtu - ipv4::kHeaderSize) / 8 * 8;
+  ipv4::Header header{.tos = options.tos,
+                      .identification = identification_.next(options.source, options.destination,
+                                                             static_cast<std::uint8_t>(options.protocol)),
+                      .ttl = options.ttl,
+                      .protocol = static_cast<std::uint8_t>(options.protocol),
+                      .source = options.source.v4(),
+                      .destination = options.destination.v4()};
+  for (std::size_t offset = 0; offset < total; offset += step) {
+    const std::size_t size = std::min(step, total - offset);
+    buf::TxPacket fragment;
+    append_range(fragment, packet.header(), packet.payload(), offset, size);
+    header.total_length = static_cast<std::uint16_t>(size + ipv4::kHeaderSize);
+    header.fragment_offset = static_cast<std::uint16_t>(offset);
+    header.more_fragments = offset + size < total;
+    context_.counters.add(Counter::kFragmentsSent);
+    if (const Status sent = send_one(fragment, header, route); !sent) return sent;
+  }
+  return {};
+}
+
+// A packet to ourselves is copied into a queue that the next poll delivers. Bounded: a full queue drops, as a link would.
+Status Ip::Impl::loop_back(buf::TxPacket& packet) {
+  if (loopback_.size() == kLoopbackPackets) return context_.drop(Drop::kDeviceFull), fail(Errno::kNoBuffers);
+  buf::Buffer copy = pool_.allocate(packet.size());
+  if (!copy) return context_.drop(Drop::kBufferExhausted), fail(Errno::kNoBuffers);
+  copy.set_view(0, packet.frame().copy_to(copy.storage()));
+  loopback_.push(std::move(copy));
+  return {};
+}
+
+std::size_t Ip::Impl::poll_loopback(std::size_t budget) {
+  std::size_t n = 0;
+  for (; n < budget && !loopback_.empty(); ++n) {
+    input(loopback_.pop(), kLoopback, link::LinkCast::kUnicast, {.checksum = buf::ChecksumState::kVerified});
+  }
+  if (n > 0) batch_end();
+  return n;
+}
+
+}  // namespace sluice::ip

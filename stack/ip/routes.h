@@ -1,0 +1,31 @@
+// The routing table: longest prefix first, then the lowest metric. RFC 1122 §3.3.1.
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+#include "stack/base/result.h"
+#include "stack/ip/ip.h"
+
+namespace sluice::ip {
+
+class RouteTable {
+ public:
+  static constexpr std::size_t kCapacity = 256;
+
+  Status add(const RouteEntry& entry);            // kExist, kNoBuffers
+  Status remove(const RouteEntry& entry);         // kNetworkUnreachable: there is none
+  void remove_on(InterfaceId interface, const Prefix& destination);
+
+  // The best route to `destination`, over `interface` if that is given; null when there is none.
+  [[nodiscard]] const RouteEntry* find(const Address& destination, InterfaceId interface) const;
+  [[nodiscard]] std::span<const RouteEntry> all() const { return {entries_.data(), count_}; }
+
+ private:
+  void erase(std::size_t index);
+
+  std::array<RouteEntry, kCapacity> entries_{};  // in order of preference
+  std::size_t count_ = 0;
+};
+
+}  // namespace sluice::ip

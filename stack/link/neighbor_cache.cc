@@ -1,0 +1,263 @@
+#include "stack/link/neighbor_cache.h"
+
+#include <algorithm>
+#include <array>
+
+#include "stack/buf/frame.h"
+
+namespace sluice::link {
+
+struct NeighborCache::Entry {
+  wire::Address address;
+  wire::MacAddress mac;
+  NeighborState state = NeighborState::kFree;
+  std::int16_t next = -1;       // in its bucket
+  int attempts = 0;             // requests sent since the last answer
+  Instant confirmed;
+  Instant used;
+  Instant asked = Instant::past();
+  Instant changed = Instant::past();  // when the MAC was set
+  buf::Queue waiting;
+};
+
+namespace {
+constexpr Duration kTick = 100_ms;        // how often the table is looked at while an answer is awaited
+constexpr Duration kSlowTick = 5_s;       // and while entries only age
+constexpr Duration kInUse = 30_s;         // an entry used within this is evicted last
+constexpr std::int16_t kNone = -1;
+}  // namespace
+
+const char* name_of(NeighborState state) {
+  constexpr std::array kNames = {"free", "incomplete", "reachable", "stale", "probe"};
+  return kNames[static_cast<std::size_t>(state)];
+}
+
+NeighborCache::NeighborCache(Context& context, buf::Pool& pool, NeighborUser& user, const NeighborConfig& config)
+    : context_(context),
+      pool_(pool),
+      user_(user),
+      config_(config),
+      timer_([](void* self) { static_cast<NeighborCache*>(self)->on_tick(); }, this),
+      entries_(new Entry[kCapacity]) {
+  context_.rng.fill(key_);
+  buckets_.fill(kNone);
+}
+
+NeighborCache::~NeighborCache() { delete[] entries_; }
+
+std::size_t NeighborCache::bucket(const wire::Address& address) const {
+  return siphash24(key_, address.octets()) % kBuckets;
+}
+
+NeighborCache::Entry* NeighborCache::find(const wire::Address& address) {
+  for (std::int16_t i = buckets_[bucket(address)]; i != kNone; i = entries_[i].next) {
+    if (entries_[i].address == address) return &entries_[i];
+  }
+  return nullptr;
+}
+
+// A free slot; or the entry whose loss costs least: unresolved before resolved, long unused before in use.
+NeighborCache::Entry* NeighborCache::victim() {
+  Entry* best = nullptr;
+  const auto rank = [this](const Entry& e) {
+    if (e.state == NeighborState::kIncomplete) return 0;
+    return context_.now - e.used > kInUse ? 1 : 2;
+  };
+  for (Entry* e = entries_; e != entries_ + kCapacity; ++e) {
+    if (e->state == NeighborState::kFree) return e;
+    if (best == nullptr || rank(*e) < rank(*best) || (rank(*e) == rank(*best) && e->used < best->used)) best = e;
+  }
+  return rank(*best) < 2 ? best : nullptr;
+}
+
+NeighborCache::Entry* NeighborCache::make(const wire::Address& address) {
+  Entry* entry = victim();
+  if (entry == nullptr) {
+    context_.drop(Drop::kArpCacheFull);
+    return nullptr;
+  }
+  if (entry->state != NeighborState::kFree) release(*entry);
+  entry->address = address;
+  entry->attempts = 0;
+  entry->asked = entry->changed = Instant::past();
+  entry->used = context_.now;
+  std::int16_t& head = buckets_[bucket(address)];
+  entry->next = head;
+  head = static_cast<std::int16_t>(entry - entries_);
+  set_state(*entry, NeighborState::kIncomplete);
+  ++used_;
+  return entry;
+}
+
+void NeighborCache::release(Entry& entry) {
+  const auto index = static_cast<std::int16_t>(&entry - entries_);
+  std::int16_t* link = &buckets_[bucket(entry.address)];
+  while (*link != index) link = &entries_[*link].next;
+  *link = entry.next;
+  while (!entry.waiting.empty()) {
+    const buf::Buffer packet = entry.waiting.pop();
+    context_.drop(Drop::kArpUnresolved, packet.bytes());
+    --waiting_;
+  }
+  set_state(entry, NeighborState::kFree);
+  --used_;
+}
+
+void NeighborCache::set_state(Entry& entry, NeighborState state) {
+  if (entry.state == state) return;
+  context_.emit({.kind = EventKind::kNeighborState,
+                 .a = static_cast<std::int64_t>(entry.state),
+                 .b = static_cast<std::int64_t>(state),
+                 .detail = name_of(state)});
+  entry.state = state;
+}
+
+const wire::MacAddress* NeighborCache::resolve(const wire::Address& address) {
+  Entry* entry = find(address);
+  if (entry == nullptr || entry->state == NeighborState::kIncomplete) return nullptr;
+  entry->used = context_.now;
+  if (entry->state == NeighborState::kStale) {
+    set_state(*entry, NeighborState::kProbe);
+    entry->attempts = 0;
+    ask(*entry);
+  }
+  return &entry->mac;
+}
+
+// The newest packets are kept (RFC1122-LNK-05): when an address has its share, its oldest goes.
+void NeighborCache::enqueue(const wire::Address& address, Bytes header, std::span<const Bytes> payload) {
+  Entry* entry = find(address);
+  if (entry == nullptr) entry = make(address);
+  if (entry == nullptr) return;
+  entry->used = context_.now;
+  if (entry->waiting.size() == config_.max_waiting) {
+    const buf::Buffer oldest = entry->waiting.pop();
+    context_.drop(Drop::kArpQueueFull, oldest.bytes());
+    --waiting_;
+  }
+  const buf::TxFrame frame{header, payload, {}};
+  buf::Buffer copy = waiting_ < config_.max_waiting_total ? pool_.allocate(frame.size()) : buf::Buffer();
+  if (!copy) {
+    context_.drop(Drop::kArpQueueFull, header);
+  } else {
+    copy.set_view(0, frame.copy_to(copy.storage()));
+    entry->waiting.push(std::move(copy));
+    ++waiting_;
+  }
+  solicit(address);
+}
+
+void NeighborCache::solicit(const wire::Address& address) {
+  Entry* entry = find(address);
+  if (entry == nullptr) entry = make(address);
+  if (entry != nullptr && (entry->asked == Instant::past() || context_.now - entry->asked >= config_.retry)) ask(*entry);
+}
+
+void NeighborCache::ask(Entry& entry) {
+  entry.asked = context_.now;
+  ++entry.attempts;
+  arm(kTick);
+  user_.send_solicitation(entry.address, entry.state == NeighborState::kIncomplete ? nullptr : &entry.mac);
+}
+
+void NeighborCache::set_mac(Entry& entry, const wire::MacAddress& mac) {
+  if (entry.mac == mac && entry.state != NeighborState::kIncomplete) return;
+  entry.mac = mac;
+  entry.changed = context_.now;
+}
+
+void NeighborCache::learn(const wire::Address& address, const wire::MacAddress& mac, Learn how) {
+  Entry* entry = find(address);
+  if (entry == nullptr && how == Learn::kCreate) entry = make(address);
+  if (entry == nullptr) {
+    context_.drop(Drop::kArpIgnored);
+    return;
+  }
+  // A claim that moves a live entry to another station is believed at most once in a while (RFC 826 lets any packet
+  // update an entry, which is what ARP poisoning uses).
+  const bool moves = entry->state != NeighborState::kIncomplete && entry->mac != mac;
+  if (moves && entry->changed != Instant::past() && context_.now - entry->changed < config_.hold) {
+    context_.drop(Drop::kArpHold);
+    return;
+  }
+  const bool answered = how == Learn::kAnswer || entry->state == NeighborState::kIncomplete || how == Learn::kCreate;
+  set_mac(*entry, mac);
+  if (answered || moves) {
+    entry->confirmed = context_.now;
+    entry->attempts = 0;
+    set_state(*entry, NeighborState::kReachable);
+    arm(kSlowTick);
+  }
+  flush(*entry);
+}
+
+void NeighborCache::confirm(const wire::Address& address) {
+  Entry* entry = find(address);
+  if (entry == nullptr || entry->state == NeighborState::kIncomplete) return;
+  entry->confirmed = entry->used = context_.now;
+  entry->attempts = 0;
+  set_state(*entry, NeighborState::kReachable);
+}
+
+void NeighborCache::flush(Entry& entry) {
+  while (!entry.waiting.empty()) {
+    const buf::Buffer packet = entry.waiting.pop();
+    --waiting_;
+    user_.send_resolved(entry.mac, packet.bytes());
+  }
+}
+
+// The next hop does not answer: whoever waits is told, the entry goes.
+void NeighborCache::give_up(Entry& entry) {
+  const wire::Address address = entry.address;
+  buf::Queue waiting = std::move(entry.waiting);
+  waiting_ -= waiting.size();
+  release(entry);
+  while (!waiting.empty()) {
+    const buf::Buffer packet = waiting.pop();
+    context_.drop(Drop::kArpUnresolved, packet.bytes());
+    user_.on_unreachable(address, packet.bytes());
+  }
+}
+
+void NeighborCache::arm(Duration from_now) {
+  const Instant at = context_.now + from_now;
+  if (at < timer_.deadline()) context_.timers.schedule(timer_, at);
+}
+
+void NeighborCache::on_tick() {
+  bool awaited = false;
+  for (Entry* e = entries_; e != entries_ + kCapacity; ++e) {
+    tend(*e);
+    awaited |= e->state == NeighborState::kIncomplete || e->state == NeighborState::kProbe;
+  }
+  if (used_ > 0) arm(awaited ? kTick : kSlowTick);
+}
+
+void NeighborCache::tend(Entry& entry) {
+  const Instant now = context_.now;
+  switch (entry.state) {
+    case NeighborState::kFree:
+      return;
+    case NeighborState::kIncomplete:
+    case NeighborState::kProbe:
+      if (now - entry.asked < config_.retry) return;
+      if (entry.attempts >= config_.attempts) return give_up(entry);
+      return ask(entry);
+    case NeighborState::kReachable:
+      if (now - entry.confirmed >= config_.lifetime) set_state(entry, NeighborState::kStale);
+      return;
+    case NeighborState::kStale:
+      if (now - entry.used >= config_.lifetime * 10) release(entry);  // forgotten (RFC1122-LNK-02)
+      return;
+  }
+}
+
+bool NeighborCache::row(std::size_t i, Row& out) const {
+  const Entry& e = entries_[i];
+  if (e.state == NeighborState::kFree) return false;
+  out = {e.address, e.mac, e.state};
+  return true;
+}
+
+}  // namespace sluice::link
