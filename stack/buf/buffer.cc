@@ -156,6 +156,13 @@ void Buffer::trim_back(std::size_t n) {
   size_ -= static_cast<std::uint32_t>(n);
 }
 
+bool Buffer::append(Bytes bytes) {
+  if (capacity() - begin_ - size_ < bytes.size()) return false;
+  if (!bytes.empty()) std::memcpy(data_ + begin_ + size_, bytes.data(), bytes.size());
+  size_ += static_cast<std::uint32_t>(bytes.size());
+  return true;
+}
+
 void Buffer::truncate(std::size_t n) {
   size_ = static_cast<std::uint32_t>(std::min<std::size_t>(size_, n));
 }
@@ -243,6 +250,15 @@ void Queue::trim_front(std::size_t n) {
   if (head_->size == 0) pop();
 }
 
+void Queue::discard(std::size_t n) {
+  assert(n <= bytes_);
+  while (n > 0) {
+    const std::size_t part = std::min<std::size_t>(n, head_->size);
+    trim_front(part);
+    n -= part;
+  }
+}
+
 std::size_t Queue::append_to_back(Bytes bytes) {
   if (tail_ == nullptr) return 0;
   const std::size_t room = tail_->capacity - tail_->begin - tail_->size;
@@ -256,6 +272,21 @@ std::size_t Queue::append_to_back(Bytes bytes) {
 
 void Queue::clear() {
   while (head_ != nullptr) pop();
+}
+
+std::size_t Queue::gather(std::size_t offset, std::size_t size, TxPacket& packet) const {
+  std::size_t done = 0;
+  for (Block* block = head_; block != nullptr && done < size; block = block->next) {
+    if (offset >= block->size) {
+      offset -= block->size;
+      continue;
+    }
+    const std::size_t n = std::min(size - done, block->size - offset);
+    if (!packet.append({block->data() + block->begin + offset, n})) break;
+    done += n;
+    offset = 0;
+  }
+  return done;
 }
 
 std::size_t Queue::peek(MutableBytes out, std::size_t offset) const {

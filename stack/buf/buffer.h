@@ -14,6 +14,7 @@
 namespace sluice::buf {
 
 class Pool;
+class TxPacket;
 struct Block;  // private to buffer.cc
 
 class Buffer {
@@ -41,6 +42,7 @@ class Buffer {
   void set_view(std::size_t begin, std::size_t size);  // begin + size <= capacity()
   void trim_front(std::size_t n);                      // n <= size()
   void trim_back(std::size_t n);                       // n <= size()
+  bool append(Bytes bytes);                            // behind the view; false, and nothing done, without room
   void truncate(std::size_t n);                        // to at most n bytes
 
  private:
@@ -102,11 +104,14 @@ class Queue {
   Buffer pop();                       // empty handle when the queue is empty
   [[nodiscard]] Bytes front() const;  // view of the first buffer; empty when there is none
   void trim_front(std::size_t n);     // of the first buffer; removes it when its view becomes empty
+  void discard(std::size_t n);     // the first n bytes, n <= bytes(), of as many buffers as they are in
   // Copies as much of `bytes` as fits behind the view of the last buffer; returns how much. So many small payloads
   // share one block.
   std::size_t append_to_back(Bytes bytes);
   void clear();
 
+  // Adds spans of the bytes [offset, offset + size) to `packet`, as far as it has room; returns how many bytes.
+  std::size_t gather(std::size_t offset, std::size_t size, TxPacket& packet) const;
   // Copies up to out.size() bytes from `offset` on without removing them; returns how many.
   std::size_t peek(MutableBytes out, std::size_t offset = 0) const;
   // Copies and removes.

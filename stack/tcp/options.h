@@ -40,6 +40,7 @@ struct TcpConfig {
   Switch challenge_ack_limit = Switch::kOn;
   std::uint8_t congestion = 1;  // default controller, index into tcp/cc/registry.h; 1: newreno
 
+  int quick_acks = 8;                      // segments acknowledged at once when a connection begins
   Duration delayed_ack_time = 40_ms;  // below 500 ms (RFC9293-MUST-40)
   Duration initial_rto = 1_s;         // RFC 6298 §2.1
   Duration min_rto = 200_ms;          // DEVIATION(RFC 6298 §2.4): 1 s is the RFC's floor; all hosts use less
@@ -50,7 +51,7 @@ struct TcpConfig {
   Duration r2_syn = 180_s;            // the same for SYN: 3 minutes at least (RFC9293-MUST-23)
 
   std::size_t send_buffer = 1u << 20;     // bytes
-  std::size_t receive_buffer = 4u << 20;  // bytes; the window scale is chosen so that all of it can be offered
+  std::size_t receive_buffer = 1u << 20;  // bytes; the window scale is chosen so that all of it can be offered
   std::size_t max_connections = 262144;   // TIME-WAIT included
   std::size_t max_syn_queue = 1024;       // half-open connections of one listener
   std::size_t max_out_of_order = 1024;    // segments kept beyond a hole, a connection

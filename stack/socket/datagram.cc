@@ -1,0 +1,146 @@
+// The UDP socket: udp(7).
+#include <algorithm>
+
+#include "stack/socket/object.h"
+
+namespace sluice::socket {
+namespace {
+
+class Datagram final : public Object, private udp::PortUser {
+ public:
+  Datagram(udp::Udp& udp, udp::Port* port, Handle h) : Object(Type::kDatagram, h), udp_(udp), port_(port) {}
+  ~Datagram() override {
+    if (port_ != nullptr) udp_.close(port_);
+  }
+
+  static Object* make(udp::Udp& udp, Family family, Handle h) {
+    auto* d = new Datagram(udp, nullptr, h);
+    const auto port = udp.open(family, d);
+    if (port) {
+      d->port_ = *port;
+      return d;
+    }
+    delete d;
+    return nullptr;
+  }
+
+  Status bind(const Endpoint& local) override {
+    return port_->bind(local, reuse_ ? udp::Port::Sharing::kReuseAddress : udp::Port::Sharing::kExclusive);
+  }
+  Status connect(const Endpoint& peer) override { return port_->connect(peer); }
+  Status disconnect() override { return port_->disconnect(), Status(); }
+
+  Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags) override {
+    if (write_shut_) return fail(Errno::kPipe);
+    std::size_t size = 0;
+    for (Bytes piece : pieces) size += piece.size();
+    if (const Status sent = port_->send(pieces, destination); !sent) return fail(sent.error());
+    return size;
+  }
+
+  Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) override {
+    if (read_shut_ && !port_->readable()) return Received{};
+    if (port_->pending_error() != Errno::kOk) return fail(port_->take_error());
+    if (const udp::ReceivedDatagram* next = port_->peek(); next != nullptr && flags.peek) {
+      return describe(*next, scatter(next->payload.bytes(), pieces), flags);
+    }
+    const auto got = port_->receive();
+    if (!got) return fail(got.error());
+    return describe(*got, scatter(got->payload.bytes(), pieces), flags);
+  }
+
+  Status shutdown(Shutdown how) override {
+    if (port_->peer() == nullptr) return fail(Errno::kNotConnected);
+    if (how != Shutdown::kWrite) read_shut_ = true;
+    if (how != Shutdown::kRead) write_shut_ = true;
+    changed();
+    return {};
+  }
+  [[nodiscard]] Endpoint local_name() const override { return port_->local(); }
+  [[nodiscard]] Result<Endpoint> peer_name() const override {
+    if (port_->peer() == nullptr) return fail(Errno::kNotConnected);
+    return *port_->peer();
+  }
+  [[nodiscard]] Ready ready() const override {
+    Ready r = Ready::kOut;
+    if (port_->readable() || read_shut_) r = r | Ready::kIn;
+    if (port_->pending_error() != Errno::kOk) r = r | Ready::kError;
+    if (read_shut_) r = r | Ready::kReadHangup;
+    if (read_shut_ && write_shut_) r = r | Ready::kHangup;
+    return r;
+  }
+  [[nodiscard]] Result<std::size_t> readable_bytes() const override { return port_->next_size().value_or(0); }
+
+  Status set_option(Option option, std::int64_t v) override;
+  Result<std::int64_t> get_option(Option option) override;
+
+ private:
+  void on_udp_readable() override { changed(); }
+  void on_udp_error() override { changed(); }
+
+  static Received describe(const udp::ReceivedDatagram& d, std::size_t copied, ReceiveFlags flags) {
+    Received r;
+    r.truncated = copied < d.payload.size();
+    r.size = flags.trunc ? d.payload.size() : copied;
+    r.source = d.source;
+    r.destination = d.destination;
+    r.ttl = d.ttl;
+    return r;
+  }
+
+  udp::Udp& udp_;
+  udp::Port* port_;
+  bool reuse_ = false;
+  bool read_shut_ = false;
+  bool write_shut_ = false;
+};
+
+Status Datagram::set_option(Option option, std::int64_t v) {
+  using Allow = udp::Port::Options::Allow;
+  udp::Port::Options& o = port_->options();
+  const bool is_octet = v >= 0 && v <= 255;
+  switch (option) {
+    case Option::kReuseAddress:
+    case Option::kReusePort: return reuse_ = v != 0, Status();
+    case Option::kBroadcast: return o.broadcast = v != 0 ? Allow::kYes : Allow::kNo, Status();
+    case Option::kReceiveBuffer:
+      return o.receive_buffer = static_cast<std::size_t>(std::clamp<std::int64_t>(v, 2304, 64 << 20)), Status();
+    case Option::kSendBuffer:
+    case Option::kKeepAlive:
+    case Option::kLinger: return {};  // accepted without effect, as on Linux
+    case Option::kIpTtl:
+      if (v == 0 || v < -1 || v > 255) return fail(Errno::kInvalid);
+      return o.ttl = static_cast<std::uint8_t>(std::max<std::int64_t>(v, 0)), Status();
+    case Option::kIpTos: return is_octet ? (o.tos = static_cast<std::uint8_t>(v), Status()) : fail(Errno::kInvalid);
+    case Option::kIpMtuDiscover: return o.dont_fragment = v != 0, Status();
+    case Option::kIpMulticastTtl:
+      return is_octet ? (o.multicast_ttl = static_cast<std::uint8_t>(v), Status()) : fail(Errno::kInvalid);
+    default: return fail(Errno::kNoProtocolOption);
+  }
+}
+
+Result<std::int64_t> Datagram::get_option(Option option) {
+  const udp::Port::Options& o = port_->options();
+  switch (option) {
+    case Option::kReuseAddress:
+    case Option::kReusePort: return std::int64_t{reuse_};
+    case Option::kBroadcast: return std::int64_t{o.broadcast == udp::Port::Options::Allow::kYes};
+    case Option::kReceiveBuffer: return static_cast<std::int64_t>(o.receive_buffer);
+    case Option::kSendBuffer: return static_cast<std::int64_t>(o.receive_buffer);
+    case Option::kKeepAlive: return std::int64_t{0};
+    case Option::kLinger: return std::int64_t{-1};
+    case Option::kError: return static_cast<std::int64_t>(port_->take_error());
+    case Option::kAcceptConnection: return std::int64_t{0};
+    case Option::kIpTtl: return o.ttl != 0 ? std::int64_t{o.ttl} : std::int64_t{64};
+    case Option::kIpTos: return std::int64_t{o.tos};
+    case Option::kIpMtuDiscover: return std::int64_t{o.dont_fragment};
+    case Option::kIpMulticastTtl: return std::int64_t{o.multicast_ttl};
+    default: return fail(Errno::kNoProtocolOption);
+  }
+}
+
+}  // namespace
+
+Object* make_datagram(udp::Udp& udp, Family family, Handle handle) { return Datagram::make(udp, family, handle); }
+
+}  // namespace sluice::socket

@@ -1,0 +1,48 @@
+// What stands behind a handle. Calls that a kind of socket does not have keep the default, which is Linux's errno.
+#pragma once
+
+#include "stack/socket/sockets.h"
+
+namespace sluice::socket {
+
+class Object {
+ public:
+  Object(Type t, Handle h) : type(t), handle(h) {}
+  virtual ~Object() = default;
+
+  virtual Status bind(const Endpoint& local) = 0;
+  virtual Status listen(int) { return fail(Errno::kNotSupported); }
+  // The connection to be wrapped in a socket of its own.
+  virtual Result<tcp::ConnectionHandle*> accept() { return fail(Errno::kNotSupported); }
+  virtual Status connect(const Endpoint& peer) = 0;
+  virtual Status disconnect() { return fail(Errno::kNotSupported); }
+  virtual Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags flags) = 0;
+  virtual Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) = 0;
+  virtual Status shutdown(Shutdown) { return fail(Errno::kNotConnected); }
+  [[nodiscard]] virtual Endpoint local_name() const = 0;
+  [[nodiscard]] virtual Result<Endpoint> peer_name() const = 0;
+  virtual Status set_option(Option option, std::int64_t value) = 0;
+  virtual Result<std::int64_t> get_option(Option option) = 0;
+  [[nodiscard]] virtual Ready ready() const = 0;
+  [[nodiscard]] virtual Result<std::size_t> readable_bytes() const = 0;
+  [[nodiscard]] virtual Result<tcp::Info> tcp_info() const { return fail(Errno::kNotSupported); }
+
+  void changed() const {
+    if (observer != nullptr) observer->on_ready(handle);
+  }
+
+  const Type type;
+  const Handle handle;
+  ReadyObserver* observer = nullptr;
+};
+
+// Makes the kinds; in stream.cc, datagram.cc, echo.cc.
+Object* make_stream(Context& context, tcp::Tcp& tcp, Family family, Handle handle);
+Object* make_accepted_stream(Context& context, tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle handle);
+Object* make_datagram(udp::Udp& udp, Family family, Handle handle);
+Object* make_echo(ip::Ip& ip, Handle handle);
+
+// Copies a datagram into pieces; returns how much fitted.
+std::size_t scatter(Bytes from, std::span<const MutableBytes> pieces);
+
+}  // namespace sluice::socket

@@ -1,0 +1,161 @@
+#include "stack/socket/sockets.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "stack/socket/object.h"
+
+namespace sluice::socket {
+
+namespace {
+constexpr std::size_t kMaxSockets = 1u << 20;
+}
+
+std::size_t scatter(Bytes from, std::span<const MutableBytes> pieces) {
+  std::size_t done = 0;
+  for (const MutableBytes piece : pieces) {
+    const std::size_t n = std::min(piece.size(), from.size() - done);
+    if (n == 0) continue;
+    std::memcpy(piece.data(), from.data() + done, n);
+    done += n;
+  }
+  return done;
+}
+
+struct Sockets::Impl {
+  Impl(Context& c, ip::Ip& i, udp::Udp& u, tcp::Tcp& t) : context(c), ip(i), udp(u), tcp(t) {}
+
+  [[nodiscard]] Object* find(Handle h) const {
+    return h >= 0 && static_cast<std::size_t>(h) < objects.size() ? objects[static_cast<std::size_t>(h)] : nullptr;
+  }
+  // The lowest free number; -1 when there is none.
+  Handle free_handle() {
+    while (lowest_free < objects.size() && objects[lowest_free] != nullptr) ++lowest_free;
+    if (lowest_free == kMaxSockets) return -1;
+    if (lowest_free == objects.size()) objects.push_back(nullptr);
+    return static_cast<Handle>(lowest_free);
+  }
+  Handle put(Object* object) {
+    objects[static_cast<std::size_t>(object->handle)] = object;
+    return object->handle;
+  }
+
+  Context& context;
+  ip::Ip& ip;
+  udp::Udp& udp;
+  tcp::Tcp& tcp;
+  std::vector<Object*> objects;
+  std::size_t lowest_free = 0;
+};
+
+Sockets::Sockets(Context& context, ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp) : impl_(new Impl(context, ip, udp, tcp)) {}
+
+Sockets::~Sockets() {
+  for (Object* o : impl_->objects) delete o;
+  delete impl_;
+}
+
+Result<Handle> Sockets::open(Family family, Type type) {
+  if (family != Family::kV4) return fail(Errno::kFamilyNotSupported);
+  const Handle h = impl_->free_handle();
+  if (h < 0) return fail(Errno::kTooManyFiles);
+  Object* object = nullptr;
+  switch (type) {
+    case Type::kStream: object = make_stream(impl_->context, impl_->tcp, family, h); break;
+    case Type::kDatagram: object = make_datagram(impl_->udp, family, h); break;
+    case Type::kIcmpEcho: object = make_echo(impl_->ip, h); break;
+  }
+  return object != nullptr ? Result<Handle>(impl_->put(object)) : fail(Errno::kTooManyFiles);
+}
+
+Result<Handle> Sockets::accept(Handle handle, Endpoint* peer) {
+  Object* o = impl_->find(handle);
+  if (o == nullptr) return fail(Errno::kBadFile);
+  const Handle h = impl_->free_handle();  // first, so that no accepted connection is lost for want of a handle
+  if (h < 0) return fail(Errno::kTooManyFiles);
+  const auto connection = o->accept();
+  if (!connection) return fail(connection.error());
+  if (peer != nullptr) *peer = (*connection)->peer();
+  return impl_->put(make_accepted_stream(impl_->context, impl_->tcp, *connection, h));
+}
+
+Status Sockets::close(Handle handle) {
+  Object* o = impl_->find(handle);
+  if (o == nullptr) return fail(Errno::kBadFile);
+  const auto index = static_cast<std::size_t>(handle);
+  impl_->objects[index] = nullptr;
+  impl_->lowest_free = std::min(impl_->lowest_free, index);
+  delete o;
+  return {};
+}
+
+// The rest finds the object and asks it.
+
+Status Sockets::bind(Handle handle, const Endpoint& local) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->bind(local) : fail(Errno::kBadFile);
+}
+Status Sockets::listen(Handle handle, int backlog) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->listen(backlog) : fail(Errno::kBadFile);
+}
+Status Sockets::connect(Handle handle, const Endpoint& peer) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->connect(peer) : fail(Errno::kBadFile);
+}
+Status Sockets::disconnect(Handle handle) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->disconnect() : fail(Errno::kBadFile);
+}
+Result<std::size_t> Sockets::send(Handle handle, std::span<const Bytes> pieces, const Endpoint* destination,
+                                  SendFlags flags) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->send(pieces, destination, flags) : fail(Errno::kBadFile);
+}
+Result<Received> Sockets::receive(Handle handle, std::span<const MutableBytes> pieces, ReceiveFlags flags) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->receive(pieces, flags) : fail(Errno::kBadFile);
+}
+Status Sockets::shutdown(Handle handle, Shutdown how) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->shutdown(how) : fail(Errno::kBadFile);
+}
+Result<Endpoint> Sockets::local_name(Handle handle) const {
+  const Object* o = impl_->find(handle);
+  return o != nullptr ? Result<Endpoint>(o->local_name()) : fail(Errno::kBadFile);
+}
+Result<Endpoint> Sockets::peer_name(Handle handle) const {
+  const Object* o = impl_->find(handle);
+  return o != nullptr ? o->peer_name() : fail(Errno::kBadFile);
+}
+Status Sockets::set_option(Handle handle, Option option, std::int64_t value) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->set_option(option, value) : fail(Errno::kBadFile);
+}
+Result<std::int64_t> Sockets::get_option(Handle handle, Option option) {
+  Object* o = impl_->find(handle);
+  if (o == nullptr) return fail(Errno::kBadFile);
+  if (option == Option::kType) return static_cast<std::int64_t>(o->type);
+  return o->get_option(option);
+}
+Ready Sockets::ready(Handle handle) const {
+  const Object* o = impl_->find(handle);
+  return o != nullptr ? o->ready() : Ready::kNone;
+}
+Result<std::size_t> Sockets::readable_bytes(Handle handle) const {
+  const Object* o = impl_->find(handle);
+  return o != nullptr ? o->readable_bytes() : fail(Errno::kBadFile);
+}
+Result<tcp::Info> Sockets::tcp_info(Handle handle) const {
+  const Object* o = impl_->find(handle);
+  return o != nullptr ? o->tcp_info() : fail(Errno::kBadFile);
+}
+Status Sockets::set_observer(Handle handle, ReadyObserver* observer) {
+  Object* o = impl_->find(handle);
+  if (o == nullptr) return fail(Errno::kBadFile);
+  o->observer = observer;
+  return {};
+}
+
+}  // namespace sluice::socket

@@ -1,0 +1,278 @@
+// The stream socket: unbound, bound, listening, or with a connection. errno values and readiness as tcp(7), connect(2),
+// poll(2) have them.
+#include <algorithm>
+#include <array>
+
+#include "stack/socket/object.h"
+#include "stack/tcp/cc/registry.h"
+
+namespace sluice::socket {
+namespace {
+
+using tcp::Switch;
+
+Switch to_switch(std::int64_t v) { return v != 0 ? Switch::kOn : Switch::kOff; }
+std::int64_t from_switch(Switch s) { return s == Switch::kOn ? 1 : 0; }
+
+constexpr std::int64_t kMinBuffer = 2304;         // as Linux: SO_RCVBUF has this floor, SO_SNDBUF twice it
+constexpr std::int64_t kMaxBuffer = 64 << 20;
+
+class Stream final : public Object, private tcp::ConnectionUser, private tcp::ListenerUser {
+ public:
+  Stream(Context& context, tcp::Tcp& tcp, Family family, Handle h)
+      : Object(Type::kStream, h), context_(context), tcp_(tcp) {
+    local_.address = Address::any(family);
+  }
+  Stream(Context& context, tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle h)
+      : Object(Type::kStream, h), context_(context), tcp_(tcp), connection_(connection), connected_(true) {
+    options_ = connection->options();
+    connection->set_user(this);
+  }
+  ~Stream() override {
+    if (connection_ != nullptr) connection_->close();
+    if (listener_ != nullptr) listener_->close();
+    if (claimed_) tcp_.release_port(local_);
+  }
+
+  Status bind(const Endpoint& local) override;
+  Status listen(int backlog) override;
+  Result<tcp::ConnectionHandle*> accept() override;
+  Status connect(const Endpoint& peer) override;
+  Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags flags) override;
+  Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) override;
+  Status shutdown(Shutdown how) override;
+  [[nodiscard]] Endpoint local_name() const override;
+  [[nodiscard]] Result<Endpoint> peer_name() const override;
+  Status set_option(Option option, std::int64_t value) override;
+  Result<std::int64_t> get_option(Option option) override;
+  [[nodiscard]] Ready ready() const override;
+  [[nodiscard]] Result<std::size_t> readable_bytes() const override;
+  [[nodiscard]] Result<tcp::Info> tcp_info() const override;
+
+ private:
+  void on_tcp_change() override { changed(); }
+  void on_tcp_acceptable() override { changed(); }
+  Status take_option(Option option, std::int64_t value);
+  Status apply();
+
+  Context& context_;
+  tcp::Tcp& tcp_;
+  tcp::ConnectionHandle* connection_ = nullptr;
+  tcp::ListenerHandle* listener_ = nullptr;
+  tcp::ConnectionOptions options_;
+  Endpoint local_;
+  bool claimed_ = false;
+  bool connected_ = false;       // connect() has succeeded and was told so, or accepted
+  bool reuse_address_ = false;
+  bool reuse_port_ = false;
+};
+
+Status Stream::bind(const Endpoint& local) {
+  if (claimed_ || connection_ != nullptr || listener_ != nullptr) return fail(Errno::kInvalid);
+  const auto sharing = reuse_address_ || reuse_port_ ? tcp::Tcp::Sharing::kReuseAddress : tcp::Tcp::Sharing::kExclusive;
+  const auto bound = tcp_.claim_port(local, sharing);
+  if (!bound) return fail(bound.error());
+  local_ = *bound;
+  claimed_ = true;
+  return {};
+}
+
+Status Stream::listen(int backlog) {
+  if (connection_ != nullptr) return fail(Errno::kInvalid);
+  if (listener_ != nullptr) return listener_->set_backlog(backlog), Status();
+  if (!claimed_) {
+    if (const Status bound = bind(local_); !bound) return bound;
+  }
+  const auto listener = tcp_.listen(local_, backlog, options_, this);
+  if (!listener) return fail(listener.error());
+  listener_ = *listener;
+  return {};
+}
+
+Result<tcp::ConnectionHandle*> Stream::accept() {
+  if (listener_ == nullptr) return fail(Errno::kInvalid);
+  return listener_->accept();
+}
+
+Status Stream::connect(const Endpoint& peer) {
+  if (listener_ != nullptr) return fail(Errno::kIsConnected);
+  if (connection_ != nullptr) {
+    const tcp::State state = connection_->state();
+    if (connected_) return fail(Errno::kIsConnected);
+    if (connection_->pending_error() != Errno::kOk) return fail(connection_->take_error());
+    if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return fail(Errno::kAlready);
+    if (state == tcp::State::kClosed) return fail(Errno::kConnectionAborted);
+    connected_ = true;  // the second call tells that the first has succeeded
+    return fail(Errno::kIsConnected);
+  }
+  const auto connection = tcp_.connect(local_, peer, options_, this);
+  if (!connection) return fail(connection.error());
+  connection_ = *connection;
+  return fail(Errno::kInProgress);
+}
+
+Result<std::size_t> Stream::send(std::span<const Bytes> pieces, const Endpoint*, SendFlags flags) {
+  if (connection_ == nullptr) return fail(Errno::kPipe);
+  using More = tcp::ConnectionHandle::More;
+  const tcp::State state = connection_->state();
+  if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return fail(Errno::kAgain);
+  return connection_->send(pieces, flags.more ? More::kMore : More::kPush);
+}
+
+Result<Received> Stream::receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) {
+  if (connection_ == nullptr) return fail(Errno::kNotConnected);
+  const tcp::State state = connection_->state();
+  if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return fail(Errno::kAgain);
+  using Take = tcp::ConnectionHandle::Take;
+  Received got;
+  for (const MutableBytes piece : pieces) {
+    if (piece.empty()) continue;
+    const auto n = connection_->receive(piece, flags.peek ? Take::kPeek : Take::kConsume);
+    if (!n) {
+      if (got.size > 0) break;
+      return fail(n.error());
+    }
+    got.size += *n;
+    if (*n < piece.size() || flags.peek) break;
+    if (connection_->receive_queued() == 0) break;
+  }
+  return got;
+}
+
+Status Stream::shutdown(Shutdown how) {
+  if (connection_ == nullptr) return fail(Errno::kNotConnected);
+  const tcp::State state = connection_->state();
+  if (state == tcp::State::kClosed || state == tcp::State::kTimeWait) return fail(Errno::kNotConnected);
+  if (how != Shutdown::kWrite) connection_->shutdown_receive();
+  return how != Shutdown::kRead ? connection_->shutdown_send() : Status();
+}
+
+Endpoint Stream::local_name() const { return connection_ != nullptr ? connection_->local() : local_; }
+
+Result<Endpoint> Stream::peer_name() const {
+  if (connection_ == nullptr) return fail(Errno::kNotConnected);
+  const tcp::State state = connection_->state();
+  if (state == tcp::State::kSynSent || state == tcp::State::kClosed) return fail(Errno::kNotConnected);
+  return connection_->peer();
+}
+
+// As Linux's tcp_poll: a socket never connected is "hung up"; a failed connect is readable, writable and in error.
+Ready Stream::ready() const {
+  if (listener_ != nullptr) return listener_->acceptable() ? Ready::kIn : Ready::kNone;
+  if (connection_ == nullptr) return Ready::kOut | Ready::kHangup;
+  const tcp::State state = connection_->state();
+  Ready r = Ready::kNone;
+  if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return r;
+  if (connection_->readable()) r = r | Ready::kIn;
+  if (connection_->writable()) r = r | Ready::kOut;
+  if (connection_->pending_error() != Errno::kOk) r = r | Ready::kError;
+  if (connection_->peer_closed() || state == tcp::State::kClosed) r = r | Ready::kReadHangup;
+  const bool both_over = state == tcp::State::kClosed || state == tcp::State::kTimeWait ||
+                         state == tcp::State::kLastAck || state == tcp::State::kClosing;
+  if (both_over) r = r | Ready::kHangup;
+  return r;
+}
+
+Result<std::size_t> Stream::readable_bytes() const {
+  if (listener_ != nullptr) return fail(Errno::kInvalid);
+  return connection_ != nullptr ? connection_->receive_queued() : std::size_t{0};
+}
+
+Result<tcp::Info> Stream::tcp_info() const {
+  if (connection_ != nullptr) return connection_->info();
+  tcp::Info info;
+  if (listener_ != nullptr) info.state = tcp::State::kListen;
+  return info;
+}
+
+Status Stream::apply() {
+  if (listener_ != nullptr) listener_->set_options(options_);
+  return connection_ != nullptr ? connection_->set_options(options_) : Status();
+}
+
+Status Stream::set_option(Option option, std::int64_t value) {
+  const tcp::ConnectionOptions before = options_;
+  Status done = take_option(option, value);
+  if (done) done = apply();
+  if (!done) options_ = before;
+  return done;
+}
+
+Status Stream::take_option(Option option, std::int64_t v) {
+  const auto in_range = [v](std::int64_t low, std::int64_t high) { return v >= low && v <= high; };
+  const Status bad = fail(Errno::kInvalid);
+  switch (option) {
+    case Option::kReuseAddress: return reuse_address_ = v != 0, Status();
+    case Option::kReusePort: return reuse_port_ = v != 0, Status();
+    case Option::kBroadcast: return {};  // without effect here, as on Linux
+    case Option::kKeepAlive: return options_.keep_alive = to_switch(v), Status();
+    case Option::kLinger:
+      options_.linger = v >= 0 ? Switch::kOn : Switch::kOff;
+      return options_.linger_time = Duration::seconds(std::max<std::int64_t>(v, 0)), Status();
+    case Option::kSendBuffer:
+      return options_.send_buffer = static_cast<std::size_t>(std::clamp(v, 2 * kMinBuffer, kMaxBuffer)), Status();
+    case Option::kReceiveBuffer:
+      return options_.receive_buffer = static_cast<std::size_t>(std::clamp(v, kMinBuffer, kMaxBuffer)), Status();
+    case Option::kTcpNoDelay: return options_.no_delay = to_switch(v), Status();
+    case Option::kTcpCork: return options_.cork = to_switch(v), Status();
+    case Option::kTcpQuickAck: return options_.quick_ack = to_switch(v), Status();
+    case Option::kTcpMaxSegment:
+      return in_range(88, 32767) ? (options_.max_segment = static_cast<std::uint32_t>(v), Status()) : bad;
+    case Option::kTcpKeepIdle:
+      return in_range(1, 32767) ? (options_.keep_idle = Duration::seconds(v), Status()) : bad;
+    case Option::kTcpKeepInterval:
+      return in_range(1, 32767) ? (options_.keep_interval = Duration::seconds(v), Status()) : bad;
+    case Option::kTcpKeepCount: return in_range(1, 127) ? (options_.keep_count = static_cast<int>(v), Status()) : bad;
+    case Option::kTcpUserTimeout:
+      return in_range(0, INT32_MAX) ? (options_.user_timeout = Duration::millis(v), Status()) : bad;
+    case Option::kTcpCongestion:
+      if (!in_range(1, tcp::cc::count())) return fail(Errno::kNoProtocolOption);
+      return options_.congestion = static_cast<std::uint8_t>(v), Status();
+    case Option::kIpTtl:
+      return in_range(-1, 255) && v != 0 ? (options_.ttl = static_cast<std::uint8_t>(std::max<std::int64_t>(v, 0)), Status()) : bad;
+    case Option::kIpTos: return in_range(0, 255) ? (options_.tos = static_cast<std::uint8_t>(v), Status()) : bad;
+    case Option::kIpMtuDiscover: return {};  // TCP always discovers the path MTU
+    default: return fail(Errno::kNoProtocolOption);
+  }
+}
+
+Result<std::int64_t> Stream::get_option(Option option) {
+  const tcp::ConnectionOptions& o = connection_ != nullptr ? connection_->options() : options_;
+  switch (option) {
+    case Option::kReuseAddress: return std::int64_t{reuse_address_};
+    case Option::kReusePort: return std::int64_t{reuse_port_};
+    case Option::kBroadcast: return std::int64_t{0};
+    case Option::kKeepAlive: return from_switch(o.keep_alive);
+    case Option::kLinger: return o.linger == Switch::kOn ? o.linger_time.to_nanos() / 1'000'000'000 : std::int64_t{-1};
+    case Option::kSendBuffer: return static_cast<std::int64_t>(o.send_buffer);
+    case Option::kReceiveBuffer: return static_cast<std::int64_t>(o.receive_buffer);
+    case Option::kError:
+      return connection_ != nullptr ? static_cast<std::int64_t>(connection_->take_error()) : std::int64_t{0};
+    case Option::kAcceptConnection: return std::int64_t{listener_ != nullptr};
+    case Option::kTcpNoDelay: return from_switch(o.no_delay);
+    case Option::kTcpCork: return from_switch(o.cork);
+    case Option::kTcpQuickAck: return from_switch(o.quick_ack);
+    case Option::kTcpMaxSegment:
+      return connection_ != nullptr ? std::int64_t{connection_->info().send_mss} : std::int64_t{std::max(o.max_segment, 536u)};
+    case Option::kTcpKeepIdle: return o.keep_idle.to_nanos() / 1'000'000'000;
+    case Option::kTcpKeepInterval: return o.keep_interval.to_nanos() / 1'000'000'000;
+    case Option::kTcpKeepCount: return std::int64_t{o.keep_count};
+    case Option::kTcpUserTimeout: return o.user_timeout.to_millis();
+    case Option::kTcpCongestion: return std::int64_t{o.congestion};
+    case Option::kIpTtl: return o.ttl != 0 ? std::int64_t{o.ttl} : std::int64_t{64};
+    case Option::kIpTos: return std::int64_t{o.tos};
+    case Option::kIpMtuDiscover: return std::int64_t{1};
+    default: return fail(Errno::kNoProtocolOption);
+  }
+}
+
+}  // namespace
+
+Object* make_stream(Context& context, tcp::Tcp& tcp, Family family, Handle handle) {
+  return new Stream(context, tcp, family, handle);
+}
+Object* make_accepted_stream(Context& context, tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle handle) {
+  return new Stream(context, tcp, connection, handle);
+}
+
+}  // namespace sluice::socket

@@ -1,0 +1,35 @@
+// NewReno congestion control: RFC 5681 with appropriate byte counting in congestion avoidance, RFC 6582 in recovery.
+#pragma once
+
+#include "stack/tcp/cc/congestion.h"
+
+namespace sluice::tcp::cc {
+
+class NewReno final : public Controller {
+ public:
+  void start(const Init& init) override;
+  void on_ack(const Ack& ack) override;
+  void on_congestion(const Congestion& event) override;
+  void on_duplicate_ack(const DuplicateAck& event) override;
+  void on_partial_ack(const PartialAck& event) override;
+  void on_recovery_done(const RecoveryDone& event) override;
+  void on_timeout(const Timeout& event) override;
+  void on_idle(const Idle& event) override;
+  void on_mss_change(std::uint32_t mss) override;
+
+  [[nodiscard]] std::uint32_t cwnd() const override { return cwnd_; }
+  [[nodiscard]] std::uint32_t ssthresh() const override { return ssthresh_; }
+  [[nodiscard]] const char* name() const override { return "newreno"; }
+
+ private:
+  [[nodiscard]] std::uint32_t half_of(std::uint32_t flight) const;
+
+  std::uint32_t mss_ = 536;
+  std::uint32_t initial_window_ = 0;
+  std::uint32_t cwnd_ = 0;
+  std::uint32_t ssthresh_ = UINT32_MAX;  // arbitrarily high at first (RFC5681-08)
+  std::uint32_t bytes_acked_ = 0;        // towards the next increase in congestion avoidance
+  bool after_timeout_ = false;           // slow start follows a timeout
+};
+
+}  // namespace sluice::tcp::cc

@@ -1,0 +1,338 @@
+// The user's calls (RFC 9293 §3.10.1 to 3.10.5), and how a connection begins and ends.
+#include "stack/tcp/connection.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+
+#include "stack/tcp/impl.h"
+
+namespace sluice::tcp {
+
+namespace {
+constexpr std::size_t kSmallWrite = 2048;  // writes up to this go into small blocks
+RtoEstimator::Bounds bounds_of(const TcpConfig& c) { return {c.initial_rto, c.min_rto, c.max_rto}; }
+}  // namespace
+
+const char* name_of(State state) {
+  constexpr std::array kNames = {"CLOSED",     "LISTEN",     "SYN-SENT", "SYN-RECEIVED", "ESTABLISHED", "FIN-WAIT-1",
+                                 "FIN-WAIT-2", "CLOSE-WAIT", "CLOSING",  "LAST-ACK",     "TIME-WAIT"};
+  return kNames[static_cast<std::size_t>(state)];
+}
+
+Connection::Connection(Tcp::Impl& tcp, const FourTuple& t, const ip::Route& route, const ConnectionOptions& options,
+                       std::uint64_t number)
+    : Flow(FlowKind::kConnection, t),
+      tcp_(tcp),
+      context_(tcp.context),
+      options_(options),
+      route_(route),
+      number_(number),
+      rto_(bounds_of(tcp.config)),
+      timers_(tcp.context.timers, [](void* self) { static_cast<Connection*>(self)->on_timer(); }, this) {
+  ts_offset_ = tcp.isn.timestamp_offset(t.local, t.peer);
+  progress_at_ = last_received_at_ = context_.now;
+  quick_acks_ = tcp.config.delayed_ack == Switch::kOn ? tcp.config.quick_acks : INT32_MAX;
+  update_mss();
+}
+
+Connection::~Connection() {
+  timers_.cancel_all();
+  if (cc_ != nullptr) cc_->~Controller();
+}
+
+void Connection::open_active(Seq iss) {
+  iss_ = snd_una_ = iss;
+  snd_nxt_ = snd_max_ = data_base_ = iss + 1;  // (RFC9293-OPEN-02)
+  recovery_.start(iss);
+  negotiated_.receive_scale = ReceiveWindow::scale_for(options_.receive_buffer);
+  enter(State::kSynSent);
+  send_syn();
+  start_retransmit_timer();
+}
+
+void Connection::open_passive(const Handshake& h, Listener* listener) {
+  listener_ = listener;
+  passive_ = true;
+  iss_ = snd_una_ = h.iss;
+  snd_nxt_ = snd_max_ = data_base_ = h.iss + 1;
+  irs_ = h.irs;
+  rcv_nxt_ = last_ack_sent_ = h.irs + 1;
+  negotiated_ = h.negotiated;
+  ts_recent_ = h.ts_recent;
+  ts_recent_at_ = context_.now;
+  syn_retransmitted_ = h.syn_retransmitted;
+  recovery_.start(iss_);
+  window_.start(rcv_nxt_, h.offered_window, negotiated_.receive_scale);
+  update_mss();
+  state_ = State::kSynReceived;
+}
+
+// --- states ----------------------------------------------------------------------------------------------------------
+
+void Connection::enter(State state) {
+  if (state == state_) return;
+  context_.emit({.kind = EventKind::kTcpState,
+                 .flow = number_,
+                 .a = static_cast<std::int64_t>(state_),
+                 .b = static_cast<std::int64_t>(state),
+                 .detail = name_of(state)});
+  state_ = state;
+}
+
+void Connection::establish() {
+  enter(State::kEstablished);
+  update_mss();
+  if (syn_retransmitted_) rto_.on_syn_timeout();  // (RFC6298-20)
+  start_congestion_control();
+  timers_.cancel(TimerKind::kRetransmit);
+  progress_at_ = context_.now;
+  restart_keep_alive();
+  notify();
+}
+
+// RFC 6928, or RFC 5681 §3.1 (RFC5681-04); one segment when the SYN was lost (RFC5681-06).
+void Connection::start_congestion_control() {
+  const std::uint32_t mss = send_mss_;
+  std::uint32_t window = std::min(10 * mss, std::max<std::uint32_t>(2 * mss, 14600));
+  if (tcp_.config.initial_window_10 == Switch::kOff) window = mss > 2190 ? 2 * mss : mss > 1095 ? 3 * mss : 4 * mss;
+  if (syn_retransmitted_) window = mss;
+  const std::uint8_t index = options_.congestion != 0 ? options_.congestion : tcp_.config.congestion;
+  if (cc_ != nullptr) cc_->~Controller();
+  cc_ = cc::make(index, cc_storage_.data());
+  cc_->start({.mss = mss, .initial_window = window});
+  emit_cwnd();
+}
+
+void Connection::emit_cwnd() {
+  context_.emit({.kind = EventKind::kTcpCwnd, .flow = number_, .a = cc_->cwnd(), .b = cc_->ssthresh()});
+}
+
+void Connection::notify() {
+  if (user_ != nullptr) user_->on_tcp_change();
+}
+
+// To CLOSED because of an error: queues are flushed, the user hears of it once (RFC9293-SEG-12, -TMO-01).
+void Connection::fail_with(Errno error) {
+  error_ = error;
+  send_queue_.clear();
+  receive_queue_.clear();
+  reassembly_.clear();
+  finish();
+}
+
+void Connection::finish() {
+  const bool was_waiting = listener_ != nullptr;
+  enter(State::kClosed);
+  timers_.cancel_all();
+  tcp_.flows.remove(*this);
+  if (was_waiting) {
+    listener_->on_connection_gone(*this);
+    listener_ = nullptr;
+    detached_ = true;
+  }
+  notify();
+  if (detached_) tcp_.retire(*this);
+}
+
+// The state machine goes on in a small record (RFC9293-MUST-13); this object only keeps what the user may still read.
+void Connection::enter_time_wait() {
+  TimeWait facts(tuple);
+  facts.snd_nxt = snd_max_;
+  facts.rcv_nxt = rcv_nxt_;
+  facts.ts_recent = ts_recent_;
+  facts.ts_offset = ts_offset_;
+  facts.timestamps = negotiated_.timestamps;
+  facts.window = window_field();
+  if (ack_due_ != Ack::kNone) send_ack();
+  enter(State::kTimeWait);
+  timers_.cancel_all();
+  tcp_.flows.remove(*this);
+  tcp_.add_time_wait(tuple, facts);
+  notify();
+  if (detached_) tcp_.retire(*this);
+}
+
+// --- the user's calls ------------------------------------------------------------------------------------------------
+
+Errno Connection::take_error() { return std::exchange(error_, Errno::kOk); }
+
+// Bytes of small writes share blocks; a long queue or a large write takes large blocks, so that a segment of 64 KiB is a
+// handful of spans.
+Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
+  if (error_ != Errno::kOk) return fail(take_error());
+  if (state_ == State::kClosed || fin_queued_ || state_ > State::kCloseWait || state_ == State::kFinWait1 ||
+      state_ == State::kFinWait2) {
+    return fail(Errno::kPipe);  // (RFC9293-SEND-02)
+  }
+  std::size_t taken = 0;
+  std::size_t wanted = 0;
+  for (Bytes piece : pieces) wanted += piece.size();
+  for (Bytes piece : pieces) {
+    while (!piece.empty() && send_queue_.bytes() < options_.send_buffer) {
+      const std::size_t room = options_.send_buffer - send_queue_.bytes();
+      const Bytes part = piece.first(std::min(piece.size(), room));
+      std::size_t n = send_queue_.append_to_back(part);
+      if (n == 0) {
+        const bool small = wanted <= kSmallWrite && send_queue_.bytes() <= kSmallWrite;
+        buf::Buffer block = tcp_.pool.allocate(small ? buf::Pool::kSmall : buf::Pool::kLarge);
+        if (!block) return taken > 0 ? Result<std::size_t>(taken) : fail(Errno::kNoBuffers);
+        n = std::min(part.size(), block.capacity());
+        (void)block.append(part.first(n));
+        send_queue_.push(std::move(block));
+      }
+      piece = piece.subspan(n);
+      taken += n;
+    }
+  }
+  context_.counters.add(Counter::kTcpBytesCopied, taken);
+  if (taken == 0 && wanted > 0) return fail(Errno::kAgain);
+  push_ = more == More::kPush;
+  if (may_send_data()) output();  // before that it is queued (RFC9293-SEND-01)
+  return taken;
+}
+
+Result<std::size_t> Connection::receive(MutableBytes out, Take take) {
+  if (receive_queue_.empty()) {
+    if (error_ != Errno::kOk) return fail(take_error());
+    if (fin_received_ || receive_shut_ || state_ == State::kClosed || state_ == State::kTimeWait) return std::size_t{0};
+    if (!synchronized()) return fail(Errno::kNotConnected);
+    return fail(Errno::kAgain);
+  }
+  if (take == Take::kPeek) return receive_queue_.peek(out);
+  const std::size_t n = receive_queue_.read(out);
+  context_.counters.add(Counter::kTcpBytesCopied, n);
+  if (urgent_ahead_ && urgent_ < rcv_nxt_ - static_cast<std::uint32_t>(receive_queue_.bytes())) urgent_ahead_ = false;
+  const bool open = state_ == State::kEstablished || state_ == State::kFinWait1 || state_ == State::kFinWait2;
+  if (open && window_.update_due(rcv_nxt_, receive_room(), options_.receive_buffer, receive_mss_)) send_ack();
+  return n;
+}
+
+std::size_t Connection::receive_room() const {
+  const std::size_t used = receive_queue_.bytes();
+  return used < options_.receive_buffer ? options_.receive_buffer - used : 0;
+}
+
+bool Connection::readable() const {
+  const bool over = fin_received_ || receive_shut_ || state_ == State::kClosed || state_ == State::kTimeWait;
+  return !receive_queue_.empty() || error_ != Errno::kOk || over;
+}
+
+// With a third of the buffer free, as Linux has it, so that a writer is not woken for each segment.
+bool Connection::writable() const {
+  if (error_ != Errno::kOk || fin_queued_ || state_ == State::kClosed || state_ == State::kTimeWait) return true;
+  return synchronized() && send_queue_.bytes() < options_.send_buffer - options_.send_buffer / 3;
+}
+
+bool Connection::at_urgent_mark() const {
+  return urgent_ahead_ && urgent_ == rcv_nxt_ - static_cast<std::uint32_t>(receive_queue_.bytes());
+}
+
+// (RFC9293-CLOSE-02, -03, -04)
+Status Connection::shutdown_send() {
+  if (state_ == State::kClosed || state_ == State::kSynSent) return fail(Errno::kNotConnected);
+  if (fin_queued_) return {};
+  fin_queued_ = true;
+  push_ = true;
+  if (state_ == State::kEstablished) enter(State::kFinWait1);
+  if (state_ == State::kCloseWait) enter(State::kLastAck);
+  if (synchronized()) output();
+  notify();
+  return {};
+}
+
+void Connection::shutdown_receive() {
+  receive_shut_ = true;
+  receive_queue_.clear();
+  notify();
+}
+
+void Connection::detach() {
+  user_ = nullptr;
+  detached_ = true;
+}
+
+void Connection::close() {
+  const bool unread = !receive_queue_.empty() && !receive_shut_;
+  const bool linger_zero = options_.linger == Switch::kOn && options_.linger_time == Duration();
+  detach();
+  if (state_ == State::kClosed || state_ == State::kTimeWait) return tcp_.retire(*this);
+  if (state_ == State::kSynSent) return finish();  // (RFC9293-CLOSE-01)
+  if (unread || linger_zero) {                     // data is lost: the peer must hear (RFC9293-SHLD-3)
+    send_rst(snd_max_);
+    return finish();
+  }
+  (void)shutdown_send();
+  if (state_ == State::kFinWait2) timers_.set(TimerKind::kFinWait2, context_.now + tcp_.config.fin_wait2_time);
+}
+
+void Connection::abort() {  // (RFC9293-ABORT-01)
+  detach();
+  if (state_ == State::kClosed || state_ == State::kTimeWait) return tcp_.retire(*this);
+  reset_silently();
+}
+
+void Connection::reset_silently() {
+  if (state_ != State::kSynSent) send_rst(snd_max_);
+  send_queue_.clear();
+  receive_queue_.clear();
+  reassembly_.clear();
+  detach();
+  finish();
+}
+
+Status Connection::set_options(const ConnectionOptions& wanted) {
+  if (cc::name_at(wanted.congestion) == nullptr && wanted.congestion != 0) return fail(Errno::kNoProtocolOption);
+  const ConnectionOptions before = options_;
+  options_ = tcp_.with_defaults(wanted);
+  if (before.keep_alive != options_.keep_alive || before.keep_idle != options_.keep_idle) restart_keep_alive();
+  if (before.max_segment != options_.max_segment) update_mss();
+  if (before.congestion != options_.congestion && cc_ != nullptr) start_congestion_control();
+  const bool released = options_.no_delay == Switch::kOn || options_.cork == Switch::kOff;
+  if (released && may_send_data()) output();
+  return {};
+}
+
+Info Connection::info() const {
+  Info i;
+  i.state = state_;
+  i.snd_una = snd_una_.value();
+  i.snd_nxt = snd_max_.value();
+  i.snd_wnd = snd_wnd_;
+  i.rcv_nxt = rcv_nxt_.value();
+  i.rcv_wnd = window_.size(rcv_nxt_);
+  i.send_mss = send_mss_;
+  i.receive_mss = receive_mss_;
+  if (cc_ != nullptr) {
+    i.cwnd = cc_->cwnd();
+    i.ssthresh = cc_->ssthresh();
+    i.congestion = cc_->name();
+  }
+  i.flight = flight();
+  i.send_scale = negotiated_.send_scale;
+  i.receive_scale = negotiated_.receive_scale;
+  i.timestamps = negotiated_.timestamps;
+  i.window_scaling = negotiated_.window_scaling;
+  i.srtt = rto_.srtt();
+  i.rttvar = rto_.rttvar();
+  i.rto = rto_.rto();
+  i.bytes_sent = bytes_sent_;
+  i.bytes_received = bytes_received_;
+  i.bytes_retransmitted = bytes_retransmitted_;
+  i.retransmits = retransmits_;
+  i.timeouts = timeouts_;
+  i.send_queued = send_queue_.bytes();
+  i.receive_queued = receive_queue_.bytes();
+  return i;
+}
+
+void Connection::check_invariants() const {
+  assert(snd_una_ <= snd_nxt_ && snd_nxt_ <= snd_max_);
+  assert(!synchronized() || data_base_ >= snd_una_);
+  assert(!synchronized() || snd_max_ <= data_end() + (fin_sent_ ? 1 : 0));
+  assert(send_queue_.bytes() <= options_.send_buffer + buf::Pool::kLarge);
+  assert(cc_ == nullptr || cc_->cwnd() >= std::min(send_mss_, cc_->cwnd() + 1));
+  assert(!fin_received_ || fin_seen_);
+}
+
+}  // namespace sluice::tcp

@@ -1,0 +1,274 @@
+// One TCP connection: the state machine of RFC 9293 over components that know nothing of each other. The connection
+// alone moves facts between them. Its methods stand in several files: segment_input.cc (RFC 9293 §3.10.7), output.cc,
+// timeout.cc (§3.10.8), connection.cc (the user's calls, §3.10.1 to 3.10.5).
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "stack/base/context.h"
+#include "stack/buf/buffer.h"
+#include "stack/ip/ip.h"
+#include "stack/tcp/cc/congestion.h"
+#include "stack/tcp/cc/registry.h"
+#include "stack/tcp/flow.h"
+#include "stack/tcp/reassembly.h"
+#include "stack/tcp/receive_window.h"
+#include "stack/tcp/recovery.h"
+#include "stack/tcp/rto.h"
+#include "stack/tcp/seq.h"
+#include "stack/tcp/tcp.h"
+#include "stack/tcp/timers.h"
+#include "stack/wire/tcp.h"
+
+namespace sluice::tcp {
+
+class Listener;
+
+// A segment on its way in, trimmed as the steps go along.
+struct Arriving {
+  wire::tcp::Header header;
+  wire::tcp::Options options;
+  Seq seq;
+  Seq ack;
+  buf::Buffer payload;          // view: the data
+  std::uint16_t gso_size = 0;   // > 0: several segments, coalesced by the device
+
+  [[nodiscard]] std::uint32_t length() const {  // sequence numbers it takes (RFC9293-SEQ-03)
+    return static_cast<std::uint32_t>(payload.size()) + (header.flags.syn() ? 1 : 0) + (header.flags.fin() ? 1 : 0);
+  }
+};
+
+// What was agreed in the handshake.
+struct Negotiated {
+  std::uint16_t peer_mss = 536;  // (RFC9293-MUST-15)
+  std::uint8_t send_scale = 0;   // the peer's shift
+  std::uint8_t receive_scale = 0;
+  bool window_scaling = false;
+  bool timestamps = false;
+};
+
+class Connection final : public ConnectionHandle, public Flow {
+ public:
+  // `options` with defaults filled in; the route's MTU decides the segment sizes.
+  Connection(Tcp::Impl& tcp, const FourTuple& tuple, const ip::Route& route, const ConnectionOptions& options,
+             std::uint64_t number);
+  ~Connection() override;
+
+  // --- how it begins
+  void open_active(Seq iss);  // sends SYN
+  struct Handshake {          // of a half-open connection whose last ACK has come
+    Seq iss;
+    Seq irs;
+    Negotiated negotiated;
+    std::uint32_t ts_recent = 0;
+    std::uint32_t offered_window = 0;
+    bool syn_retransmitted = false;
+  };
+  void open_passive(const Handshake& handshake, Listener* listener);
+
+  // --- from the network
+  void input(Arriving& segment);
+  void on_icmp_error(const ip::IcmpError& error);
+  void flush_ack();     // at the end of a batch
+  bool ack_listed = false;  // in the list of those with an ACK to send
+
+  // --- ConnectionHandle
+  void set_user(ConnectionUser* user) override { user_ = user; }
+  Result<std::size_t> send(std::span<const Bytes> pieces) override { return send(pieces, More::kPush); }
+  Result<std::size_t> send(std::span<const Bytes> pieces, More more) override;
+  Result<std::size_t> receive(MutableBytes out, Take take) override;
+  Status shutdown_send() override;
+  void shutdown_receive() override;
+  void close() override;
+  void abort() override;
+  [[nodiscard]] State state() const override { return state_; }
+  [[nodiscard]] bool readable() const override;
+  [[nodiscard]] bool writable() const override;
+  [[nodiscard]] bool peer_closed() const override { return fin_received_; }
+  [[nodiscard]] Errno pending_error() const override { return error_; }
+  Errno take_error() override;
+  [[nodiscard]] std::size_t receive_queued() const override { return receive_queue_.bytes(); }
+  [[nodiscard]] std::size_t send_queued() const override { return send_queue_.bytes(); }
+  [[nodiscard]] bool at_urgent_mark() const override;
+  [[nodiscard]] Endpoint local() const override { return tuple.local; }
+  [[nodiscard]] Endpoint peer() const override { return tuple.peer; }
+  [[nodiscard]] Info info() const override;
+  Status set_options(const ConnectionOptions& options) override;
+  [[nodiscard]] const ConnectionOptions& options() const override { return options_; }
+
+  // --- for Tcp and the listener
+  void forget_listener() { listener_ = nullptr; }
+  Connection* next_accept = nullptr;
+  void reset_silently();  // RST to the peer, no word to the user; used when a listener closes
+  void check_invariants() const;
+
+ private:
+  enum class Ack : std::uint8_t { kNone, kDelayed, kNow };
+
+  // segment_input.cc: each step returns false when the segment is done with
+  bool fast_path(Arriving& segment);
+  bool fast_ack(const Arriving& segment);
+  bool fast_data(Arriving& segment);
+  void input_syn_sent(Arriving& segment);
+  bool syn_sent_ack(const Arriving& segment);
+  void syn_sent_syn(Arriving& segment);
+  bool check_timestamp(const Arriving& segment);
+  bool check_sequence(Arriving& segment);
+  bool check_rst(const Arriving& segment);
+  bool check_syn(const Arriving& segment);
+  bool check_ack(const Arriving& segment);
+  bool ack_in_syn_received(const Arriving& segment);
+  void process_ack(const Arriving& segment);
+  void duplicate_ack(const Arriving& segment);
+  void new_ack(const Arriving& segment);
+  void measure_rtt(const Arriving& segment, Duration* sample);
+  void congestion_on_ack(std::uint32_t acked, std::uint32_t flight, Duration rtt);
+  void fin_acknowledged();
+  void update_send_window(const Arriving& segment);
+  void check_urgent(const Arriving& segment);
+  bool process_text(Arriving& segment);
+  void store_in_order(Arriving& segment);
+  void store_out_of_order(Arriving& segment);
+  void accept_data(buf::Buffer data);
+  void process_fin(const Arriving& segment, Seq end);
+  bool process_content(Arriving& segment);
+  void take_crossing_syn_ack(Arriving& segment);
+  void fin_in_order();
+  void trim(Arriving& segment);
+  void accept_timestamp(const Arriving& segment);
+  void unacceptable(const Arriving& segment);
+  void negotiate(const wire::tcp::Options& options);
+
+  // output.cc
+  void output();
+  struct Plan {
+    std::uint32_t size = 0;  // payload bytes
+    bool fin = false;
+    bool go = false;
+  };
+  [[nodiscard]] Plan plan_next() const;
+  [[nodiscard]] std::uint32_t usable_window() const;
+  [[nodiscard]] std::uint32_t unsent() const;
+  [[nodiscard]] bool worth_sending(std::uint32_t size, std::uint32_t available) const;
+  void transmit(Seq seq, std::uint32_t size, wire::tcp::Flags flags);
+  void emit(const wire::tcp::Header& header, const wire::tcp::Options& options, std::uint32_t offset, std::uint32_t size);
+  [[nodiscard]] wire::tcp::Options data_options() const;
+  [[nodiscard]] wire::tcp::Options syn_options(bool answer) const;
+  void send_syn();
+  void send_ack();
+  void send_challenge_ack();
+  void send_rst(Seq seq);
+  void retransmit_first(const char* why);
+  void after_output();
+  void note_sent(Seq seq, std::uint32_t length);
+  std::uint16_t window_field();
+  void want_ack(Ack when);
+  void clear_ack();
+  void refresh_route();
+  void update_mss();
+  void probe_window();
+
+  // timeout.cc
+  void on_timer();
+  void on_retransmit_timeout();
+  void on_persist_timeout();
+  void on_keep_alive_timeout();
+  void restart_keep_alive();
+  void start_retransmit_timer();
+  [[nodiscard]] bool gave_up(Duration limit) const;
+
+  // connection.cc
+  void enter(State state);
+  void establish();
+  void fail_with(Errno error);      // to CLOSED, and the user hears why
+  void finish();                    // to CLOSED in order
+  void enter_time_wait();
+  void detach();
+  void notify();
+  [[nodiscard]] bool synchronized() const { return state_ >= State::kEstablished; }
+  [[nodiscard]] bool may_send_data() const { return state_ == State::kEstablished || state_ == State::kCloseWait; }
+  [[nodiscard]] std::uint32_t flight() const { return snd_max_ - snd_una_; }
+  [[nodiscard]] std::size_t receive_room() const;
+  [[nodiscard]] std::uint32_t now_ticks() const;
+  [[nodiscard]] Seq data_end() const { return data_base_ + static_cast<std::uint32_t>(send_queue_.bytes()); }
+  void start_congestion_control();
+  void emit_cwnd();
+
+  Tcp::Impl& tcp_;
+  Context& context_;
+  ConnectionUser* user_ = nullptr;
+  Listener* listener_ = nullptr;  // until accepted
+  ConnectionOptions options_;
+  ip::Route route_;
+  std::uint64_t number_;
+
+  State state_ = State::kClosed;
+  Errno error_ = Errno::kOk;
+  bool detached_ = false;         // the user has let go
+  bool passive_ = false;          // came from a listener (RFC9293-MUST-11)
+  bool fin_queued_ = false;       // the user has closed its sending side
+  bool fin_sent_ = false;
+  bool fin_received_ = false;     // in order
+  bool receive_shut_ = false;
+  bool push_ = false;             // the user wants the queue's end sent
+  Negotiated negotiated_;
+
+  // Send sequence space (RFC 9293 §3.3.1). snd_nxt goes back to snd_una after a timeout; snd_max does not.
+  Seq iss_, snd_una_, snd_nxt_, snd_max_;
+  Seq data_base_;                 // sequence number of the send queue's first byte
+  Seq snd_wl1_, snd_wl2_;
+  std::uint32_t snd_wnd_ = 0;
+  std::uint32_t max_snd_wnd_ = 0;
+  std::uint32_t send_mss_ = 536;  // payload bytes of a full segment
+  buf::Queue send_queue_;
+
+  // Receive sequence space.
+  Seq irs_, rcv_nxt_;
+  Seq last_ack_sent_;
+  Seq fin_seq_;                   // of the peer's FIN, once seen
+  bool fin_seen_ = false;
+  ReceiveWindow window_;
+  std::uint32_t receive_mss_ = 536;
+  buf::Queue receive_queue_;
+  Reassembly reassembly_;
+  Seq urgent_;                    // the last urgent byte, while urgent_ahead_
+  bool urgent_ahead_ = false;
+
+  // Timestamps (RFC 7323).
+  std::uint32_t ts_recent_ = 0;
+  Instant ts_recent_at_;
+  std::uint32_t ts_offset_ = 0;
+
+  // Round trips and loss.
+  RtoEstimator rto_;
+  Recovery recovery_;
+  Seq timed_seq_;                 // without timestamps: the segment being timed
+  Instant timed_at_;
+  bool timing_ = false;
+  bool syn_retransmitted_ = false;
+  bool cwnd_limited_ = false;
+  std::uint32_t timeouts_in_row_ = 0;
+  Instant progress_at_;           // last time the peer acknowledged something, or we began to wait for that
+  Instant last_sent_at_ = Instant::past();
+  Instant last_received_at_;
+  int keep_alive_probes_ = 0;
+  int probe_backoff_ = 0;
+
+  // Acknowledgements.
+  Ack ack_due_ = Ack::kNone;
+  std::uint32_t unacked_bytes_ = 0;   // in-order bytes since the last ACK
+  int quick_acks_ = 0;
+  std::uint8_t challenge_acks_ = 0;   // in the present interval
+  Instant challenge_interval_ = Instant::past();
+
+  std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_retransmitted_ = 0;
+  std::uint32_t retransmits_ = 0, timeouts_ = 0;
+
+  TimerSet timers_;
+  cc::Controller* cc_ = nullptr;  // lives in cc_storage_
+  alignas(16) std::array<std::byte, cc::kStorage> cc_storage_;
+};
+
+}  // namespace sluice::tcp

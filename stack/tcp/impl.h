@@ -1,0 +1,69 @@
+// What joins connections, listeners and TIME-WAIT records. Private to stack/tcp.
+#pragma once
+
+#include "stack/tcp/connection.h"
+#include "stack/tcp/flow.h"
+#include "stack/tcp/isn.h"
+#include "stack/tcp/listener.h"
+#include "stack/tcp/time_wait.h"
+
+namespace sluice::tcp {
+
+// A port bound but not (yet) connected or listening.
+struct PortClaim {
+  Endpoint local;
+  Tcp::Sharing sharing = Tcp::Sharing::kExclusive;
+  PortClaim* next = nullptr;
+};
+
+struct Tcp::Impl {
+  Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& config);
+  ~Impl();
+
+  // --- demultiplexing
+  void on_segment(ip::Datagram datagram);
+  void no_flow(Arriving& segment, const FourTuple& tuple, Bytes packet);
+  void time_wait_input(TimeWait& record, Arriving& segment);
+  Listener* find_listener(const Endpoint& local) const;
+  // A RST that answers a segment for which there is no connection (RFC9293-RST-02).
+  void refuse(const Arriving& segment, const FourTuple& tuple);
+
+  // --- sending for those who have no connection
+  void send_bare(const FourTuple& tuple, const wire::tcp::Header& header, const wire::tcp::Options& options,
+                 std::uint8_t ttl, std::uint8_t tos);
+
+  // --- life and death
+  Connection* make_connection(const FourTuple& tuple, const ip::Route& route, const ConnectionOptions& options);
+  void retire(Connection& connection);   // freed when nobody is inside it any more
+  void reap();
+  void add_time_wait(const FourTuple& tuple, const TimeWait& facts);
+  void remove_time_wait(TimeWait& record);
+  void on_time_wait_timer();
+  [[nodiscard]] bool table_full() const { return flows.size() >= config.max_connections; }
+  void list_for_ack(Connection& connection);
+
+  // --- ports
+  Result<std::uint16_t> ephemeral_port(const Endpoint& local, const Endpoint& peer);
+  [[nodiscard]] bool port_claimed(const Endpoint& local, Sharing sharing) const;
+
+  ConnectionOptions with_defaults(ConnectionOptions options) const;
+
+  Context& context;
+  ip::Ip& ip;
+  buf::Pool& pool;
+  TcpConfig config;
+  IsnGenerator isn;
+  FlowTable flows;
+  Listener* listeners = nullptr;
+  PortClaim* claims = nullptr;
+  TimeWait* oldest_time_wait = nullptr;
+  TimeWait* newest_time_wait = nullptr;
+  Timer time_wait_timer;
+  std::vector<Connection*> ack_list;
+  std::vector<Connection*> ack_work;   // the list being worked through
+  std::vector<Connection*> graveyard;
+  Timer reaper;
+  std::uint64_t next_number = 1;
+};
+
+}  // namespace sluice::tcp

@@ -1,0 +1,252 @@
+#include "stack/tcp/listener.h"
+
+#include <algorithm>
+
+#include "stack/tcp/impl.h"
+
+namespace sluice::tcp {
+
+using wire::tcp::Flags;
+
+namespace {
+constexpr std::uint32_t kFixedHeaders = 40;
+constexpr std::uint16_t kMinPeerMss = 88;
+constexpr Duration kFirstRetry = 1_s;      // RFC 6298 §2.1
+constexpr std::uint8_t kChallengeLimit = 10;
+}  // namespace
+
+Listener::Listener(Tcp::Impl& tcp, const Endpoint& local, int backlog, const ConnectionOptions& options,
+                   ListenerUser* user)
+    : tcp_(tcp),
+      context_(tcp.context),
+      local_(local),
+      options_(options),
+      user_(user),
+      backlog_(0),
+      timer_([](void* self) { static_cast<Listener*>(self)->on_timer(); }, this) {
+  set_backlog(backlog);
+}
+
+Listener::~Listener() {
+  while (oldest_ != nullptr) remove(*oldest_);
+}
+
+void Listener::set_backlog(int backlog) { backlog_ = static_cast<std::size_t>(std::clamp(backlog, 1, 65535)); }
+
+Result<ConnectionHandle*> Listener::accept() {
+  if (first_ == nullptr) return fail(Errno::kAgain);
+  Connection* c = first_;
+  first_ = c->next_accept;
+  if (first_ == nullptr) last_ = nullptr;
+  c->next_accept = nullptr;
+  c->forget_listener();
+  --waiting_;
+  return c;
+}
+
+void Listener::close() {
+  while (first_ != nullptr) {
+    Connection* c = first_;
+    first_ = c->next_accept;
+    c->forget_listener();
+    c->reset_silently();
+  }
+  Listener** link = &tcp_.listeners;
+  while (*link != this) link = &(*link)->next;
+  *link = next;
+  delete this;
+}
+
+void Listener::on_connection_gone(Connection& gone) {
+  Connection** link = &first_;
+  Connection* before = nullptr;
+  while (*link != nullptr && *link != &gone) {
+    before = *link;
+    link = &before->next_accept;
+  }
+  if (*link == nullptr) return;
+  *link = gone.next_accept;
+  if (last_ == &gone) last_ = before;
+  --waiting_;
+}
+
+// --- LISTEN (RFC 9293 §3.10.7.2) ------------------------------------------------------------------------------------------
+
+void Listener::input(Arriving& s, const FourTuple& tuple) {
+  const Flags flags = s.header.flags;
+  if (flags.rst()) return context_.drop(Drop::kTcpState);  // (RFC9293-LIS-01)
+  if (flags.ack()) return tcp_.refuse(s, tuple);            // (RFC9293-LIS-02)
+  if (!flags.syn() || flags.fin()) return context_.drop(Drop::kTcpState);  // (RFC9293-LIS-04); SYN+FIN makes no state
+  if (accept_queue_full()) return context_.drop(Drop::kTcpAcceptQueueFull);
+  if (tcp_.table_full()) return context_.drop(Drop::kTcpTableFull);
+  if (half_open_ >= tcp_.config.max_syn_queue) {  // a flood: the oldest has had its chance
+    context_.drop(Drop::kTcpSynQueueFull);
+    remove(*oldest_);
+  }
+  take_syn(s, tuple);
+}
+
+// (RFC9293-LIS-03). Data on the SYN is not kept: it is not acknowledged and comes again (RFC9293-DATA-01).
+void Listener::take_syn(const Arriving& s, const FourTuple& tuple) {
+  const auto route = tcp_.ip.route(tuple.peer.address, tuple.local.address);
+  if (!route) return context_.drop(Drop::kIpNoRoute);
+  const TcpConfig& c = tcp_.config;
+  auto* half = new HalfOpen(tuple, *this);
+  Connection::Handshake& h = half->handshake;
+  h.iss = tcp_.isn.isn(tuple.local, tuple.peer, context_.now);
+  h.irs = s.seq;
+  Negotiated& n = h.negotiated;
+  n.peer_mss = s.options.has_mss ? std::max(s.options.mss, kMinPeerMss) : std::uint16_t{536};
+  n.window_scaling = s.options.has_window_scale && c.window_scaling == Switch::kOn;
+  if (n.window_scaling) {
+    n.send_scale = std::min(s.options.window_scale, ReceiveWindow::kMaxScale);
+    n.receive_scale = ReceiveWindow::scale_for(options_.receive_buffer);
+  }
+  n.timestamps = s.options.has_timestamps && c.timestamps == Switch::kOn;
+  h.ts_recent = s.options.timestamps.value;
+  h.offered_window = static_cast<std::uint32_t>(std::min<std::size_t>(options_.receive_buffer, 0xffff));
+  half->peer_window = s.header.window;
+  half->ts_offset = tcp_.isn.timestamp_offset(tuple.local, tuple.peer);
+  std::uint32_t mss = route->link_mtu - kFixedHeaders;
+  if (options_.max_segment != 0) mss = std::min(mss, options_.max_segment);
+  half->our_mss = static_cast<std::uint16_t>(mss);
+  half->next_retry = context_.now + kFirstRetry;
+  half->older = newest_;
+  (newest_ != nullptr ? newest_->newer : oldest_) = half;
+  newest_ = half;
+  ++half_open_;
+  tcp_.flows.insert(*half);
+  arm(half->next_retry);
+  send_syn_ack(*half);
+}
+
+void Listener::remove(HalfOpen& half) {
+  (half.older != nullptr ? half.older->newer : oldest_) = half.newer;
+  (half.newer != nullptr ? half.newer->older : newest_) = half.older;
+  --half_open_;
+  tcp_.flows.remove(half);
+  delete &half;
+}
+
+void Listener::send_from(const HalfOpen& half, const wire::tcp::Header& header, const wire::tcp::Options& options) {
+  tcp_.send_bare(half.tuple, header, options, options_.ttl, options_.tos);
+}
+
+void Listener::send_syn_ack(HalfOpen& half) {
+  const Connection::Handshake& h = half.handshake;
+  wire::tcp::Options o;
+  o.has_mss = true;
+  o.mss = half.our_mss;
+  o.has_window_scale = h.negotiated.window_scaling;
+  o.window_scale = h.negotiated.receive_scale;
+  o.has_timestamps = h.negotiated.timestamps;
+  const auto ticks = static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000);
+  o.timestamps = {ticks + half.ts_offset, h.ts_recent};
+  send_from(half, {.src_port = half.tuple.local.port, .dst_port = half.tuple.peer.port, .seq = h.iss.value(),
+                   .ack = (h.irs + 1).value(), .flags = Flags(Flags::kSyn | Flags::kAck),
+                   .window = static_cast<std::uint16_t>(h.offered_window)},
+            o);
+}
+
+// --- SYN-RECEIVED of a passive open ---------------------------------------------------------------------------------------
+
+void Listener::challenge(HalfOpen& half) {
+  if (half.challenges == kChallengeLimit) return;
+  ++half.challenges;
+  context_.counters.add(Counter::kTcpChallengeAcks);
+  const Connection::Handshake& h = half.handshake;
+  wire::tcp::Options o;
+  o.has_timestamps = h.negotiated.timestamps;
+  const auto ticks = static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000);
+  o.timestamps = {ticks + half.ts_offset, h.ts_recent};
+  send_from(half, {.src_port = half.tuple.local.port, .dst_port = half.tuple.peer.port, .seq = (h.iss + 1).value(),
+                   .ack = (h.irs + 1).value(), .flags = Flags(Flags::kAck),
+                   .window = static_cast<std::uint16_t>(h.offered_window >> h.negotiated.receive_scale)},
+            o);
+}
+
+// The steps before the ACK, as in segment_input.cc; false when the segment is done with.
+bool Listener::half_open_acceptable(HalfOpen& half, const Arriving& s) {
+  const Connection::Handshake& h = half.handshake;
+  const Flags flags = s.header.flags;
+  if (flags.syn() && !flags.ack() && s.seq == h.irs) {  // the SYN again: our answer was lost
+    send_syn_ack(half);
+    return false;
+  }
+  const bool stale = h.negotiated.timestamps && s.options.has_timestamps && !flags.rst() &&
+                     static_cast<std::int32_t>(s.options.timestamps.value - h.ts_recent) < 0;
+  if (stale || !tcp::acceptable(s.seq, s.length(), h.irs + 1, h.offered_window)) {
+    context_.drop(stale ? Drop::kTcpPaws : Drop::kTcpSequence);
+    if (!flags.rst()) challenge(half);
+    return false;
+  }
+  if (flags.rst()) {
+    if (s.seq != h.irs + 1) return challenge(half), context_.drop(Drop::kTcpRst), false;
+    context_.counters.add(Counter::kTcpResetsReceived);
+    remove(half);  // quietly back to LISTEN (RFC9293-SYNR-01)
+    return false;
+  }
+  if (flags.syn()) return challenge(half), context_.drop(Drop::kTcpSyn), false;
+  if (!flags.ack()) return context_.drop(Drop::kTcpNoAck), false;
+  if (s.ack != h.iss + 1) {  // (RFC9293-SYNR-02)
+    context_.drop(Drop::kTcpAck);
+    tcp_.refuse(s, half.tuple);
+    return false;
+  }
+  if (h.negotiated.timestamps && !s.options.has_timestamps) return context_.drop(Drop::kTcpNoTimestamp), false;
+  return true;
+}
+
+void Listener::input_half_open(HalfOpen& half, Arriving& s) {
+  if (!half_open_acceptable(half, s)) return;
+  // No place to put it: the SYN-ACK is sent again later, and the client's data with it (as Linux).
+  if (accept_queue_full()) return context_.drop(Drop::kTcpAcceptQueueFull);
+  complete(half, s);
+}
+
+void Listener::complete(HalfOpen& half, Arriving& s) {
+  const FourTuple tuple = half.tuple;
+  const Connection::Handshake handshake = half.handshake;
+  const auto route = tcp_.ip.route(tuple.peer.address, tuple.local.address);
+  if (!route) return context_.drop(Drop::kIpNoRoute);
+  remove(half);
+  Connection* c = tcp_.make_connection(tuple, *route, options_);
+  context_.counters.add(Counter::kTcpPassiveOpens);
+  (last_ != nullptr ? last_->next_accept : first_) = c;
+  last_ = c;
+  ++waiting_;
+  c->open_passive(handshake, this);
+  c->input(s);
+  if (user_ != nullptr && first_ != nullptr) user_->on_tcp_acceptable();
+}
+
+// An error about our SYN-ACK is a hint only: it is sent again, and gives up by itself (RFC 5927 §5.2).
+void Listener::on_icmp_error(HalfOpen&, const ip::IcmpError&) { context_.drop(Drop::kIcmpIgnored); }
+
+void Listener::arm(Instant at) {
+  if (at < timer_.deadline()) context_.timers.schedule(timer_, at);
+}
+
+void Listener::on_timer() {
+  Instant soonest = Instant::never();
+  for (HalfOpen* h = oldest_; h != nullptr;) {
+    HalfOpen* newer = h->newer;
+    if (h->next_retry <= context_.now) retry(*h);
+    else soonest = std::min(soonest, h->next_retry);
+    h = newer;
+  }
+  arm(soonest);
+}
+
+// The SYN-ACK again, a few times (RFC6298-18), then the half-open connection is forgotten.
+void Listener::retry(HalfOpen& half) {
+  if (half.retries == kRetries) return remove(half);
+  ++half.retries;
+  half.handshake.syn_retransmitted = true;
+  half.next_retry = context_.now + kFirstRetry * (1 << half.retries);
+  context_.counters.add(Counter::kTcpRetransmits);
+  send_syn_ack(half);
+  arm(half.next_retry);
+}
+
+}  // namespace sluice::tcp

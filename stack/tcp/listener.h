@@ -1,0 +1,80 @@
+// A listener with its two bounded queues: half-open connections (SYN-RECEIVED) and connections to be accepted.
+// RFC 9293 §3.10.7.2, RFC 4987.
+#pragma once
+
+#include "stack/tcp/connection.h"
+#include "stack/tcp/flow.h"
+
+namespace sluice::tcp {
+
+class Listener;
+
+// SYN-RECEIVED of a passive open: all that is known before the handshake is complete. Small, because a flood makes many.
+struct HalfOpen : Flow {
+  HalfOpen(const FourTuple& t, Listener& l) : Flow(FlowKind::kHalfOpen, t), listener(l) {}
+
+  Listener& listener;
+  HalfOpen* newer = nullptr;  // of this listener, in order of arrival
+  HalfOpen* older = nullptr;
+  Connection::Handshake handshake;
+  std::uint32_t peer_window = 0;
+  std::uint32_t ts_offset = 0;
+  std::uint16_t our_mss = 0;
+  std::uint8_t retries = 0;
+  std::uint8_t challenges = 0;
+  Instant next_retry{};
+  Instant expires{};
+};
+
+class Listener final : public ListenerHandle {
+ public:
+  Listener(Tcp::Impl& tcp, const Endpoint& local, int backlog, const ConnectionOptions& options, ListenerUser* user);
+  ~Listener() override;
+
+  Result<ConnectionHandle*> accept() override;
+  [[nodiscard]] bool acceptable() const override { return first_ != nullptr; }
+  void set_backlog(int backlog) override;
+  void set_options(const ConnectionOptions& options) override { options_ = options; }
+  void close() override;
+  [[nodiscard]] Endpoint local() const override { return local_; }
+
+  // --- from the network
+  void input(Arriving& segment, const FourTuple& tuple);             // no flow of this 4-tuple exists
+  void input_half_open(HalfOpen& half, Arriving& segment);
+  void on_connection_gone(Connection& connection);                    // it was waiting to be accepted
+  void on_icmp_error(HalfOpen& half, const ip::IcmpError& error);
+
+  [[nodiscard]] std::size_t half_open_count() const { return half_open_; }
+  Listener* next = nullptr;  // in Tcp's list
+
+ private:
+  static constexpr int kRetries = 5;
+
+  void take_syn(const Arriving& segment, const FourTuple& tuple);
+  void complete(HalfOpen& half, Arriving& segment);
+  void send_syn_ack(HalfOpen& half);
+  void challenge(HalfOpen& half);
+  void send_from(const HalfOpen& half, const wire::tcp::Header& header, const wire::tcp::Options& options);
+  bool half_open_acceptable(HalfOpen& half, const Arriving& segment);
+  void remove(HalfOpen& half);
+  void on_timer();
+  void retry(HalfOpen& half);
+  void arm(Instant at);
+  [[nodiscard]] bool accept_queue_full() const { return waiting_ >= backlog_; }
+
+  Tcp::Impl& tcp_;
+  Context& context_;
+  Endpoint local_;
+  ConnectionOptions options_;
+  ListenerUser* user_;
+  std::size_t backlog_;
+  std::size_t waiting_ = 0;
+  Connection* first_ = nullptr;  // accept queue
+  Connection* last_ = nullptr;
+  HalfOpen* oldest_ = nullptr;
+  HalfOpen* newest_ = nullptr;
+  std::size_t half_open_ = 0;
+  Timer timer_;
+};
+
+}  // namespace sluice::tcp

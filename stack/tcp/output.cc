@@ -1,0 +1,311 @@
+// Sending: RFC 9293 §3.7.4 (Nagle), §3.8.6 (windows, silly-window avoidance), RFC 5681 §3.1, RFC 3042.
+#include <algorithm>
+#include <cassert>
+
+#include "stack/tcp/connection.h"
+#include "stack/tcp/impl.h"
+
+namespace sluice::tcp {
+
+using wire::tcp::Flags;
+
+namespace {
+constexpr std::uint32_t kFixedHeaders = 40;            // IPv4 and TCP without options
+constexpr std::uint32_t kTimestampBytes = 12;
+constexpr Duration kOverride = 200_ms;                 // RFC 9293 §3.8.6.2.1: 0.1 to 1 s (RFC9293-SWS-01)
+constexpr Duration kChallengeInterval = 5_s;
+constexpr std::uint8_t kChallengeLimit = 10;           // in an interval, of one connection
+constexpr int kMaxSegmentsAtOnce = 64;                 // super-segments sent in one call: bounds the work
+}  // namespace
+
+// --- sizes ------------------------------------------------------------------------------------------------------------
+
+// min(what the peer takes, what the path carries) less option bytes (RFC9293-MUST-16).
+void Connection::update_mss() {
+  std::uint32_t mss = std::min<std::uint32_t>(negotiated_.peer_mss, route_.mtu - kFixedHeaders);
+  if (options_.max_segment != 0) mss = std::min(mss, options_.max_segment);
+  if (negotiated_.timestamps) mss -= kTimestampBytes;
+  if (mss == send_mss_) return;
+  send_mss_ = mss;
+  if (cc_ != nullptr) cc_->on_mss_change(mss);
+}
+
+void Connection::refresh_route() {
+  const auto route = tcp_.ip.route(tuple.peer.address, tuple.local.address);
+  if (!route) return;  // the old way may come back; retransmission goes on
+  route_ = *route;
+  update_mss();
+}
+
+std::uint32_t Connection::unsent() const {
+  return snd_nxt_ < data_end() ? data_end() - snd_nxt_ : 0;
+}
+
+// min(cwnd, rwnd) from snd_una (RFC5681-01), with a segment more for each of the first two duplicate ACKs
+// (RFC 3042). A window that shrank leaves nothing (RFC9293-MUST-34, -SHLD-15).
+std::uint32_t Connection::usable_window() const {
+  std::uint32_t congestion = cc_->cwnd();
+  if (!recovery_.active() && tcp_.config.limited_transmit == Switch::kOn) {
+    congestion += static_cast<std::uint32_t>(std::min(recovery_.duplicates(), 2)) * send_mss_;
+  }
+  const std::uint32_t window = std::min(congestion, snd_wnd_);
+  const std::uint32_t out = snd_nxt_ - snd_una_;
+  return out < window ? window - out : 0;
+}
+
+// RFC 9293 §3.8.6.2.1 with Nagle's rule (RFC9293-SHLD-7): a full segment; or all there is, if it may go alone; or half of
+// the largest window the peer ever offered.
+bool Connection::worth_sending(std::uint32_t size, std::uint32_t available) const {
+  if (size >= send_mss_) return true;
+  if (size == 0) return false;
+  const bool all = size == available;
+  if (all && fin_queued_) return true;
+  const bool alone = snd_nxt_ == snd_una_ || options_.no_delay == Switch::kOn;
+  if (all && alone && push_ && options_.cork == Switch::kOff) return true;
+  if (snd_nxt_ < snd_max_) return true;  // sent before: Nagle was asked then
+  return size >= max_snd_wnd_ / 2 && options_.cork == Switch::kOff;
+}
+
+Connection::Plan Connection::plan_next() const {
+  const std::uint32_t available = unsent();
+  const std::uint32_t limit = std::min(available, usable_window());
+  const std::uint32_t headers = kFixedHeaders + (negotiated_.timestamps ? kTimestampBytes : 0);
+  const std::uint32_t most = std::max((route_.max_gso_bytes - headers) / send_mss_, 1u) * send_mss_;
+  Plan plan;
+  plan.size = std::min(limit, most);
+  // A short end that must wait, or that is not the end, is left for later.
+  if (plan.size > send_mss_ && !(plan.size == available && worth_sending(plan.size % send_mss_, plan.size % send_mss_))) {
+    plan.size -= plan.size % send_mss_;
+  }
+  plan.go = worth_sending(plan.size, available);
+  if (!plan.go) plan.size = 0;
+  // The FIN follows the last byte (RFC9293-CLOSE-02).
+  const bool at_end = plan.size == available && (!fin_sent_ || snd_nxt_ <= data_end());
+  plan.fin = fin_queued_ && at_end && snd_nxt_ + plan.size == data_end();
+  plan.go |= plan.fin;
+  return plan;
+}
+
+// --- the loop -----------------------------------------------------------------------------------------------------------
+
+void Connection::output() {
+  if (cc_ == nullptr) return;
+  if (route_.generation != tcp_.ip.route_generation()) refresh_route();
+  if (flight() == 0 && context_.now - last_sent_at_ > rto_.rto() && last_sent_at_ != Instant::past() && unsent() > 0) {
+    cc_->on_idle({context_.now});  // RFC 5681 §4.1
+  }
+  for (int i = 0; i < kMaxSegmentsAtOnce; ++i) {
+    const Plan plan = plan_next();
+    if (!plan.go) break;
+    const bool last = snd_nxt_ + plan.size == data_end();
+    int flags = Flags::kAck;
+    if (plan.size > 0 && last) flags |= Flags::kPsh;  // (RFC9293-MUST-61)
+    if (plan.fin) flags |= Flags::kFin;
+    transmit(snd_nxt_, plan.size, Flags(flags));
+  }
+  after_output();
+}
+
+// What is left decides which timer watches it.
+void Connection::after_output() {
+  const std::uint32_t rest = unsent();
+  cwnd_limited_ = rest > 0 && cc_->cwnd() <= (snd_max_ - snd_una_) + send_mss_;
+  if (cc_->cwnd() < cc_->ssthresh() && 2 * flight() >= cc_->cwnd()) cwnd_limited_ = true;  // slow start: half used
+  if (rest == 0 || flight() > 0) {
+    timers_.cancel(TimerKind::kPersist);
+    if (rest == 0) timers_.cancel(TimerKind::kOverride);
+    return;
+  }
+  if (snd_wnd_ == 0 || usable_window() == 0) {  // a closed window: probe it (RFC9293-MUST-36, -MUST-35, -SHLD-29)
+    if (!timers_.armed(TimerKind::kPersist)) {
+      progress_at_ = context_.now;
+      timers_.set(TimerKind::kPersist, context_.now + rto_.rto());
+    }
+  } else if (!timers_.armed(TimerKind::kOverride)) {  // held back by Nagle, cork or a small window, but not for ever
+    timers_.set(TimerKind::kOverride, context_.now + kOverride);  // (RFC9293-MUST-60)
+  }
+}
+
+void Connection::note_sent(Seq seq, std::uint32_t length) {
+  const Seq end = seq + length;
+  if (seq < snd_max_) {
+    const std::uint32_t again = min(end, snd_max_) - seq;
+    bytes_retransmitted_ += again;
+    ++retransmits_;
+    context_.counters.add(Counter::kTcpRetransmits);
+    if (timing_ && seq <= timed_seq_) timing_ = false;  // Karn (RFC6298-10)
+  } else if (!timing_) {
+    timing_ = true;
+    timed_seq_ = seq;
+    timed_at_ = context_.now;
+  }
+  if (snd_una_ == snd_max_) progress_at_ = context_.now;
+  snd_max_ = max(snd_max_, end);
+  last_sent_at_ = context_.now;
+  if (!timers_.armed(TimerKind::kRetransmit)) start_retransmit_timer();  // (RFC6298-14)
+}
+
+void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
+  wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = seq.value(), .flags = flags};
+  const std::uint32_t length = size + (flags.fin() ? 1 : 0);
+  if (flags.fin()) fin_sent_ = true;
+  emit(header, data_options(), seq - data_base_, size);
+  note_sent(seq, length);
+  if (seq == snd_nxt_) snd_nxt_ += length;
+  bytes_sent_ += size;
+  context_.counters.add(Counter::kTcpBytesSent, size);
+}
+
+// Fills in what every segment carries: ACK, window, checksum; and hands it to IP. `offset` counts in the send queue.
+void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options& options, std::uint32_t offset,
+                      std::uint32_t size) {
+  wire::tcp::Header header = wanted;
+  if (header.flags.ack()) header.ack = rcv_nxt_.value();
+  if (!header.flags.syn()) header.window = window_field();
+  buf::TxPacket packet;
+  const std::size_t gathered = send_queue_.gather(offset, size, packet);
+  assert(gathered == size);
+  (void)gathered;
+  const MutableBytes room = packet.prepend(wire::tcp::kHeaderSize + wire::tcp::options_size(options));
+  wire::tcp::emit(room, header, options);
+  auto sum = wire::Checksum::pseudo_header(tuple.local.address, tuple.peer.address, 6, packet.size());
+  const bool super = size > send_mss_;
+  if (super || route_.tx_checksum) {
+    wire::tcp::store_checksum(room, sum.sum());
+    packet.offload = {.checksum = buf::ChecksumState::kPartial, .checksum_offset = wire::tcp::kChecksumOffset};
+    if (super) {
+      packet.offload.gso = buf::GsoType::kTcp4;
+      packet.offload.gso_size = static_cast<std::uint16_t>(send_mss_);
+    }
+  } else {
+    sum.add(room);
+    for (Bytes piece : packet.payload()) sum.add(piece);
+    wire::tcp::store_checksum(room, sum.finish());  // (RFC9293-MUST-2)
+  }
+  ip::SendOptions ip{.source = tuple.local.address, .destination = tuple.peer.address, .protocol = ip::Protocol::kTcp};
+  if (options_.ttl != 0) ip.ttl = options_.ttl;  // (RFC9293-MUST-49)
+  ip.tos = options_.tos;
+  context_.counters.add(Counter::kTcpSegmentsSent);
+  if (header.flags.ack()) clear_ack();
+  (void)tcp_.ip.send(packet, ip, route_);  // a segment that is not sent is a lost one: counted there, retransmitted here
+}
+
+wire::tcp::Options Connection::data_options() const {
+  wire::tcp::Options o;
+  o.has_timestamps = negotiated_.timestamps;  // on every segment once agreed (RFC7323-18)
+  if (o.has_timestamps) o.timestamps = {now_ticks(), ts_recent_};
+  return o;
+}
+
+std::uint32_t Connection::now_ticks() const {
+  return static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000) + ts_offset_;  // 1 ms (RFC7323-33)
+}
+
+std::uint16_t Connection::window_field() {
+  return window_.offer(rcv_nxt_, receive_room(), options_.receive_buffer, receive_mss_);
+}
+
+// --- segments without data ----------------------------------------------------------------------------------------------
+
+// MSS always (RFC9293-MUST-14, -MAY-3); scale and timestamps as configured, in an answer only if the peer had them
+// (RFC7323-02, -06, -17).
+wire::tcp::Options Connection::syn_options(bool answer) const {
+  const TcpConfig& c = tcp_.config;
+  wire::tcp::Options o;
+  o.has_mss = true;
+  std::uint32_t mss = route_.link_mtu - kFixedHeaders;  // (RFC9293-MUST-67)
+  if (options_.max_segment != 0) mss = std::min(mss, options_.max_segment);
+  o.mss = static_cast<std::uint16_t>(mss);
+  o.has_window_scale = answer ? negotiated_.window_scaling : c.window_scaling == Switch::kOn;
+  o.window_scale = o.has_window_scale ? ReceiveWindow::scale_for(options_.receive_buffer) : std::uint8_t{0};
+  o.has_timestamps = answer ? negotiated_.timestamps : c.timestamps == Switch::kOn;
+  o.timestamps = {now_ticks(), answer ? ts_recent_ : 0};  // (RFC7323-16)
+  return o;
+}
+
+void Connection::send_syn() {
+  const bool answer = state_ == State::kSynReceived;
+  wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = iss_.value(), .flags = {}};
+  header.flags = Flags(answer ? Flags::kSyn | Flags::kAck : Flags::kSyn);
+  header.window = static_cast<std::uint16_t>(std::min<std::size_t>(options_.receive_buffer, 0xffff));
+  emit(header, syn_options(answer), 0, 0);
+  if (!timing_ && !syn_retransmitted_) {
+    timing_ = true;
+    timed_seq_ = iss_;
+    timed_at_ = context_.now;
+  }
+}
+
+void Connection::send_ack() {
+  const wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port,
+                                 .seq = snd_max_.value(), .flags = Flags(Flags::kAck)};
+  emit(header, data_options(), 0, 0);
+}
+
+// RFC 5961 §7, with a limit of each connection's own: a common one would tell an outsider about others.
+void Connection::send_challenge_ack() {
+  if (challenge_interval_ == Instant::past() || context_.now - challenge_interval_ >= kChallengeInterval) {
+    challenge_interval_ = context_.now;
+    challenge_acks_ = 0;
+  }
+  if (tcp_.config.challenge_ack_limit == Switch::kOn && challenge_acks_ >= kChallengeLimit) return;
+  ++challenge_acks_;
+  context_.counters.add(Counter::kTcpChallengeAcks);
+  send_ack();
+}
+
+void Connection::send_rst(Seq seq) {
+  const bool answer = !synchronized() && state_ != State::kSynReceived;
+  wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = seq.value(), .flags = {}};
+  header.flags = Flags(answer ? Flags::kRst : Flags::kRst | Flags::kAck);
+  context_.counters.add(Counter::kTcpResetsSent);
+  context_.emit({.kind = EventKind::kTcpReset, .flow = number_, .detail = "by us"});
+  emit(header, {}, 0, 0);
+}
+
+// One segment from snd_una on; snd_nxt stays.
+void Connection::retransmit_first(const char* why) {
+  const std::uint32_t data = data_end() - snd_una_;
+  const std::uint32_t size = std::min({data, send_mss_, snd_max_ - snd_una_});
+  const bool fin = fin_sent_ && size == data;
+  context_.emit({.kind = EventKind::kTcpRetransmit, .flow = number_, .a = snd_una_.value(), .b = size, .detail = why});
+  int flags = Flags::kAck;
+  if (size == data && size > 0) flags |= Flags::kPsh;
+  if (fin) flags |= Flags::kFin;
+  const Seq next = snd_nxt_;
+  transmit(snd_una_, size, Flags(flags));
+  snd_nxt_ = max(next, snd_nxt_);
+}
+
+// One byte beyond the closed window (RFC 9293 §3.8.6.1); nothing waits for its acknowledgement.
+void Connection::probe_window() {
+  context_.counters.add(Counter::kTcpZeroWindowProbes);
+  context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .detail = "zero window"});
+  const wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port,
+                                 .seq = snd_una_.value(), .flags = Flags(Flags::kAck)};
+  emit(header, data_options(), 0, 1);
+  snd_max_ = max(snd_max_, snd_una_ + 1);
+}
+
+// --- acknowledgements ---------------------------------------------------------------------------------------------------
+
+// At most one ACK for a batch of segments (RFC9293-MUST-58): sent when the batch ends, unless data carries it first.
+void Connection::want_ack(Ack when) {
+  if (when <= ack_due_) return;
+  if (when == Ack::kNow) tcp_.list_for_ack(*this);
+  if (when == Ack::kDelayed) timers_.set(TimerKind::kDelayedAck, context_.now + tcp_.config.delayed_ack_time);
+  ack_due_ = when;
+}
+
+void Connection::flush_ack() {
+  if (ack_due_ == Ack::kNow) send_ack();
+}
+
+void Connection::clear_ack() {
+  ack_due_ = Ack::kNone;
+  unacked_bytes_ = 0;
+  last_ack_sent_ = rcv_nxt_;
+  timers_.cancel(TimerKind::kDelayedAck);
+}
+
+}  // namespace sluice::tcp

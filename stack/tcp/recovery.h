@@ -1,0 +1,48 @@
+// Loss detection and recovery without SACK: fast retransmit (RFC 5681 §3.2), NewReno (RFC 6582), limited transmit
+// (RFC 3042). It decides; the connection acts. The place of a SACK scoreboard, RACK and TLP is beside it.
+#pragma once
+
+#include <cstdint>
+
+#include "stack/tcp/seq.h"
+
+namespace sluice::tcp {
+
+class Recovery {
+ public:
+  static constexpr int kThreshold = 3;  // duplicate ACKs (RFC5681-21)
+
+  enum class OnDuplicate : std::uint8_t {
+    kNothing,
+    kLimitedTransmit,  // one new segment beyond cwnd may go (RFC5681-23)
+    kEnter,            // retransmit the first segment and reduce the window (RFC5681-26, -27)
+    kInflate,          // another segment has left the network (RFC5681-28)
+  };
+  enum class OnAck : std::uint8_t {
+    kOpen,          // not in recovery
+    kPartial,       // the next hole: retransmit the first segment (RFC 6582 §3.2 step 3)
+    kFirstPartial,  // the same, and restart the retransmission timer
+    kDone,          // everything sent before recovery is acknowledged
+  };
+
+  void start(Seq iss) { recover_ = iss; }
+
+  // A duplicate ACK for snd_una; snd_max is one past the highest number sent.
+  OnDuplicate on_duplicate_ack(Seq snd_una, Seq snd_max);
+  // An ACK that advances to snd_una.
+  OnAck on_ack(Seq snd_una);
+  // The retransmission timer expired: what was sent before is not counted for a fast retransmit (RFC 6582 §3.2 step 4).
+  void on_timeout(Seq snd_max);
+
+  [[nodiscard]] bool active() const { return active_; }
+  [[nodiscard]] int duplicates() const { return duplicates_; }
+  [[nodiscard]] Seq point() const { return recover_; }
+
+ private:
+  Seq recover_;
+  int duplicates_ = 0;
+  bool active_ = false;
+  bool partial_seen_ = false;
+};
+
+}  // namespace sluice::tcp

@@ -1,0 +1,568 @@
+// Segment input: RFC 9293 §3.10.7.3 (SYN-SENT) and §3.10.7.4 (other states), as the steps of the document in its order.
+// LISTEN and SYN-RECEIVED of a passive open are in listener.cc, TIME-WAIT in time_wait.cc.
+#include <algorithm>
+#include <utility>
+
+#include "stack/base/byte_order.h"
+#include "stack/tcp/connection.h"
+#include "stack/tcp/impl.h"
+
+namespace sluice::tcp {
+
+using wire::tcp::Flags;
+
+namespace {
+constexpr Duration kPawsOutdated = Duration::seconds(24 * 24 * 3600);  // RFC 7323 §5.5
+constexpr std::uint16_t kMinPeerMss = 88;  // below, headers would outweigh data: an attack on the sender (S35)
+constexpr std::size_t kOutOfOrderShare = 2;  // blocks of out-of-order data may take this often the receive buffer
+
+bool older(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
+}  // namespace
+
+void Connection::input(Arriving& s) {
+  last_received_at_ = context_.now;
+  keep_alive_probes_ = 0;
+  if (fast_path(s)) return;
+  if (state_ == State::kSynSent) return input_syn_sent(s);
+  if (state_ == State::kSynReceived) take_crossing_syn_ack(s);
+  if (!check_timestamp(s) || !check_sequence(s) || !check_rst(s) || !check_syn(s) || !check_ack(s)) return;
+  if (state_ == State::kClosed || state_ == State::kTimeWait) return;
+  if (process_content(s) && synchronized() && state_ != State::kTimeWait) output();
+}
+
+// Steps six to eight; false when the connection is over.
+bool Connection::process_content(Arriving& s) {
+  const Seq end = s.seq + static_cast<std::uint32_t>(s.payload.size());  // where a FIN stands
+  check_urgent(s);
+  if (!process_text(s)) return false;
+  process_fin(s, end);
+  return true;
+}
+
+// The SYN-ACK of a simultaneous open repeats the peer's SYN (RFC 9293 figure 8): its ACK is what we wait for. Its window
+// is not scaled; the shift makes it so, rounded down.
+void Connection::take_crossing_syn_ack(Arriving& s) {
+  if (!s.header.flags.has(Flags::kSyn | Flags::kAck) || s.seq != irs_ || s.ack != snd_max_) return;
+  s.header.flags = Flags(s.header.flags.bits() & ~Flags::kSyn);
+  s.header.window = static_cast<std::uint16_t>(s.header.window >> negotiated_.send_scale);
+  s.seq += 1;
+}
+
+// --- header prediction -------------------------------------------------------------------------------------------------
+
+// The two commonest segments, without the steps below: the next data in order, and an ACK that advances the window.
+// Off unless all of this holds: ESTABLISHED; no flags but ACK and PSH; options are the expected timestamps or none;
+// the segment is the next in order; the send window does not change; nothing is out of order, lost or being probed.
+bool Connection::fast_path(Arriving& s) {
+  if (state_ != State::kEstablished || (s.header.flags.bits() & ~Flags::kPsh) != Flags::kAck || s.seq != rcv_nxt_) {
+    return false;
+  }
+  if (s.options.has_timestamps != negotiated_.timestamps || !reassembly_.empty() || fin_seen_ || recovery_.active()) {
+    return false;
+  }
+  if (std::uint32_t{s.header.window} << negotiated_.send_scale != snd_wnd_ || snd_wnd_ == 0 || snd_nxt_ != snd_max_) {
+    return false;
+  }
+  if (negotiated_.timestamps && older(s.options.timestamps.value, ts_recent_)) return false;
+  return s.payload.empty() ? fast_ack(s) : fast_data(s);
+}
+
+bool Connection::fast_ack(const Arriving& s) {
+  if (s.ack <= snd_una_ || s.ack > snd_max_ || recovery_.duplicates() > 0) return false;
+  context_.counters.add(Counter::kTcpFastPath);
+  accept_timestamp(s);
+  new_ack(s);
+  snd_wl1_ = s.seq;
+  snd_wl2_ = s.ack;
+  output();
+  return true;
+}
+
+bool Connection::fast_data(Arriving& s) {
+  if (s.ack != snd_una_ || s.payload.size() > window_.size(rcv_nxt_) || receive_shut_ || detached_) return false;
+  context_.counters.add(Counter::kTcpFastPath);
+  accept_timestamp(s);
+  snd_wl1_ = s.seq;
+  store_in_order(s);
+  notify();
+  return true;
+}
+
+// --- SYN-SENT (RFC 9293 §3.10.7.3) ------------------------------------------------------------------------------------
+
+void Connection::input_syn_sent(Arriving& s) {
+  if (!syn_sent_ack(s)) return;
+  if (s.header.flags.rst()) {  // (RFC9293-SYNS-02, -RST-06)
+    if (!s.header.flags.ack()) return context_.drop(Drop::kTcpState, {}, number_);
+    context_.counters.add(Counter::kTcpResetsReceived);
+    return fail_with(Errno::kConnectionRefused);
+  }
+  if (!s.header.flags.syn()) return context_.drop(Drop::kTcpState, {}, number_);  // (RFC9293-SYNS-05, -SEG-11)
+  syn_sent_syn(s);
+}
+
+// First: the ACK bit (RFC9293-SYNS-01).
+bool Connection::syn_sent_ack(const Arriving& s) {
+  if (!s.header.flags.ack() || (snd_una_ < s.ack && s.ack <= snd_max_)) return true;
+  context_.drop(Drop::kTcpAck, {}, number_);
+  if (!s.header.flags.rst()) send_rst(s.ack);  // (RFC9293-RST-03)
+  return false;
+}
+
+// Fourth: the SYN bit. With an ACK: ESTABLISHED (RFC9293-SYNS-03); without: both sides opened at the same time
+// (RFC9293-SYNS-04, -MUST-10).
+void Connection::syn_sent_syn(Arriving& s) {
+  irs_ = s.seq;
+  rcv_nxt_ = last_ack_sent_ = s.seq + 1;
+  negotiate(s.options);
+  window_.start(rcv_nxt_, static_cast<std::uint32_t>(std::min<std::size_t>(options_.receive_buffer, 0xffff)),
+                negotiated_.receive_scale);
+  snd_wnd_ = max_snd_wnd_ = s.header.window;  // never scaled in a SYN (RFC7323-05)
+  snd_wl1_ = s.seq;
+  snd_wl2_ = s.ack;
+  if (!s.header.flags.ack()) {
+    enter(State::kSynReceived);
+    send_syn();
+    return start_retransmit_timer();
+  }
+  Duration rtt;
+  measure_rtt(s, &rtt);
+  snd_una_ = s.ack;
+  timeouts_in_row_ = 0;
+  establish();
+  s.header.flags = Flags(s.header.flags.bits() & ~Flags::kSyn);
+  s.seq = rcv_nxt_;
+  want_ack(Ack::kNow);
+  if (!process_content(s)) return;
+  output();
+  if (ack_due_ == Ack::kNow) send_ack();
+}
+
+// What the peer's SYN allows (RFC7323-03, -07; RFC9293-MUST-15).
+void Connection::negotiate(const wire::tcp::Options& o) {
+  const TcpConfig& c = tcp_.config;
+  negotiated_.peer_mss = o.has_mss ? std::max(o.mss, kMinPeerMss) : std::uint16_t{536};
+  negotiated_.window_scaling = o.has_window_scale && c.window_scaling == Switch::kOn;
+  negotiated_.send_scale =
+      negotiated_.window_scaling ? std::min(o.window_scale, ReceiveWindow::kMaxScale) : std::uint8_t{0};
+  if (!negotiated_.window_scaling) negotiated_.receive_scale = 0;
+  negotiated_.timestamps = o.has_timestamps && c.timestamps == Switch::kOn;
+  if (negotiated_.timestamps) {
+    ts_recent_ = o.timestamps.value;
+    ts_recent_at_ = context_.now;
+  }
+  update_mss();
+}
+
+// --- the steps of RFC 9293 §3.10.7.4 ----------------------------------------------------------------------------------
+
+// RFC 7323 §5.3 R1, before the sequence check (RFC7323-29). RST is exempt (RFC7323-31).
+bool Connection::check_timestamp(const Arriving& s) {
+  if (!negotiated_.timestamps || s.header.flags.rst()) return true;
+  if (!s.options.has_timestamps) {
+    // A SYN is answered below whatever it carries; others are dropped, and nothing else happens (RFC7323-19, -20).
+    if (s.header.flags.syn()) return true;
+    context_.drop(Drop::kTcpNoTimestamp, {}, number_);
+    return false;
+  }
+  const bool outdated = context_.now - ts_recent_at_ > kPawsOutdated;
+  if (!older(s.options.timestamps.value, ts_recent_) || outdated) return true;
+  context_.drop(Drop::kTcpPaws, {}, number_);
+  unacceptable(s);
+  return false;
+}
+
+// First: the sequence number (RFC9293-SEQ-02, -RST-04).
+bool Connection::check_sequence(Arriving& s) {
+  const std::uint32_t window = window_.size(rcv_nxt_);
+  if (acceptable(s.seq, s.length(), rcv_nxt_, window)) {
+    trim(s);
+    return true;
+  }
+  // Into a closed window nothing fits, but ACK, URG and RST still count (RFC9293-SEG-02, -MUST-66).
+  if (window == 0 && s.seq == rcv_nxt_ && !s.header.flags.syn()) {
+    s.payload = {};
+    s.header.flags = Flags(s.header.flags.bits() & ~Flags::kFin);
+    want_ack(Ack::kNow);
+    return true;
+  }
+  context_.drop(Drop::kTcpSequence, {}, number_);
+  if (!s.header.flags.rst()) unacceptable(s);
+  return false;
+}
+
+// An unacceptable segment is answered with an ACK. With data it may be a retransmission whose ACK was lost: always; else
+// rate-limited, or two confused ends would answer each other for ever.
+void Connection::unacceptable(const Arriving& s) {
+  if (s.payload.empty() && !s.header.flags.fin()) return send_challenge_ack();
+  send_ack();
+}
+
+// Cuts off what lies outside the window (RFC9293-SEG-01).
+void Connection::trim(Arriving& s) {
+  if (s.seq < rcv_nxt_) {
+    std::uint32_t old = rcv_nxt_ - s.seq;
+    if (s.header.flags.syn()) return;  // the SYN step deals with it
+    old = std::min(old, static_cast<std::uint32_t>(s.payload.size()));
+    if (old > 0) {
+      s.payload.trim_front(old);
+      context_.counters.add(Drop::kTcpDuplicate);
+      want_ack(Ack::kNow);
+    }
+    s.seq += old;
+  }
+  const Seq edge = rcv_nxt_ + window_.size(rcv_nxt_);
+  const Seq end = s.seq + static_cast<std::uint32_t>(s.payload.size());
+  if (end > edge) {
+    s.payload.trim_back(std::min<std::size_t>(end - edge, s.payload.size()));
+    s.header.flags = Flags(s.header.flags.bits() & ~Flags::kFin);
+    context_.counters.add(Drop::kTcpSequence);
+    want_ack(Ack::kNow);
+  }
+}
+
+// Second: RST, by RFC 5961 §3: only the exact next number resets (RFC9293-RST-05).
+bool Connection::check_rst(const Arriving& s) {
+  if (!s.header.flags.rst()) return true;
+  if (s.seq != rcv_nxt_) {
+    context_.drop(Drop::kTcpRst, {}, number_);
+    send_challenge_ack();
+    return false;
+  }
+  context_.counters.add(Counter::kTcpResetsReceived);
+  context_.emit({.kind = EventKind::kTcpReset, .flow = number_, .detail = "by the peer"});
+  switch (state_) {
+    case State::kSynReceived:  // of a simultaneous open (RFC9293-SYNR-01)
+      fail_with(Errno::kConnectionRefused);
+      break;
+    case State::kClosing:
+    case State::kLastAck:
+      finish();
+      break;
+    default:
+      fail_with(Errno::kConnectionReset);
+  }
+  return false;
+}
+
+// Fourth: SYN, by RFC 5961 §4: never more than a challenge.
+bool Connection::check_syn(const Arriving& s) {
+  if (!s.header.flags.syn()) return true;
+  context_.drop(Drop::kTcpSyn, {}, number_);
+  send_challenge_ack();
+  return false;
+}
+
+// Fifth: ACK, with the range check of RFC 5961 §5 (RFC9293-MAY-12).
+bool Connection::check_ack(const Arriving& s) {
+  if (!s.header.flags.ack()) {
+    context_.drop(Drop::kTcpNoAck, {}, number_);  // (RFC9293-SEG-03)
+    return false;
+  }
+  if (state_ == State::kSynReceived) return ack_in_syn_received(s);
+  const bool too_old = s.ack < snd_una_ && snd_una_ - s.ack > max_snd_wnd_;
+  if (s.ack > snd_max_ || too_old) {  // (RFC9293-SEG-04)
+    context_.drop(Drop::kTcpAck, {}, number_);
+    send_challenge_ack();
+    return false;
+  }
+  accept_timestamp(s);
+  process_ack(s);
+  return true;
+}
+
+bool Connection::ack_in_syn_received(const Arriving& s) {  // (RFC9293-SYNR-02)
+  if (s.ack <= snd_una_ || s.ack > snd_max_) {
+    context_.drop(Drop::kTcpAck, {}, number_);
+    send_rst(s.ack);
+    return false;
+  }
+  accept_timestamp(s);
+  Duration rtt;
+  measure_rtt(s, &rtt);
+  snd_una_ = iss_ + 1;
+  snd_wnd_ = std::uint32_t{s.header.window} << negotiated_.send_scale;
+  max_snd_wnd_ = std::max(max_snd_wnd_, snd_wnd_);
+  snd_wl1_ = s.seq;
+  snd_wl2_ = s.ack;
+  timeouts_in_row_ = 0;
+  establish();
+  if (fin_queued_) enter(State::kFinWait1);
+  if (s.ack > snd_una_) process_ack(s);
+  return true;
+}
+
+void Connection::process_ack(const Arriving& s) {
+  const bool same_window = std::uint32_t{s.header.window} << negotiated_.send_scale == snd_wnd_;
+  // The definition of a duplicate ACK (RFC5681-22).
+  const bool duplicate = s.ack == snd_una_ && flight() > 0 && s.payload.empty() && !s.header.flags.fin() && same_window;
+  if (s.ack > snd_una_) {
+    new_ack(s);
+  } else if (duplicate) {
+    duplicate_ack(s);
+  }
+  update_send_window(s);
+}
+
+void Connection::update_send_window(const Arriving& s) {  // (RFC9293-SEG-05)
+  const bool newer = snd_wl1_ < s.seq || (snd_wl1_ == s.seq && snd_wl2_ <= s.ack);
+  if (s.ack < snd_una_ || !newer) return;
+  const bool opened = snd_wnd_ == 0 && s.header.window > 0;
+  snd_wnd_ = std::uint32_t{s.header.window} << negotiated_.send_scale;  // (RFC7323-08)
+  max_snd_wnd_ = std::max(max_snd_wnd_, snd_wnd_);
+  snd_wl1_ = s.seq;
+  snd_wl2_ = s.ack;
+  if (timers_.armed(TimerKind::kPersist)) {
+    progress_at_ = context_.now;  // it answers probes: the connection stays (RFC9293-MUST-37)
+    if (opened) timers_.cancel(TimerKind::kPersist);
+  }
+  if (opened) probe_backoff_ = 0;
+}
+
+void Connection::duplicate_ack(const Arriving&) {
+  context_.counters.add(Counter::kTcpDuplicateAcks);
+  // FlightSize does not count what limited transmit sent: one segment for each of the first two (RFC5681-26).
+  const std::uint32_t limited = tcp_.config.limited_transmit == Switch::kOn
+                                    ? static_cast<std::uint32_t>(std::min(recovery_.duplicates(), 2)) * send_mss_
+                                    : 0;
+  switch (recovery_.on_duplicate_ack(snd_una_, snd_max_)) {
+    case Recovery::OnDuplicate::kNothing:
+    case Recovery::OnDuplicate::kLimitedTransmit:  // usable_window() knows
+      break;
+    case Recovery::OnDuplicate::kInflate:
+      cc_->on_duplicate_ack({context_.now});
+      break;
+    case Recovery::OnDuplicate::kEnter:
+      context_.counters.add(Counter::kTcpFastRetransmits);
+      context_.emit({.kind = EventKind::kTcpRecoveryEnter, .flow = number_, .a = recovery_.point().value()});
+      cc_->on_congestion({.now = context_.now, .flight = flight() - std::min(limited, flight())});
+      emit_cwnd();
+      timing_ = false;
+      retransmit_first("third duplicate ACK");
+      start_retransmit_timer();
+      break;
+  }
+}
+
+// A sample by the timestamp echo when the ACK advances (RFC7323-24), else from the one segment being timed, which is never
+// one that was retransmitted (RFC6298-10).
+void Connection::measure_rtt(const Arriving& s, Duration* sample) {
+  if (negotiated_.timestamps && s.options.has_timestamps && s.options.timestamps.echo != 0) {
+    const std::uint32_t elapsed = now_ticks() - s.options.timestamps.echo;
+    if (static_cast<std::int32_t>(elapsed) >= 0) *sample = std::max(Duration::millis(elapsed), 1_ms);
+  } else if (timing_ && s.ack > timed_seq_) {
+    *sample = std::max(context_.now - timed_at_, Duration::micros(1));
+  }
+  // The segment being timed gives finer resolution than the millisecond clock of the timestamps.
+  if (timing_ && s.ack > timed_seq_) {
+    *sample = std::max(context_.now - timed_at_, Duration::micros(1));
+    timing_ = false;
+  }
+  if (*sample == Duration()) return;
+  const std::uint32_t per_round_trip = negotiated_.timestamps ? flight() / (2 * send_mss_) : 1;  // RFC 7323 App. G
+  rto_.sample(*sample, static_cast<int>(std::max<std::uint32_t>(per_round_trip, 1)));
+  context_.emit({.kind = EventKind::kTcpRtt, .flow = number_, .a = sample->to_nanos(), .b = rto_.srtt().to_nanos()});
+}
+
+void Connection::new_ack(const Arriving& s) {
+  Duration rtt;
+  measure_rtt(s, &rtt);
+  const std::uint32_t before = flight();
+  const std::uint32_t acked = s.ack - snd_una_;
+  snd_una_ = s.ack;
+  snd_nxt_ = max(snd_nxt_, snd_una_);
+  if (snd_una_ > data_base_) {
+    const auto data = std::min<std::size_t>(snd_una_ - data_base_, send_queue_.bytes());
+    send_queue_.discard(data);
+    data_base_ += static_cast<std::uint32_t>(data);
+  }
+  timeouts_in_row_ = 0;
+  rto_.reset_backoff();
+  progress_at_ = context_.now;
+  congestion_on_ack(acked, before, rtt);
+  if (flight() == 0) {
+    timers_.cancel(TimerKind::kRetransmit);  // (RFC6298-15)
+  } else if (!recovery_.active()) {
+    start_retransmit_timer();  // (RFC6298-16)
+  }
+  if (fin_sent_ && snd_una_ == data_end() + 1) fin_acknowledged();
+  if (route_.interface != ip::kLoopback) tcp_.ip.confirm_reachable(route_);
+  if (user_ != nullptr && writable()) notify();
+}
+
+void Connection::congestion_on_ack(std::uint32_t acked, std::uint32_t before, Duration rtt) {
+  switch (recovery_.on_ack(snd_una_)) {
+    case Recovery::OnAck::kOpen:
+      cc_->on_ack({.now = context_.now, .acked = acked, .flight = before, .rtt = rtt, .min_rtt = rto_.min_rtt(),
+                   .cwnd_limited = cwnd_limited_});
+      break;
+    case Recovery::OnAck::kFirstPartial:
+      start_retransmit_timer();
+      [[fallthrough]];
+    case Recovery::OnAck::kPartial:
+      cc_->on_partial_ack({context_.now, acked});
+      retransmit_first("partial ACK");
+      break;
+    case Recovery::OnAck::kDone:
+      cc_->on_recovery_done({context_.now, flight()});
+      context_.emit({.kind = EventKind::kTcpRecoveryExit, .flow = number_, .a = snd_una_.value()});
+      break;
+  }
+  emit_cwnd();
+}
+
+void Connection::fin_acknowledged() {  // (RFC9293-SEG-06)
+  switch (state_) {
+    case State::kFinWait1:
+      enter(State::kFinWait2);
+      if (detached_) timers_.set(TimerKind::kFinWait2, context_.now + tcp_.config.fin_wait2_time);
+      break;
+    case State::kClosing:
+      return enter_time_wait();
+    case State::kLastAck:
+      return finish();
+    default:
+      break;
+  }
+}
+
+// RFC 7323 §4.3: what is echoed comes from the segment that covers the last ACK sent, so a delayed ACK echoes the earliest
+// and a filled hole its own (RFC7323-26, -27, -28, -32).
+void Connection::accept_timestamp(const Arriving& s) {
+  if (!negotiated_.timestamps || !s.options.has_timestamps) return;
+  const std::uint32_t value = s.options.timestamps.value;
+  const bool outdated = context_.now - ts_recent_at_ > kPawsOutdated;
+  if (s.seq > last_ack_sent_ || (older(value, ts_recent_) && !outdated)) return;
+  ts_recent_ = value;
+  ts_recent_at_ = context_.now;
+}
+
+// Sixth: URG. The data stays in the stream (RFC 6093 §2); the user can ask whether the mark is reached.
+void Connection::check_urgent(const Arriving& s) {
+  if (!s.header.flags.urg() || s.header.urgent == 0 || fin_received_) return;
+  const Seq last = s.seq + (std::uint32_t{s.header.urgent} - 1);
+  if (urgent_ahead_ && last <= urgent_) return;
+  urgent_ = last;
+  urgent_ahead_ = true;
+  notify();
+}
+
+// Seventh: the text.
+bool Connection::process_text(Arriving& s) {
+  if (s.payload.empty()) return true;
+  if (state_ == State::kCloseWait || state_ == State::kClosing || state_ == State::kLastAck || fin_received_) {
+    context_.drop(Drop::kTcpAfterFin, {}, number_);  // (RFC9293-SEG-08)
+    return true;
+  }
+  if (detached_) {  // nobody will read it: the peer must hear (RFC9293-SHLD-3)
+    send_rst(snd_max_);
+    finish();
+    return false;
+  }
+  if (s.seq == rcv_nxt_) {
+    store_in_order(s);
+  } else {
+    store_out_of_order(s);
+  }
+  notify();
+  return true;
+}
+
+void Connection::accept_data(buf::Buffer data) {
+  const auto size = static_cast<std::uint32_t>(data.size());
+  rcv_nxt_ += size;
+  bytes_received_ += size;
+  unacked_bytes_ += size;
+  context_.counters.add(Counter::kTcpBytesReceived, size);
+  if (receive_shut_) return;
+  // Many small payloads share a block; a large one moves in by ownership.
+  if (data.size() * 4 < data.capacity()) {
+    const std::size_t shared = receive_queue_.append_to_back(data.bytes());
+    data.trim_front(shared);
+    if (data.empty()) return;
+    buf::Buffer fresh = tcp_.pool.allocate(data.size());
+    if (fresh && fresh.append(data.bytes())) data = std::move(fresh);
+  }
+  receive_queue_.push(std::move(data));
+}
+
+void Connection::store_in_order(Arriving& s) {
+  const std::uint32_t segment = s.gso_size != 0 ? s.gso_size : static_cast<std::uint32_t>(s.payload.size());
+  accept_data(std::move(s.payload));
+  s.payload = {};
+  bool filled = false;
+  for (buf::Buffer next = reassembly_.take(rcv_nxt_); next; next = reassembly_.take(rcv_nxt_)) {
+    accept_data(std::move(next));
+    filled = true;
+  }
+  receive_mss_ = std::max(receive_mss_, std::min(segment, static_cast<std::uint32_t>(route_.link_mtu)));
+  // An ACK at once for a filled hole (RFC5681-20), for every second full segment (RFC9293-SHLD-19), and in the beginning.
+  const bool quick = quick_acks_ > 0 || options_.quick_ack == Switch::kOn;
+  if (quick_acks_ > 0) --quick_acks_;
+  const bool two_segments = unacked_bytes_ >= 2 * receive_mss_;
+  want_ack(filled || !reassembly_.empty() || quick || two_segments ? Ack::kNow : Ack::kDelayed);
+}
+
+// Each one is answered at once: the sender counts these duplicate ACKs (RFC5681-19).
+void Connection::store_out_of_order(Arriving& s) {
+  context_.counters.add(Counter::kTcpOutOfOrder);
+  const auto outcome = reassembly_.insert(s.seq, std::move(s.payload), tcp_.config.max_out_of_order,
+                                          options_.receive_buffer * kOutOfOrderShare);
+  s.payload = {};
+  if (outcome == Reassembly::Outcome::kFull) context_.drop(Drop::kTcpReassemblyFull, {}, number_);
+  if (outcome == Reassembly::Outcome::kDuplicate) context_.drop(Drop::kTcpDuplicate, {}, number_);
+  send_ack();
+}
+
+// Eighth: FIN, standing at `end`. It counts when all data before it is there (RFC9293-SEG-09).
+void Connection::process_fin(const Arriving& s, Seq end) {
+  if (!synchronized() || fin_received_) return;
+  if (s.header.flags.fin() && !fin_seen_) {
+    fin_seen_ = true;
+    fin_seq_ = end;
+  }
+  if (fin_seen_ && fin_seq_ == rcv_nxt_) fin_in_order();
+}
+
+void Connection::fin_in_order() {
+  fin_received_ = true;
+  rcv_nxt_ += 1;
+  want_ack(Ack::kNow);
+  notify();
+  switch (state_) {
+    case State::kEstablished:
+      return enter(State::kCloseWait);
+    case State::kFinWait1:  // (RFC9293-SEG-10): ours was not acknowledged, or we would be in FIN-WAIT-2
+      return enter(State::kClosing);
+    case State::kFinWait2:
+      return enter_time_wait();
+    default:
+      break;
+  }
+}
+
+// --- ICMP ---------------------------------------------------------------------------------------------------------------
+
+// RFC 5927 §4.1: only errors about data in flight count; §5.2: on a synchronised connection even hard errors are soft.
+void Connection::on_icmp_error(const ip::IcmpError& e) {
+  const Seq quoted(load_be32(e.quoted.data() + 4));
+  const bool in_flight = snd_una_ <= quoted && quoted < snd_max_;
+  const bool of_syn = state_ == State::kSynSent && quoted == iss_;
+  if (!in_flight && !of_syn) return context_.drop(Drop::kIcmpQuote, {}, number_);
+  if (e.kind == ip::ErrorKind::kFragmentationNeeded) {
+    const std::uint32_t before = send_mss_;
+    tcp_.ip.accept_path_mtu(tuple.peer.address, e.mtu);
+    refresh_route();
+    if (send_mss_ >= before || !synchronized()) return;
+    snd_nxt_ = snd_una_;  // what was too large is sent again in smaller segments (RFC1191-02); not a sign of congestion
+    timing_ = false;
+    return output();
+  }
+  const bool hard = e.kind == ip::ErrorKind::kPortUnreachable || e.kind == ip::ErrorKind::kProtocolUnreachable;
+  if (hard && of_syn) return fail_with(ip::errno_of(e.kind));
+  if (!synchronized() && e.kind == ip::ErrorKind::kHostUnreachable && e.reporter == e.source) {
+    return fail_with(Errno::kHostUnreachable);  // our own link layer says so: there is nobody to wait for
+  }
+}
+
+}  // namespace sluice::tcp

@@ -1,0 +1,346 @@
+// Demultiplexing, opens, ports, TIME-WAIT, and who is freed when.
+#include "stack/tcp/tcp.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "stack/base/byte_order.h"
+#include "stack/tcp/impl.h"
+#include "stack/wire/tcp.h"
+
+namespace sluice::tcp {
+
+using wire::tcp::Flags;
+
+Tcp::Impl::Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& cfg)
+    : context(c),
+      ip(i),
+      pool(p),
+      config(cfg),
+      isn(c.rng),
+      flows(c.rng),
+      time_wait_timer([](void* self) { static_cast<Impl*>(self)->on_time_wait_timer(); }, this),
+      reaper([](void* self) { static_cast<Impl*>(self)->reap(); }, this) {}
+
+Tcp::Impl::~Impl() {
+  reap();
+  std::vector<Connection*> connections;
+  std::vector<TimeWait*> records;
+  flows.for_each([&](Flow& f) {
+    if (f.kind == FlowKind::kConnection) connections.push_back(static_cast<Connection*>(&f));
+    if (f.kind == FlowKind::kTimeWait) records.push_back(static_cast<TimeWait*>(&f));
+  });
+  while (listeners != nullptr) {
+    Listener* l = listeners;
+    listeners = l->next;
+    delete l;
+  }
+  for (Connection* c : connections) delete c;
+  for (TimeWait* t : records) delete t;
+  while (claims != nullptr) delete std::exchange(claims, claims->next);
+}
+
+Tcp::Tcp(Context& context, ip::Ip& ip, buf::Pool& pool, const TcpConfig& config)
+    : impl_(new Impl(context, ip, pool, config)) {
+  ip.register_transport(ip::Protocol::kTcp, *this);
+}
+Tcp::~Tcp() { delete impl_; }
+
+// --- demultiplexing -------------------------------------------------------------------------------------------------------
+
+void Tcp::on_datagram(ip::Datagram datagram) { impl_->on_segment(std::move(datagram)); }
+
+void Tcp::Impl::on_segment(ip::Datagram d) {
+  context.counters.add(Counter::kTcpSegmentsReceived);
+  if (d.cast != ip::Cast::kUnicast) return context.drop(Drop::kTcpCast, d.packet);  // (RFC9293-MUST-57)
+  const bool trusted = d.checksum != buf::ChecksumState::kAbsent;  // partial: from this machine, never on a wire
+  const auto parsed = wire::tcp::parse(d.buffer.bytes(), d.source, d.destination,
+                                       trusted ? wire::ChecksumPolicy::kTrust : wire::ChecksumPolicy::kVerify);
+  if (!parsed) return context.drop(parsed.error(), d.packet);
+  Arriving s;
+  s.header = parsed->header;
+  s.options = wire::tcp::parse_options(parsed->options);
+  // DEVIATION(RFC 9293 §3.1): a malformed option does not reset; what stands before it counts (RFC9293-MUST-7).
+  if (s.options.malformed) context.counters.add(Drop::kTcpOptions);
+  s.seq = Seq(s.header.seq);
+  s.ack = Seq(s.header.ack);
+  s.gso_size = d.gso_size;
+  const FourTuple tuple{{d.destination, s.header.dst_port}, {d.source, s.header.src_port}};
+  d.buffer.trim_front(d.buffer.size() - parsed->payload.size());
+  s.payload = std::move(d.buffer);
+  Flow* flow = flows.find(tuple);
+  if (flow == nullptr) return no_flow(s, tuple, d.packet);
+  switch (flow->kind) {
+    case FlowKind::kConnection: {
+      auto* c = static_cast<Connection*>(flow);
+      c->input(s);
+      return c->check_invariants();
+    }
+    case FlowKind::kHalfOpen: {
+      auto* h = static_cast<HalfOpen*>(flow);
+      return h->listener.input_half_open(*h, s);
+    }
+    case FlowKind::kTimeWait:
+      return time_wait_input(*static_cast<TimeWait*>(flow), s);
+  }
+}
+
+void Tcp::Impl::no_flow(Arriving& s, const FourTuple& tuple, Bytes packet) {
+  if (Listener* l = find_listener(tuple.local); l != nullptr) return l->input(s, tuple);
+  context.drop(Drop::kTcpNoPort, packet);
+  refuse(s, tuple);
+}
+
+// RFC 9293 §3.10.7.1 (RFC9293-RST-01, -RST-02).
+void Tcp::Impl::refuse(const Arriving& s, const FourTuple& tuple) {
+  if (s.header.flags.rst()) return;
+  wire::tcp::Header h{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .flags = {}};
+  if (s.header.flags.ack()) {
+    h.seq = s.ack.value();
+    h.flags = Flags(Flags::kRst);
+  } else {
+    h.ack = (s.seq + s.length()).value();
+    h.flags = Flags(Flags::kRst | Flags::kAck);
+  }
+  context.counters.add(Counter::kTcpResetsSent);
+  send_bare(tuple, h, {}, 0, 0);
+}
+
+Listener* Tcp::Impl::find_listener(const Endpoint& local) const {
+  Listener* any = nullptr;
+  for (Listener* l = listeners; l != nullptr; l = l->next) {
+    if (l->local().port != local.port) continue;
+    if (l->local().address == local.address) return l;
+    if (l->local().address.is_any()) any = l;
+  }
+  return any;
+}
+
+void Tcp::Impl::send_bare(const FourTuple& tuple, const wire::tcp::Header& header, const wire::tcp::Options& options,
+                          std::uint8_t ttl, std::uint8_t tos) {
+  const auto route = ip.route(tuple.peer.address, tuple.local.address);
+  if (!route) return context.drop(Drop::kIpNoRoute);
+  buf::TxPacket packet;
+  const MutableBytes room = packet.prepend(wire::tcp::kHeaderSize + wire::tcp::options_size(options));
+  wire::tcp::emit(room, header, options);
+  auto sum = wire::Checksum::pseudo_header(tuple.local.address, tuple.peer.address, 6, room.size());
+  wire::tcp::store_checksum(room, sum.add(room).finish());
+  ip::SendOptions o{.source = tuple.local.address, .destination = tuple.peer.address, .protocol = ip::Protocol::kTcp};
+  if (ttl != 0) o.ttl = ttl;
+  o.tos = tos;
+  context.counters.add(Counter::kTcpSegmentsSent);
+  (void)ip.send(packet, o, *route);
+}
+
+void Tcp::on_batch_end() {
+  Impl& im = *impl_;
+  std::swap(im.ack_list, im.ack_work);
+  for (Connection* c : im.ack_work) {
+    c->ack_listed = false;
+    c->flush_ack();
+  }
+  im.ack_work.clear();
+}
+
+void Tcp::Impl::list_for_ack(Connection& c) {
+  if (c.ack_listed) return;
+  c.ack_listed = true;
+  ack_list.push_back(&c);
+}
+
+void Tcp::on_icmp_error(const ip::IcmpError& e) {
+  if (e.quoted.size() < 8) return;
+  const FourTuple tuple{{e.source, load_be16(e.quoted.data())}, {e.destination, load_be16(e.quoted.data() + 2)}};
+  Flow* flow = impl_->flows.find(tuple);
+  if (flow == nullptr || flow->kind == FlowKind::kTimeWait) return impl_->context.drop(Drop::kIcmpQuote);
+  if (flow->kind == FlowKind::kConnection) return static_cast<Connection*>(flow)->on_icmp_error(e);  // (RFC9293-MUST-54)
+  auto* half = static_cast<HalfOpen*>(flow);
+  half->listener.on_icmp_error(*half, e);
+}
+
+// --- TIME-WAIT --------------------------------------------------------------------------------------------------------------
+
+void Tcp::Impl::add_time_wait(const FourTuple& tuple, const TimeWait& facts) {
+  auto* t = new TimeWait(tuple);
+  t->snd_nxt = facts.snd_nxt;
+  t->rcv_nxt = facts.rcv_nxt;
+  t->ts_recent = facts.ts_recent;
+  t->ts_offset = facts.ts_offset;
+  t->window = facts.window;
+  t->timestamps = facts.timestamps;
+  t->expires = context.now + config.msl * 2;
+  t->older = newest_time_wait;
+  (newest_time_wait != nullptr ? newest_time_wait->newer : oldest_time_wait) = t;
+  newest_time_wait = t;
+  flows.insert(*t);
+  if (!time_wait_timer.armed()) context.timers.schedule(time_wait_timer, t->expires);
+}
+
+void Tcp::Impl::remove_time_wait(TimeWait& t) {
+  (t.older != nullptr ? t.older->newer : oldest_time_wait) = t.newer;
+  (t.newer != nullptr ? t.newer->older : newest_time_wait) = t.older;
+  flows.remove(t);
+  delete &t;
+}
+
+void Tcp::Impl::on_time_wait_timer() {  // (RFC9293-TMO-03)
+  while (oldest_time_wait != nullptr && oldest_time_wait->expires <= context.now) remove_time_wait(*oldest_time_wait);
+  if (oldest_time_wait != nullptr) context.timers.schedule(time_wait_timer, oldest_time_wait->expires);
+}
+
+void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
+  const TimeWaitVerdict verdict = judge(t, s);
+  if (verdict == TimeWaitVerdict::kIgnore) return context.drop(Drop::kTcpState);
+  if (verdict == TimeWaitVerdict::kReopen) {
+    const FourTuple tuple = t.tuple;
+    Listener* l = find_listener(tuple.local);
+    remove_time_wait(t);
+    return l != nullptr ? l->input(s, tuple) : refuse(s, tuple);
+  }
+  const FourTuple tuple = t.tuple;
+  wire::tcp::Options o;
+  o.has_timestamps = t.timestamps;
+  o.timestamps = {static_cast<std::uint32_t>(context.now.to_nanos() / 1'000'000) + t.ts_offset, t.ts_recent};
+  send_bare(tuple, {.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = t.snd_nxt.value(),
+                    .ack = t.rcv_nxt.value(), .flags = Flags(Flags::kAck), .window = t.window}, o, 0, 0);
+  if (verdict != TimeWaitVerdict::kRestart) return;
+  const TimeWait facts = t;
+  remove_time_wait(t);
+  add_time_wait(tuple, facts);
+}
+
+// --- life and death -----------------------------------------------------------------------------------------------------------
+
+ConnectionOptions Tcp::Impl::with_defaults(ConnectionOptions o) const {
+  if (o.send_buffer == 0) o.send_buffer = config.send_buffer;
+  if (o.receive_buffer == 0) o.receive_buffer = config.receive_buffer;
+  return o;
+}
+
+Connection* Tcp::Impl::make_connection(const FourTuple& tuple, const ip::Route& route, const ConnectionOptions& options) {
+  auto* c = new Connection(*this, tuple, route, with_defaults(options), next_number++);
+  flows.insert(*c);
+  return c;
+}
+
+// Somebody may still be inside one of its methods: it is freed by a timer that is due at once.
+void Tcp::Impl::retire(Connection& c) {
+  if (std::find(graveyard.begin(), graveyard.end(), &c) != graveyard.end()) return;
+  graveyard.push_back(&c);
+  if (!reaper.armed()) context.timers.schedule(reaper, context.now);
+}
+
+void Tcp::Impl::reap() {
+  for (Connection* c : graveyard) {
+    if (c->ack_listed) std::erase(ack_list, c);
+    delete c;
+  }
+  graveyard.clear();
+}
+
+// --- the user's calls -----------------------------------------------------------------------------------------------------------
+
+Result<ConnectionHandle*> Tcp::connect(const Endpoint& local, const Endpoint& peer, const ConnectionOptions& options,
+                                       ConnectionUser* user) {
+  Impl& im = *impl_;
+  if (peer.port == 0 || peer.address.is_any()) return fail(Errno::kInvalid);  // (RFC9293-OPEN-01)
+  if (im.table_full()) return fail(Errno::kNoBuffers);                        // (RFC9293-OPEN-03)
+  const auto route = im.ip.route(peer.address, local.address);                // (RFC9293-MUST-43, -44)
+  if (!route) return fail(route.error());
+  if (route->cast != ip::Cast::kUnicast) return fail(Errno::kNetworkUnreachable);  // (RFC9293-MUST-46)
+  FourTuple tuple{{route->source, local.port}, peer};
+  if (local.port == 0) {
+    const auto port = im.ephemeral_port(tuple.local, peer);
+    if (!port) return fail(port.error());
+    tuple.local.port = *port;
+  }
+  if (Flow* old = im.flows.find(tuple); old != nullptr) {
+    if (old->kind != FlowKind::kTimeWait) return fail(Errno::kAddressInUse);
+    return fail(Errno::kAddressNotAvailable);
+  }
+  Connection* c = im.make_connection(tuple, *route, options);
+  im.context.counters.add(Counter::kTcpActiveOpens);
+  c->set_user(user);
+  c->open_active(im.isn.isn(tuple.local, peer, im.context.now));
+  return c;
+}
+
+Result<ListenerHandle*> Tcp::listen(const Endpoint& local, int backlog, const ConnectionOptions& options,
+                                    ListenerUser* user) {
+  Impl& im = *impl_;
+  for (Listener* l = im.listeners; l != nullptr; l = l->next) {  // (RFC9293-MUST-41)
+    const bool overlap = l->local().address == local.address || l->local().address.is_any() || local.address.is_any();
+    if (l->local().port == local.port && overlap) return fail(Errno::kAddressInUse);
+  }
+  auto* l = new Listener(im, local, backlog, im.with_defaults(options), user);
+  l->next = im.listeners;
+  im.listeners = l;
+  return l;
+}
+
+// --- ports ------------------------------------------------------------------------------------------------------------------------
+
+// Random start, then the next that is free for this peer (RFC 6056 §3.3.2).
+Result<std::uint16_t> Tcp::Impl::ephemeral_port(const Endpoint& local, const Endpoint& peer) {
+  const std::uint32_t range = config.port_last - config.port_first + 1u;
+  const std::uint32_t start = context.rng.below(range);
+  for (std::uint32_t i = 0; i < range; ++i) {
+    const auto port = static_cast<std::uint16_t>(config.port_first + (start + i) % range);
+    const Endpoint candidate{local.address, port};
+    if (!port_claimed(candidate, Sharing::kExclusive) && flows.find({candidate, peer}) == nullptr) return port;
+  }
+  return fail(Errno::kAddressNotAvailable);
+}
+
+bool Tcp::Impl::port_claimed(const Endpoint& local, Sharing sharing) const {
+  for (const PortClaim* c = claims; c != nullptr; c = c->next) {
+    const bool overlap = c->local.address == local.address || c->local.address.is_any() || local.address.is_any();
+    const bool shared = c->sharing == Sharing::kReuseAddress && sharing == Sharing::kReuseAddress;
+    if (c->local.port == local.port && overlap && !shared) return true;
+  }
+  return false;
+}
+
+Result<Endpoint> Tcp::claim_port(const Endpoint& local, Sharing sharing) {
+  Impl& im = *impl_;
+  if (!local.address.is_any() && !im.ip.is_local(local.address)) return fail(Errno::kAddressNotAvailable);
+  Endpoint wanted = local;
+  if (wanted.port == 0) {
+    const auto port = im.ephemeral_port(local, {});
+    if (!port) return fail(Errno::kAddressInUse);
+    wanted.port = *port;
+  } else if (im.port_claimed(wanted, sharing)) {
+    return fail(Errno::kAddressInUse);
+  }
+  im.claims = new PortClaim{wanted, sharing, im.claims};
+  return wanted;
+}
+
+void Tcp::release_port(const Endpoint& local) {
+  for (PortClaim** link = &impl_->claims; *link != nullptr; link = &(*link)->next) {
+    if (!((*link)->local == local)) continue;
+    PortClaim* gone = *link;
+    *link = gone->next;
+    delete gone;
+    return;
+  }
+}
+
+void Tcp::visit_connections(Visitor visit, void* arg) const {
+  impl_->flows.for_each([&](Flow& f) {
+    Info info;
+    switch (f.kind) {
+      case FlowKind::kConnection: info = static_cast<Connection&>(f).info(); break;
+      case FlowKind::kHalfOpen: info.state = State::kSynReceived; break;
+      case FlowKind::kTimeWait: info.state = State::kTimeWait; break;
+    }
+    visit(arg, f.tuple.local, f.tuple.peer, info);
+  });
+  for (const Listener* l = impl_->listeners; l != nullptr; l = l->next) {
+    Info info;
+    info.state = State::kListen;
+    visit(arg, l->local(), Endpoint(), info);
+  }
+}
+
+}  // namespace sluice::tcp

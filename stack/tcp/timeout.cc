@@ -1,0 +1,98 @@
+// What happens when a timer fires: RFC 6298 §5, RFC 9293 §3.8.3 (giving up), §3.8.4 (keep-alive), §3.8.6.1 (probes),
+// §3.10.8.
+#include <algorithm>
+
+#include "stack/tcp/connection.h"
+#include "stack/tcp/impl.h"
+
+namespace sluice::tcp {
+
+using wire::tcp::Flags;
+
+namespace {
+constexpr Duration kOrphanPatience = 120_s;  // for a closed window, once nobody reads here any more (RFC 6429)
+}
+
+void Connection::on_timer() {
+  const Instant now = context_.now;
+  if (timers_.take_due(TimerKind::kDelayedAck, now) && ack_due_ == Ack::kDelayed) send_ack();
+  if (timers_.take_due(TimerKind::kOverride, now) && unsent() > 0 && may_send_data()) {
+    transmit(snd_nxt_, std::min({unsent(), usable_window(), send_mss_}), Flags(Flags::kAck | Flags::kPsh));
+    output();
+  }
+  if (timers_.take_due(TimerKind::kPersist, now)) on_persist_timeout();
+  if (timers_.take_due(TimerKind::kRetransmit, now)) on_retransmit_timeout();
+  if (timers_.take_due(TimerKind::kKeepAlive, now)) on_keep_alive_timeout();
+  if (timers_.take_due(TimerKind::kFinWait2, now) && state_ == State::kFinWait2) finish();
+  if (state_ != State::kClosed && state_ != State::kTimeWait) timers_.rearm();
+}
+
+void Connection::start_retransmit_timer() { timers_.set(TimerKind::kRetransmit, context_.now + rto_.rto()); }
+
+bool Connection::gave_up(Duration limit) const {
+  if (options_.user_timeout != Duration()) limit = options_.user_timeout;  // RFC 5482
+  return context_.now - progress_at_ >= limit;
+}
+
+void Connection::on_retransmit_timeout() {
+  context_.counters.add(Counter::kTcpTimeouts);
+  context_.emit({.kind = EventKind::kTcpTimeout, .flow = number_, .a = static_cast<int>(TimerKind::kRetransmit),
+                 .b = rto_.backoff(), .detail = "retransmission"});
+  ++timeouts_;
+  timing_ = false;
+  if (!synchronized()) {  // SYN or SYN-ACK (RFC9293-MUST-22, -23)
+    if (gave_up(tcp_.config.r2_syn)) return fail_with(Errno::kTimedOut);
+    syn_retransmitted_ = true;
+    rto_.back_off();
+    context_.counters.add(Counter::kTcpRetransmits);
+    send_syn();
+    return start_retransmit_timer();
+  }
+  if (flight() == 0) return;
+  if (gave_up(tcp_.config.r2)) return fail_with(Errno::kTimedOut);  // (RFC9293-TMO-01, -SHLD-11)
+  cc_->on_timeout({.now = context_.now, .flight = flight(), .first = timeouts_in_row_ == 0});
+  emit_cwnd();
+  ++timeouts_in_row_;
+  recovery_.on_timeout(snd_max_);
+  rto_.back_off();  // (RFC6298-18)
+  // The earliest unacknowledged segment goes now (RFC6298-17, RFC9293-TMO-02), what follows as ACKs open the window.
+  snd_nxt_ = snd_una_;
+  if (snd_wnd_ == 0) {
+    // A window that closed over data in flight is probed like any other (RFC9293-MUST-35).
+    probe_window();
+  } else {
+    retransmit_first("timeout");
+  }
+  start_retransmit_timer();  // (RFC6298-19)
+}
+
+void Connection::on_persist_timeout() {
+  if (detached_ && context_.now - last_sent_at_ > kOrphanPatience) return fail_with(Errno::kTimedOut);
+  if (gave_up(tcp_.config.r2)) return fail_with(Errno::kTimedOut);
+  probe_window();
+  ++probe_backoff_;
+  Duration wait = rto_.rto();  // (RFC9293-SHLD-30)
+  for (int i = 0; i < probe_backoff_ && wait < tcp_.config.max_rto; ++i) wait = wait * 2;
+  timers_.set(TimerKind::kPersist, context_.now + std::min(wait, tcp_.config.max_rto));
+}
+
+// RFC 9293 §3.8.4: off unless asked for; a probe is an empty segment just below the window, which draws an ACK.
+void Connection::restart_keep_alive() {
+  if (options_.keep_alive == Switch::kOff || !synchronized()) return timers_.cancel(TimerKind::kKeepAlive);
+  timers_.set(TimerKind::kKeepAlive, last_received_at_ + options_.keep_idle);
+}
+
+void Connection::on_keep_alive_timeout() {
+  const Duration silence = context_.now - last_received_at_;
+  if (silence < options_.keep_idle) return restart_keep_alive();
+  if (keep_alive_probes_ >= options_.keep_count) return fail_with(Errno::kTimedOut);
+  ++keep_alive_probes_;
+  context_.counters.add(Counter::kTcpKeepAlives);
+  context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .detail = "keep-alive"});
+  const wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port,
+                                 .seq = (snd_una_ - 1).value(), .flags = Flags(Flags::kAck)};
+  emit(header, data_options(), 0, 0);
+  timers_.set(TimerKind::kKeepAlive, context_.now + options_.keep_interval);
+}
+
+}  // namespace sluice::tcp

@@ -1,0 +1,333 @@
+#include "stack/udp/udp.h"
+
+#include <algorithm>
+#include <array>
+
+#include "stack/base/byte_order.h"
+#include "stack/base/ring.h"
+#include "stack/wire/udp.h"
+
+namespace sluice::udp {
+
+namespace {
+constexpr std::size_t kMaxPorts = 16384;       // open at a time
+constexpr std::size_t kBuckets = 1024;         // by local port
+constexpr std::uint16_t kFirstEphemeral = 32768;  // RFC 6056 §3.2
+constexpr std::uint16_t kLastEphemeral = 60999;
+constexpr std::size_t kMaxPayload = 65507;     // 65535 less IP and UDP header
+constexpr std::uint8_t kProtocol = 17;
+constexpr std::size_t kOverhead = 128;         // charged to the queue for a datagram beyond its block
+}  // namespace
+
+struct Port::State {
+  State(Udp::Impl& u, Port* h, ip::Family f, PortUser* p) : udp(u), handle(h), user(p) {
+    local.address = Address::any(f);
+  }
+  // Whether a datagram to `to` from `from` is for this port, and how exactly: 0 not at all.
+  [[nodiscard]] int match(const Endpoint& to, const Endpoint& from) const {
+    if (local.port != to.port || (!local.address.is_any() && local.address != to.address)) return 0;
+    if (connected && !(peer == from)) return 0;
+    return 1 + (local.address.is_any() ? 0 : 1) + (connected ? 2 : 0);
+  }
+
+  Udp::Impl& udp;
+  Port* handle;
+  PortUser* user;
+  Endpoint local;
+  Endpoint peer;
+  bool connected = false;
+  Sharing sharing = Sharing::kExclusive;
+  Errno error = Errno::kOk;
+  Options options;
+  ip::Route route;                 // to the peer, while its generation holds
+  Ring<ReceivedDatagram> queue;
+  std::size_t queued = 0;          // memory of what waits, bytes
+  State* next = nullptr;           // in its bucket
+};
+
+struct Udp::Impl {
+  Impl(Context& c, ip::Ip& i, buf::Pool& p) : context(c), ip(i), pool(p) {}
+
+  Port::State*& bucket(std::uint16_t port) { return buckets[port % kBuckets]; }
+  void list(Port::State& s) {
+    s.next = bucket(s.local.port);
+    bucket(s.local.port) = &s;
+  }
+  void unlist(Port::State& s) {
+    Port::State** link = &bucket(s.local.port);
+    while (*link != nullptr && *link != &s) link = &(*link)->next;
+    if (*link != nullptr) *link = s.next;
+  }
+  Port::State* find(const Endpoint& to, const Endpoint& from);
+  [[nodiscard]] bool conflicts(const Endpoint& local, Port::Sharing sharing);
+  Result<std::uint16_t> ephemeral(const Address& address);
+  void enqueue(Port::State& s, ReceivedDatagram datagram);
+  Status send(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to);
+  Status send_along(Port::State& s, std::span<const Bytes> pieces, std::size_t size, const Endpoint& to,
+                    const ip::Route& route);
+
+  Context& context;
+  ip::Ip& ip;
+  buf::Pool& pool;
+  std::array<Port::State*, kBuckets> buckets{};
+  std::size_t count = 0;
+};
+
+// --- Udp -----------------------------------------------------------------------------------------------------------------
+
+Udp::Udp(Context& context, ip::Ip& ip, buf::Pool& pool) : impl_(new Impl(context, ip, pool)) {
+  ip.register_transport(ip::Protocol::kUdp, *this);
+}
+
+Udp::~Udp() {
+  for (Port::State* s : impl_->buckets) {
+    while (s != nullptr) {
+      Port::State* next = s->next;
+      delete s->handle;
+      delete s;
+      s = next;
+    }
+  }
+  delete impl_;
+}
+
+Result<Port*> Udp::open(ip::Family family, PortUser* user) {
+  if (impl_->count == kMaxPorts) return fail(Errno::kTooManyFiles);
+  ++impl_->count;
+  auto* port = new Port(nullptr);
+  port->state_ = new Port::State(*impl_, port, family, user);
+  return port;
+}
+
+void Udp::close(Port* port) {
+  if (port->state_->local.port != 0) impl_->unlist(*port->state_);
+  --impl_->count;
+  delete port->state_;
+  delete port;
+}
+
+Port::State* Udp::Impl::find(const Endpoint& to, const Endpoint& from) {
+  Port::State* best = nullptr;
+  int best_match = 0;
+  for (Port::State* s = bucket(to.port); s != nullptr; s = s->next) {
+    const int m = s->match(to, from);
+    if (m > best_match) best = s, best_match = m;
+  }
+  return best;
+}
+
+void Udp::on_datagram(ip::Datagram d) {
+  Impl& im = *impl_;
+  im.context.counters.add(Counter::kUdpReceived);
+  const bool trusted = d.checksum != buf::ChecksumState::kAbsent;
+  const auto zero = d.source.is_v4() ? wire::udp::ZeroChecksum::kAllowed : wire::udp::ZeroChecksum::kRefused;
+  const auto parsed = wire::udp::parse(d.buffer.bytes(), d.source, d.destination,
+                                       trusted ? wire::ChecksumPolicy::kTrust : wire::ChecksumPolicy::kVerify, zero);
+  if (!parsed) return im.context.drop(parsed.error(), d.packet);  // (RFC1122-UDP-04, -05)
+  ReceivedDatagram r;
+  r.source = {d.source, parsed->header.src_port};
+  r.destination = {d.destination, parsed->header.dst_port};
+  r.interface = d.interface;
+  r.ttl = d.ttl;
+  r.tos = d.tos;
+  if (d.cast != ip::Cast::kUnicast) {  // each socket on the port gets its copy (RFC 1122 §4.1.3.3)
+    bool anyone = false;
+    for (Port::State* s = im.bucket(r.destination.port); s != nullptr; s = s->next) {
+      if (s->match(r.destination, r.source) == 0) continue;
+      anyone = true;
+      ReceivedDatagram copy{r.source, r.destination, r.interface, r.ttl, r.tos, im.pool.copy_of(parsed->payload)};
+      im.enqueue(*s, std::move(copy));
+    }
+    if (!anyone) im.context.drop(Drop::kUdpNoPort, d.packet);
+    return;
+  }
+  Port::State* s = im.find(r.destination, r.source);
+  if (s == nullptr) {
+    im.context.drop(Drop::kUdpNoPort, d.packet);
+    return im.ip.reject(d, ip::ErrorKind::kPortUnreachable);  // (RFC1122-UDP-01, RFC1122-ICMP-12)
+  }
+  const std::size_t size = parsed->payload.size();
+  d.buffer.trim_front(wire::udp::kHeaderSize);
+  d.buffer.truncate(size);
+  r.payload = std::move(d.buffer);
+  im.enqueue(*s, std::move(r));
+}
+
+// A queue is bounded in memory, the newest is dropped. A small payload is copied so that it does not pin a large block.
+void Udp::Impl::enqueue(Port::State& s, ReceivedDatagram r) {
+  constexpr std::size_t kCopyBelow = 256;
+
+  if (!r.payload) return context.drop(Drop::kBufferExhausted);
+  if (s.queued >= s.options.receive_buffer) return context.drop(Drop::kUdpQueueFull, r.payload.bytes());
+  if (r.payload.size() < kCopyBelow && s.queue.size() > 0) {
+    buf::Buffer small = buf::Buffer::copy_of(r.payload.bytes());
+    if (small) r.payload = std::move(small);
+  }
+  s.queued += r.payload.capacity() + kOverhead;
+  s.queue.push(std::move(r));
+  if (s.user != nullptr) s.user->on_udp_readable();
+}
+
+// Errors reach the port whose datagram they quote, if it is connected (RFC1122-UDP-03); a path MTU is believed when there
+// is such a port at all.
+void Udp::on_icmp_error(const ip::IcmpError& e) {
+  if (e.quoted.size() < wire::udp::kHeaderSize) return impl_->context.drop(Drop::kIcmpQuote);
+  const Endpoint from{e.source, load_be16(e.quoted.data())};
+  const Endpoint to{e.destination, load_be16(e.quoted.data() + 2)};
+  Port::State* s = impl_->find(from, to);
+  if (s == nullptr) return impl_->context.drop(Drop::kIcmpQuote);
+  if (e.kind == ip::ErrorKind::kFragmentationNeeded) impl_->ip.accept_path_mtu(e.destination, e.mtu);
+  if (!s->connected || e.kind == ip::ErrorKind::kTimeExceeded) return;
+  s->error = ip::errno_of(e.kind);
+  if (s->user != nullptr) s->user->on_udp_error();
+}
+
+// --- ports -----------------------------------------------------------------------------------------------------------------
+
+bool Udp::Impl::conflicts(const Endpoint& local, Port::Sharing sharing) {
+  for (Port::State* s = bucket(local.port); s != nullptr; s = s->next) {
+    if (s->local.port != local.port) continue;
+    const bool overlap = s->local.address == local.address || s->local.address.is_any() || local.address.is_any();
+    const bool shared = s->sharing == Port::Sharing::kReuseAddress && sharing == Port::Sharing::kReuseAddress;
+    if (overlap && !shared) return true;
+  }
+  return false;
+}
+
+Result<std::uint16_t> Udp::Impl::ephemeral(const Address& address) {  // (RFC6056-05)
+  const std::uint32_t range = kLastEphemeral - kFirstEphemeral + 1u;
+  const std::uint32_t start = context.rng.below(range);
+  for (std::uint32_t i = 0; i < range; ++i) {
+    const auto port = static_cast<std::uint16_t>(kFirstEphemeral + (start + i) % range);
+    if (!conflicts({address, port}, Port::Sharing::kExclusive)) return port;
+  }
+  return fail(Errno::kAddressInUse);
+}
+
+Status Port::bind(const Endpoint& local, Sharing sharing) {
+  State& s = *state_;
+  if (s.local.port != 0) return fail(Errno::kInvalid);
+  const bool usable = local.address.is_any() || s.udp.ip.is_local(local.address) ||
+                      s.udp.ip.cast_of(local.address, ip::kNoInterface) != ip::Cast::kUnicast;
+  if (!usable) return fail(Errno::kAddressNotAvailable);
+  Endpoint wanted = local;
+  if (wanted.port == 0) {
+    const auto port = s.udp.ephemeral(local.address);
+    if (!port) return fail(port.error());
+    wanted.port = *port;
+  } else if (s.udp.conflicts(wanted, sharing)) {
+    return fail(Errno::kAddressInUse);
+  }
+  s.local = wanted;
+  s.sharing = sharing;
+  s.udp.list(s);
+  return {};
+}
+
+Status Port::connect(const Endpoint& peer) {
+  State& s = *state_;
+  if (peer.port == 0 || peer.address.is_any()) return fail(Errno::kInvalid);
+  const auto route = s.udp.ip.route(peer.address, s.local.address);
+  if (!route) return fail(route.error());
+  if (route->cast == ip::Cast::kBroadcast && s.options.broadcast == Options::Allow::kNo) return fail(Errno::kAccess);
+  if (s.local.port == 0) {
+    if (const Status bound = bind({s.local.address, 0}); !bound) return bound;
+  }
+  if (s.local.address.is_any()) s.local.address = route->source;
+  s.peer = peer;
+  s.connected = true;
+  s.error = Errno::kOk;
+  s.route = *route;
+  return {};
+}
+
+void Port::disconnect() {
+  state_->connected = false;
+  state_->peer = {};
+}
+
+// --- sending ---------------------------------------------------------------------------------------------------------------
+
+Status Port::send(std::span<const Bytes> pieces, const Endpoint* destination) {
+  State& s = *state_;
+  if (s.error != Errno::kOk) return fail(take_error());
+  if (destination == nullptr && !s.connected) return fail(Errno::kDestinationRequired);
+  if (s.local.port == 0) {
+    if (const Status bound = bind({s.local.address, 0}); !bound) return bound;
+  }
+  return s.udp.send(s, pieces, destination != nullptr ? *destination : s.peer);
+}
+
+Status Udp::Impl::send(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to) {
+  if (to.port == 0) return fail(Errno::kInvalid);
+  std::size_t size = 0;
+  for (Bytes piece : pieces) size += piece.size();
+  if (size > kMaxPayload) return fail(Errno::kMessageSize);
+  if (s.connected && to == s.peer && s.route.generation == ip.route_generation()) {
+    return send_along(s, pieces, size, to, s.route);
+  }
+  const auto route = ip.route(to.address, s.local.address);
+  if (!route) return fail(route.error());
+  if (s.connected && to == s.peer) s.route = *route;
+  return send_along(s, pieces, size, to, *route);
+}
+
+Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, std::size_t size, const Endpoint& to,
+                             const ip::Route& route) {
+  if (route.cast == ip::Cast::kBroadcast && s.options.broadcast == Port::Options::Allow::kNo) {
+    return fail(Errno::kAccess);
+  }
+  buf::TxPacket packet;
+  for (Bytes piece : pieces) {
+    if (!packet.append(piece)) return fail(Errno::kMessageSize);
+  }
+  const Address source = s.local.address.is_any() || s.local.address.is_multicast() ? route.source : s.local.address;
+  const auto length = static_cast<std::uint16_t>(size + wire::udp::kHeaderSize);
+  const MutableBytes header = packet.prepend(wire::udp::kHeaderSize);
+  const wire::udp::Header fields{s.local.port, to.port, length};
+  auto sum = wire::Checksum::pseudo_header(source, to.address, kProtocol, length);
+  if (route.tx_checksum && size + 28 <= route.mtu) {
+    wire::udp::emit(header, fields, sum.sum());
+    packet.offload = {.checksum = buf::ChecksumState::kPartial, .checksum_offset = 6};
+  } else {
+    wire::udp::emit(header, fields, 0);
+    sum.add(header);
+    for (Bytes piece : packet.payload()) sum.add(piece);
+    wire::udp::emit(header, fields, wire::udp::checksum_field(sum));  // (RFC768-02)
+  }
+  ip::SendOptions options{.source = source, .destination = to.address, .protocol = ip::Protocol::kUdp};
+  const bool multicast = route.cast == ip::Cast::kMulticast;
+  if (multicast) options.ttl = s.options.multicast_ttl;
+  if (!multicast && s.options.ttl != 0) options.ttl = s.options.ttl;
+  options.tos = s.options.tos;  // (RFC1122-IP-15)
+  options.dont_fragment = s.options.dont_fragment;
+  context.counters.add(Counter::kUdpSent);
+  return ip.send(packet, options, route);
+}
+
+// --- receiving ---------------------------------------------------------------------------------------------------------------
+
+Result<ReceivedDatagram> Port::receive() {
+  State& s = *state_;
+  if (s.error != Errno::kOk) return fail(take_error());
+  if (s.queue.empty()) return fail(Errno::kAgain);
+  ReceivedDatagram r = s.queue.pop();
+  s.queued = s.queue.empty() ? 0 : s.queued - std::min(s.queued, r.payload.capacity() + kOverhead);
+  return r;
+}
+
+Result<std::size_t> Port::next_size() const {
+  if (state_->queue.empty()) return fail(Errno::kAgain);
+  return state_->queue.front().payload.size();
+}
+
+const ReceivedDatagram* Port::peek() const { return state_->queue.empty() ? nullptr : &state_->queue.front(); }
+
+bool Port::readable() const { return !state_->queue.empty() || state_->error != Errno::kOk; }
+Errno Port::take_error() { return std::exchange(state_->error, Errno::kOk); }
+Errno Port::pending_error() const { return state_->error; }
+Endpoint Port::local() const { return state_->local; }
+const Endpoint* Port::peer() const { return state_->connected ? &state_->peer : nullptr; }
+Port::Options& Port::options() { return state_->options; }
+
+}  // namespace sluice::udp

@@ -1,0 +1,293 @@
+// Data transfer: acknowledgements, windows, Nagle, probes, urgent data. RFC 9293 §3.7, §3.8, §3.10.
+#include "tests/tcp/harness.h"
+
+namespace sluice::test {
+namespace {
+
+// (RFC9293-RECV-01, RFC9293-MUST-61)
+TEST(Data, BothWays) {
+  Script h;
+  h.establish();
+  h.rx({.flags = "PA", .seq = 1, .ack = 1, .payload = "abc"});
+  h.expect_tx({.flags = "A", .ack = 4});
+  EXPECT_EQ(h.read(), "abc");
+  EXPECT_EQ(h.write("hello"), Errno::kOk);
+  h.expect_tx({.flags = "PA", .seq = 1, .ack = 4, .payload = "hello"});
+  h.rx({.seq = 4, .ack = 6});
+  h.expect_nothing();
+  EXPECT_EQ(h.info().send_queued, 0u);
+}
+
+// (RFC9293-SHLD-18, RFC9293-SHLD-19, RFC9293-MUST-40, RFC5681-33, -34, -35)
+TEST(Data, DelayedAck) {
+  ScriptOptions o;
+  o.tcp.quick_acks = 0;
+  Script h(o);
+  h.establish();
+  h.rx({.seq = 1, .ack = 1, .payload = "abc"});
+  h.expect_nothing();
+  const auto waited = h.until_tx(1_s);
+  ASSERT_TRUE(waited.has_value());
+  EXPECT_EQ(waited->to_millis(), 40);
+  h.expect_tx({.flags = "A", .ack = 4});
+  const std::string full(1460, 'x');
+  h.rx({.seq = 4, .ack = 1, .payload = full});
+  h.expect_nothing();
+  h.rx({.seq = 1464, .ack = 1, .payload = full});
+  h.expect_tx({.flags = "A", .ack = 2924});
+}
+
+// (RFC9293-SHLD-31, RFC5681-19, RFC5681-20): duplicate ACKs at once, then one for all.
+TEST(Data, OutOfOrder) {
+  Script h;
+  h.establish();
+  h.rx({.seq = 4, .ack = 1, .payload = "def"});
+  h.expect_tx({.flags = "A", .ack = 1});
+  h.rx({.seq = 10, .ack = 1, .payload = "jkl"});
+  h.expect_tx({.flags = "A", .ack = 1});
+  EXPECT_EQ(h.read(), "");
+  h.rx({.seq = 1, .ack = 1, .payload = "abc"});
+  h.expect_tx({.flags = "A", .ack = 7});
+  EXPECT_EQ(h.read(), "abcdef");
+  h.rx({.seq = 7, .ack = 1, .payload = "ghi"});
+  h.expect_tx({.flags = "A", .ack = 13});
+  EXPECT_EQ(h.read(), "ghijkl");
+}
+
+// (RFC9293-SEG-01): overlaps are trimmed, what came first stays (S52).
+TEST(Data, OverlapKeepsFirst) {
+  Script h;
+  h.establish();
+  h.rx({.seq = 3, .ack = 1, .payload = "cd"});
+  h.rx({.seq = 1, .ack = 1, .payload = "ABXX"});
+  EXPECT_EQ(h.read(), "ABcd");
+}
+
+// (RFC9293-SEQ-02, RFC9293-RST-04): outside the window only an ACK comes back.
+TEST(Data, OutsideTheWindow) {
+  Script h;
+  h.establish();
+  h.rx({.seq = 1 + (8u << 20), .ack = 1, .payload = "far"});
+  h.expect_tx({.flags = "A", .ack = 1});
+  h.rx({.seq = 0, .ack = 1, .payload = "x"});  // a keep-alive with an old byte
+  h.expect_tx({.flags = "A", .ack = 1});
+  EXPECT_EQ(h.read(), "");
+}
+
+// (RFC9293-SHLD-7, RFC9293-MUST-17)
+TEST(Data, Nagle) {
+  Script h;
+  h.establish();
+  h.write("a");
+  h.expect_tx({.payload = "a"});
+  h.write("b");
+  h.write("c");
+  h.expect_nothing();
+  h.rx({.seq = 1, .ack = 2});
+  h.expect_tx({.seq = 2, .payload = "bc"});
+  h.set(socket::Option::kTcpNoDelay, 1);
+  h.write("d");
+  h.expect_tx({.seq = 4, .payload = "d"});
+}
+
+// (RFC9293-SHLD-28, RFC5681-01, RFC5681-03): full segments, as many as the initial window of ten (RFC 6928).
+TEST(Data, InitialWindow) {
+  Script h;
+  h.establish();
+  h.write(std::string(100'000, 'x'));
+  for (std::uint32_t i = 0; i < 10; ++i) h.expect_tx({.flags = "A", .seq = 1 + i * 1460, .size = 1460});
+  h.expect_nothing();
+  h.rx({.seq = 1, .ack = 1 + 1460});
+  h.expect_tx({.seq = 1 + 10 * 1460, .size = 1460});
+  h.expect_tx({.seq = 1 + 11 * 1460, .size = 1460});
+  h.expect_nothing();
+}
+
+// (RFC9293-MUST-36, RFC9293-MUST-37, RFC9293-SHLD-29, RFC9293-SHLD-30, RFC9293-MAY-8)
+TEST(Data, ZeroWindowIsProbed) {
+  Script h;
+  h.establish({.flags = "S", .seq = 0, .ack = 0, .win = 4, .mss = 1460});
+  h.write("abcdef");
+  h.after(300_ms);  // the silly-window override sends what fits
+  h.expect_tx({.seq = 1, .payload = "abcd"});
+  h.rx({.seq = 1, .ack = 5, .win = 0});
+  h.expect_nothing();
+  Duration last;
+  for (int i = 0; i < 12; ++i) {
+    const auto waited = h.until_tx(100_s);
+    ASSERT_TRUE(waited.has_value());
+    EXPECT_GE(*waited, last) << i;
+    if (i > 0 && last < 30_s) EXPECT_GE(waited->to_millis(), 2 * last.to_millis() - 2);
+    last = *waited;
+    h.expect_tx({.seq = 5, .payload = "e"});
+    h.rx({.seq = 1, .ack = 5, .win = 0});
+  }
+  EXPECT_EQ(h.state(), "ESTABLISHED");
+  h.rx({.seq = 1, .ack = 5, .win = 1000});
+  h.expect_tx({.seq = 5, .payload = "ef"});
+}
+
+// (RFC9293-MUST-34, RFC9293-SHLD-15, RFC9293-MUST-35): the window shrinks under data in flight (H01).
+TEST(Data, WindowShrinks) {
+  Script h;
+  h.establish();
+  h.write(std::string(5 * 1460, 'x'));
+  for (int i = 0; i < 5; ++i) h.expect_tx({.size = 1460});
+  h.rx({.seq = 1, .ack = 1 + 1460, .win = 0});
+  h.write("more");
+  h.expect_nothing();
+  const auto waited = h.until_tx(5_s);
+  ASSERT_TRUE(waited.has_value());
+  h.expect_tx({.seq = 1 + 1460});
+  h.rx({.seq = 1, .ack = 1 + 5 * 1460, .win = 65535});
+  h.expect_tx({.seq = 1 + 5 * 1460, .payload = "more"});
+}
+
+// (RFC9293-SHLD-14, RFC9293-MUST-39, RFC9293-SWS-02): the offered edge never moves back, and moves in worthwhile steps.
+TEST(Data, ReceiveWindow) {
+  ScriptOptions o;
+  o.tcp.receive_buffer = 8000;
+  o.tcp.quick_acks = 0;
+  Script h(o);
+  h.establish();
+  std::uint32_t seq = 1;
+  std::uint32_t edge = 0;
+  for (int i = 0; i < 5; ++i) {
+    h.rx({.seq = seq, .ack = 1, .payload = std::string(1460, 'x')});
+    seq += 1460;
+    h.after(50_ms);
+    while (const auto ack = h.next_tx()) {
+      EXPECT_GE(ack->ack + ack->win, edge);
+      edge = ack->ack + ack->win;
+    }
+  }
+  EXPECT_EQ(h.read(100).size(), 100u);
+  h.expect_nothing();  // a hundred bytes are not worth an update
+  EXPECT_EQ(h.read().size(), 5u * 1460 - 100);
+  const Segment update = h.expect_tx({.flags = "A", .ack = seq});
+  EXPECT_EQ(update.win, 8000u);
+}
+
+// (RFC9293-SEG-02, RFC9293-MUST-66): into a closed window, ACK and RST still count.
+TEST(Data, ClosedWindowTakesAck) {
+  ScriptOptions o;
+  o.tcp.receive_buffer = 4096;
+  Script h(o);
+  h.establish();
+  h.write("abc");
+  h.expect_tx({.payload = "abc"});
+  h.rx({.seq = 1, .ack = 1, .payload = std::string(1460, 'x')});
+  h.rx({.seq = 1461, .ack = 1, .payload = std::string(1460, 'x')});
+  h.rx({.seq = 2921, .ack = 1, .payload = std::string(1176, 'x')});
+  h.discard_tx();
+  EXPECT_EQ(h.info().rcv_wnd, 0u);
+  h.rx({.seq = 4097, .ack = 4, .payload = "more"});
+  h.expect_tx({.flags = "A", .ack = 4097, .win = 0});
+  EXPECT_EQ(h.info().send_queued, 0u);
+  h.rx({.flags = "R", .seq = 4097, .ack = 0});
+  EXPECT_EQ(h.take_error(), Errno::kConnectionReset);
+}
+
+// (RFC9293-SEG-04, RFC9293-MAY-12): ACKs outside [SND.UNA - MAX.SND.WND, SND.NXT] draw a challenge (S44).
+TEST(Data, AckOutOfRange) {
+  Script h;
+  h.establish();
+  h.rx({.seq = 1, .ack = 100, .payload = "bad"});
+  h.expect_tx({.flags = "A", .ack = 1});
+  h.rx({.seq = 1, .ack = 1u - 70'000, .payload = "bad"});
+  h.expect_tx({.flags = "A", .ack = 1});
+  EXPECT_EQ(h.read(), "");
+}
+
+// (RFC9293-SEG-03)
+TEST(Data, NoAckBit) {
+  Script h;
+  h.establish();
+  h.rx({.flags = "P", .seq = 1, .ack = 0, .payload = "abc"});
+  h.expect_nothing();
+  EXPECT_EQ(h.read(), "");
+}
+
+// (RFC9293-MUST-3), (RFC9293-HDR-02): reserved bits are ignored.
+TEST(Data, ChecksumAndReservedBits) {
+  Script h;
+  h.establish();
+  h.rx({.seq = 1, .ack = 1, .payload = "bad", .bad_checksum = true});
+  h.expect_nothing();
+  EXPECT_EQ(h.counters().get(Drop::kTcpChecksum), 1u);
+  h.rx({.seq = 1, .ack = 1, .payload = "good", .reserved = 0xf});
+  EXPECT_EQ(h.read(), "good");
+}
+
+// RFC 6093: urgent data stays in the stream, whatever the pointer says (S38).
+TEST(Data, UrgentStaysInLine) {
+  for (const std::uint16_t pointer : {0, 1, 2, 3, 4, 1000, 65535}) {
+    Script h;
+    h.establish();
+    h.rx({.flags = "UA", .seq = 1, .ack = 1, .payload = "abc", .urgent = pointer});
+    EXPECT_EQ(h.read(), "abc") << pointer;
+  }
+}
+
+// (RFC7323-19, RFC7323-20, RFC7323-21, RFC7323-29, RFC7323-31): timestamps once agreed, PAWS, RST exempt.
+TEST(Data, Timestamps) {
+  Script h;
+  h.establish({.flags = "S", .seq = 0, .ack = 0, .mss = 1460, .ts = Segment::Timestamps{1000, 0}});
+  h.rx({.seq = 1, .ack = 1, .payload = "no"});
+  h.expect_nothing();
+  EXPECT_EQ(h.counters().get(Drop::kTcpNoTimestamp), 1u);
+  h.rx({.seq = 1, .ack = 1, .payload = "old", .ts = Segment::Timestamps{999, 0}});
+  h.expect_tx({.flags = "A", .ack = 1, .ts_echo = 1000});
+  h.rx({.seq = 1, .ack = 1, .payload = "new", .ts = Segment::Timestamps{1001, 0}});
+  h.expect_tx({.flags = "A", .ack = 4, .ts_echo = 1001});
+  EXPECT_EQ(h.read(), "new");
+  h.rx({.flags = "R", .seq = 4, .ack = 0, .ts = Segment::Timestamps{5, 0}});
+  EXPECT_EQ(h.take_error(), Errno::kConnectionReset);
+}
+
+// (RFC7323-26, RFC7323-27): a later segment beyond a hole does not change what is echoed (S47).
+TEST(Data, TimestampOfHole) {
+  Script h;
+  h.establish({.flags = "S", .seq = 0, .ack = 0, .mss = 1460, .ts = Segment::Timestamps{1000, 0}});
+  h.rx({.seq = 4, .ack = 1, .payload = "def", .ts = Segment::Timestamps{2000, 0}});
+  h.expect_tx({.ack = 1, .ts_echo = 1000});
+  h.rx({.seq = 1, .ack = 1, .payload = "abc", .ts = Segment::Timestamps{1500, 0}});  // (RFC7323-28)
+  h.expect_tx({.ack = 7, .ts_echo = 1500});
+}
+
+// RFC 9293 §3.8.4: off unless asked for.
+TEST(Data, KeepAlive) {
+  Script h;
+  h.establish();
+  h.after(10'000_s);
+  h.expect_nothing();
+  h.set(socket::Option::kTcpKeepIdle, 60);
+  h.set(socket::Option::kTcpKeepInterval, 10);
+  h.set(socket::Option::kTcpKeepCount, 3);
+  h.set(socket::Option::kKeepAlive, 1);
+  const auto waited = h.until_tx(100_s);
+  ASSERT_TRUE(waited.has_value());
+  h.expect_tx({.flags = "A", .seq = 0, .ack = 1, .size = 0});
+  h.rx({.seq = 1, .ack = 1});
+  ASSERT_TRUE(h.until_tx(100_s).has_value());
+  for (int i = 0; i < 3; ++i) {
+    h.expect_tx({.flags = "A", .seq = 0});
+    h.after(10_s);
+  }
+  EXPECT_EQ(h.take_error(), Errno::kTimedOut);
+}
+
+// Challenge ACKs are limited, each connection for itself (S45, S46).
+TEST(Data, ChallengeAcksAreLimited) {
+  Script h;
+  h.establish();
+  int answers = 0;
+  for (int i = 0; i < 100; ++i) {
+    h.rx({.flags = "S", .seq = 5, .ack = 0});
+    while (h.next_tx()) ++answers;
+  }
+  EXPECT_EQ(answers, 10);
+}
+
+}  // namespace
+}  // namespace sluice::test
