@@ -29,9 +29,13 @@ struct Stack::Parts {
 };
 
 Stack::Stack(const StackConfig& config) : parts_(new Parts(config)) {}
-Stack::~Stack() { delete parts_; }
+Stack::~Stack() {
+  delete parts_;
+}
 
-void Stack::set_time(Instant now) { parts_->context.now = std::max(parts_->context.now, now); }
+void Stack::set_time(Instant now) {
+  parts_->context.now = std::max(parts_->context.now, now);
+}
 
 bool Stack::poll(Instant now, std::size_t budget) {
   set_time(now);
@@ -49,12 +53,26 @@ Instant Stack::next_deadline() const {
   return std::min(p.context.timers.next_deadline(), p.ip.next_device_deadline());
 }
 
-Context& Stack::context() { return parts_->context; }
-const Counters& Stack::counters() const { return parts_->context.counters; }
-buf::Pool& Stack::pool() { return parts_->pool; }
-ip::Ip& Stack::ip() { return parts_->ip; }
-udp::Udp& Stack::udp() { return parts_->udp; }
-tcp::Tcp& Stack::tcp() { return parts_->tcp; }
-socket::Sockets& Stack::sockets() { return parts_->sockets; }
+Context& Stack::context() {
+  return parts_->context;
+}
+const Counters& Stack::counters() const {
+  return parts_->context.counters;
+}
+buf::Pool& Stack::pool() {
+  return parts_->pool;
+}
+ip::Ip& Stack::ip() {
+  return parts_->ip;
+}
+udp::Udp& Stack::udp() {
+  return parts_->udp;
+}
+tcp::Tcp& Stack::tcp() {
+  return parts_->tcp;
+}
+socket::Sockets& Stack::sockets() {
+  return parts_->sockets;
+}
 
 }  // namespace sluice

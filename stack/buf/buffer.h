@@ -104,7 +104,7 @@ class Queue {
   Buffer pop();                       // empty handle when the queue is empty
   [[nodiscard]] Bytes front() const;  // view of the first buffer; empty when there is none
   void trim_front(std::size_t n);     // of the first buffer; removes it when its view becomes empty
-  void discard(std::size_t n);     // the first n bytes, n <= bytes(), of as many buffers as they are in
+  void discard(std::size_t n);        // the first n bytes, n <= bytes(), of as many buffers as they are in
   // Copies as much of `bytes` as fits behind the view of the last buffer; returns how much. So many small payloads
   // share one block.
   std::size_t append_to_back(Bytes bytes);

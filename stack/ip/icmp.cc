@@ -16,21 +16,37 @@ constexpr std::size_t kMaxErrorPacket = 576;  // RFC 1812 §4.3.2.3: quote as mu
 // The kind of an unreachable message, by its code (RFC 1122 §3.2.2.1).
 ErrorKind kind_of_unreachable(std::uint8_t code) {
   switch (code) {
-    case 1: case 5: case 7: case 8: case 12: return ErrorKind::kHostUnreachable;
-    case icmp::kProtocolUnreachable: return ErrorKind::kProtocolUnreachable;
-    case icmp::kPortUnreachable: return ErrorKind::kPortUnreachable;
-    case icmp::kFragmentationNeeded: return ErrorKind::kFragmentationNeeded;
-    case 9: case 10: case 13: return ErrorKind::kProhibited;
-    default: return ErrorKind::kNetUnreachable;
+    case 1:
+    case 5:
+    case 7:
+    case 8:
+    case 12:
+      return ErrorKind::kHostUnreachable;
+    case icmp::kProtocolUnreachable:
+      return ErrorKind::kProtocolUnreachable;
+    case icmp::kPortUnreachable:
+      return ErrorKind::kPortUnreachable;
+    case icmp::kFragmentationNeeded:
+      return ErrorKind::kFragmentationNeeded;
+    case 9:
+    case 10:
+    case 13:
+      return ErrorKind::kProhibited;
+    default:
+      return ErrorKind::kNetUnreachable;
   }
 }
 
 std::uint8_t code_of(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::kProtocolUnreachable: return icmp::kProtocolUnreachable;
-    case ErrorKind::kPortUnreachable: return icmp::kPortUnreachable;
-    case ErrorKind::kHostUnreachable: return icmp::kHostUnreachable;
-    default: return icmp::kNetUnreachable;
+    case ErrorKind::kProtocolUnreachable:
+      return icmp::kProtocolUnreachable;
+    case ErrorKind::kPortUnreachable:
+      return icmp::kPortUnreachable;
+    case ErrorKind::kHostUnreachable:
+      return icmp::kHostUnreachable;
+    default:
+      return icmp::kNetUnreachable;
   }
 }
 
@@ -63,8 +79,8 @@ void Ip::Impl::send_error(const Arrival& a, std::uint8_t type, std::uint8_t code
   context_.counters.add(Counter::kIcmpErrorsSent);
   const std::size_t quoted = std::min(a.packet.size(), kMaxErrorPacket - ipv4::kHeaderSize - icmp::kHeaderSize);
   const bool local = is_local(a.header.destination);
-  send_icmp({type, code, rest, a.packet.first(quoted)}, local ? Address(a.header.destination) : Address(), a.header.source,
-            config_.default_ttl);
+  send_icmp({type, code, rest, a.packet.first(quoted)}, local ? Address(a.header.destination) : Address(),
+            a.header.source, config_.default_ttl);
 }
 
 void Ip::Impl::send_icmp(const icmp::Message& message, const Address& source, const Address& destination,

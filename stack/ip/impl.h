@@ -42,9 +42,9 @@ struct Interface {
 // What an arriving packet is to be answered with, or not, depends on all of this.
 struct Arrival {
   wire::ipv4::Header header;
-  Bytes packet;                    // as received, from the IP header on
+  Bytes packet;  // as received, from the IP header on
   InterfaceId interface = kNoInterface;
-  Cast cast = Cast::kUnicast;      // of the IP destination
+  Cast cast = Cast::kUnicast;  // of the IP destination
   link::LinkCast link_cast = link::LinkCast::kUnicast;
 };
 
@@ -83,7 +83,8 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   Result<Route> route_over(const Interface& out, const Address& destination, const Address& source,
                            const Address& next_hop);
   [[nodiscard]] const Interface* pick_for_group(InterfaceId wanted) const;
-  [[nodiscard]] Result<Address> choose_source(const Interface& out, const Address& source, const Address& next_hop) const;
+  [[nodiscard]] Result<Address> choose_source(const Interface& out, const Address& source,
+                                              const Address& next_hop) const;
   Status send(buf::TxPacket& packet, const SendOptions& options, const Route& route);
   Status send_fragments(buf::TxPacket& packet, const SendOptions& options, const Route& route);
   Status send_one(buf::TxPacket& packet, const wire::ipv4::Header& header, const Route& route);

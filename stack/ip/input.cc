@@ -19,8 +19,8 @@ void Ip::Impl::input(buf::Buffer packet, InterfaceId id, LinkCast link_cast, con
   const auto parsed = ipv4::parse(bytes);
   if (!parsed) return context_.drop(parsed.error(), bytes);
   const Interface* in = std::as_const(*this).interface(id);
-  Arrival arrival{parsed->header, bytes.first(parsed->header.total_length), id,
-                  cast_of(parsed->header.destination, in), link_cast};
+  Arrival arrival{parsed->header, bytes.first(parsed->header.total_length), id, cast_of(parsed->header.destination, in),
+                  link_cast};
   if (const auto ok = check_source(arrival); !ok) return context_.drop(ok.error(), bytes);
   if (const auto ok = check_destination(arrival); !ok) return context_.drop(ok.error(), bytes);
   const ipv4::OptionResult options = ipv4::check_options(parsed->options);

@@ -8,7 +8,7 @@
 namespace sluice::ip {
 
 namespace {
-constexpr std::uint32_t kMinMtu = 68;     // RFC 791 §3.2: every link carries that much
+constexpr std::uint32_t kMinMtu = 68;  // RFC 791 §3.2: every link carries that much
 constexpr std::uint32_t kMaxMtu = 65535;
 constexpr std::uint16_t kMaxVid = 4094;
 
@@ -29,14 +29,22 @@ Prefix network_of(const Prefix& p) {
 
 Errno errno_of(ErrorKind kind) {
   switch (kind) {
-    case ErrorKind::kNetUnreachable: return Errno::kNetworkUnreachable;
-    case ErrorKind::kHostUnreachable: return Errno::kHostUnreachable;
-    case ErrorKind::kProtocolUnreachable: return Errno::kNoProtocolOption;
-    case ErrorKind::kPortUnreachable: return Errno::kConnectionRefused;
-    case ErrorKind::kFragmentationNeeded: return Errno::kMessageSize;
-    case ErrorKind::kProhibited: return Errno::kHostUnreachable;
-    case ErrorKind::kTimeExceeded: return Errno::kHostUnreachable;
-    case ErrorKind::kParameterProblem: return Errno::kProtocol;
+    case ErrorKind::kNetUnreachable:
+      return Errno::kNetworkUnreachable;
+    case ErrorKind::kHostUnreachable:
+      return Errno::kHostUnreachable;
+    case ErrorKind::kProtocolUnreachable:
+      return Errno::kNoProtocolOption;
+    case ErrorKind::kPortUnreachable:
+      return Errno::kConnectionRefused;
+    case ErrorKind::kFragmentationNeeded:
+      return Errno::kMessageSize;
+    case ErrorKind::kProhibited:
+      return Errno::kHostUnreachable;
+    case ErrorKind::kTimeExceeded:
+      return Errno::kHostUnreachable;
+    case ErrorKind::kParameterProblem:
+      return Errno::kProtocol;
   }
   return Errno::kIo;
 }
@@ -91,8 +99,8 @@ Cast Ip::Impl::cast_of(const Address& address, const Interface* interface) const
     return is_subnet_broadcast(address.v4(), *interface) ? Cast::kBroadcast : Cast::kUnicast;
   }
   const auto end = interfaces_.begin() + static_cast<std::ptrdiff_t>(interface_count_);
-  const bool any = std::any_of(interfaces_.begin(), end,
-                               [&](const Interface* i) { return is_subnet_broadcast(address.v4(), *i); });
+  const bool any =
+      std::any_of(interfaces_.begin(), end, [&](const Interface* i) { return is_subnet_broadcast(address.v4(), *i); });
   return any ? Cast::kBroadcast : Cast::kUnicast;
 }
 
@@ -104,7 +112,9 @@ bool Ip::Impl::in_group(const Address& group, const Interface& interface) const 
 // --- the facade ------------------------------------------------------------------------------------------------------
 
 Ip::Ip(Context& context, buf::Pool& pool, const IpConfig& config) : impl_(new Impl(context, pool, config)) {}
-Ip::~Ip() { delete impl_; }
+Ip::~Ip() {
+  delete impl_;
+}
 
 namespace {
 wire::MacAddress choose_mac(Context& context, const wire::MacAddress& wanted, const wire::MacAddress& of_device) {
@@ -159,7 +169,8 @@ Status Ip::remove_address(InterfaceId id, const Address& address) {
   Interface* interface = impl_->interface(id);
   if (interface == nullptr) return fail(Errno::kInvalid);
   const auto end = interface->addresses.begin() + static_cast<std::ptrdiff_t>(interface->address_count);
-  const auto at = std::find_if(interface->addresses.begin(), end, [&](const Prefix& p) { return p.address == address; });
+  const auto at =
+      std::find_if(interface->addresses.begin(), end, [&](const Prefix& p) { return p.address == address; });
   if (at == end) return fail(Errno::kAddressNotAvailable);
   impl_->routes_.remove_on(id, network_of(*at));
   interface->link.remove_address(address.v4());
@@ -220,7 +231,9 @@ void Ip::register_transport(Protocol protocol, Transport& transport) {
 Result<Route> Ip::route(const Address& destination, const Address& source, InterfaceId interface) {
   return impl_->route(destination, source, interface);
 }
-std::uint32_t Ip::route_generation() const { return impl_->generation_; }
+std::uint32_t Ip::route_generation() const {
+  return impl_->generation_;
+}
 
 Status Ip::send(buf::TxPacket& packet, const SendOptions& options, const Route& route) {
   return impl_->send(packet, options, route);
@@ -240,7 +253,9 @@ void Ip::confirm_reachable(const Route& route) {
   if (interface != nullptr && interface->link.is_ethernet()) interface->link.neighbors().confirm(route.next_hop);
 }
 
-bool Ip::is_local(const Address& address) const { return impl_->is_local(address); }
+bool Ip::is_local(const Address& address) const {
+  return impl_->is_local(address);
+}
 Cast Ip::cast_of(const Address& address, InterfaceId interface) const {
   return impl_->cast_of(address, std::as_const(*impl_).interface(interface));
 }
@@ -288,8 +303,12 @@ std::size_t Ip::poll_devices(std::size_t budget) {
   return total;
 }
 
-std::size_t Ip::poll_loopback(std::size_t budget) { return impl_->poll_loopback(budget); }
-bool Ip::has_loopback_work() const { return !impl_->loopback_.empty(); }
+std::size_t Ip::poll_loopback(std::size_t budget) {
+  return impl_->poll_loopback(budget);
+}
+bool Ip::has_loopback_work() const {
+  return !impl_->loopback_.empty();
+}
 
 Instant Ip::next_device_deadline() const {
   Instant next = Instant::never();

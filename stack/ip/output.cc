@@ -14,9 +14,12 @@ constexpr std::uint32_t kLoopbackMtu = 65535;
 
 link::LinkCast link_cast_of(Cast cast) {
   switch (cast) {
-    case Cast::kBroadcast: return link::LinkCast::kBroadcast;
-    case Cast::kMulticast: return link::LinkCast::kMulticast;
-    case Cast::kUnicast: break;
+    case Cast::kBroadcast:
+      return link::LinkCast::kBroadcast;
+    case Cast::kMulticast:
+      return link::LinkCast::kMulticast;
+    case Cast::kUnicast:
+      break;
   }
   return link::LinkCast::kUnicast;
 }
@@ -100,17 +103,17 @@ Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const R
     if (options.dont_fragment) return context_.drop(Drop::kIpTooBig), fail(Errno::kMessageSize);  // (RFC791-08)
     return send_fragments(packet, options, route);
   }
-  const ipv4::Header header{
-      .tos = options.tos,
-      .total_length = static_cast<std::uint16_t>(size),
-      .identification = options.dont_fragment ? std::uint16_t{0}
-                                              : identification_.next(options.source, options.destination,
-                                                                     static_cast<std::uint8_t>(options.protocol)),
-      .dont_fragment = options.dont_fragment,
-      .ttl = options.ttl,
-      .protocol = static_cast<std::uint8_t>(options.protocol),
-      .source = options.source.v4(),
-      .destination = options.destination.v4()};
+  const ipv4::Header header{.tos = options.tos,
+                            .total_length = static_cast<std::uint16_t>(size),
+                            .identification = options.dont_fragment
+                                                  ? std::uint16_t{0}
+                                                  : identification_.next(options.source, options.destination,
+                                                                         static_cast<std::uint8_t>(options.protocol)),
+                            .dont_fragment = options.dont_fragment,
+                            .ttl = options.ttl,
+                            .protocol = static_cast<std::uint8_t>(options.protocol),
+                            .source = options.source.v4(),
+                            .destination = options.destination.v4()};
   return send_one(packet, header, route);
 }
 
@@ -175,7 +178,8 @@ Status Ip::Impl::send_fragments(buf::TxPacket& packet, const SendOptions& option
   return {};
 }
 
-// A packet to ourselves is copied into a queue that the next poll delivers. Bounded: a full queue drops, as a link would.
+// A packet to ourselves is copied into a queue that the next poll delivers. Bounded: a full queue drops, as a link
+// would.
 Status Ip::Impl::loop_back(buf::TxPacket& packet) {
   if (loopback_.size() == kLoopbackPackets) return context_.drop(Drop::kDeviceFull), fail(Errno::kNoBuffers);
   buf::Buffer copy = pool_.allocate(packet.size());

@@ -7,7 +7,9 @@ namespace {
 constexpr Duration kLifetime = 600_s;  // RFC 1191 §6.3: ten minutes
 }
 
-PathMtuCache::PathMtuCache(Context& context) : context_(context) { context_.rng.fill(key_); }
+PathMtuCache::PathMtuCache(Context& context) : context_(context) {
+  context_.rng.fill(key_);
+}
 
 std::size_t PathMtuCache::set_of(const Address& destination) const {
   return siphash24(key_, destination.octets()) % kSets * kWays;

@@ -24,12 +24,12 @@ struct Reassembler::Partial {
   InterfaceId interface = kNoInterface;
   bool poisoned = false;
   bool has_last = false;
-  std::size_t total = 0;               // payload bytes, once has_last
-  std::size_t held = 0;                // payload bytes held
-  std::size_t charged = 0;             // memory
+  std::size_t total = 0;    // payload bytes, once has_last
+  std::size_t held = 0;     // payload bytes held
+  std::size_t charged = 0;  // memory
   Instant expires;
-  std::vector<Fragment> fragments;     // in order
-  buf::Buffer first_packet;            // a copy of fragment 0's header and first bytes, for the error on timeout
+  std::vector<Fragment> fragments;  // in order
+  buf::Buffer first_packet;         // a copy of fragment 0's header and first bytes, for the error on timeout
   Partial* next_in_bucket = nullptr;
   Partial* older = nullptr;
   Partial* newer = nullptr;
@@ -41,10 +41,10 @@ struct Reassembler::Partial {
 };
 
 namespace {
-constexpr std::size_t kOverhead = 64;              // charged for a fragment beyond its bytes
-constexpr std::size_t kMaxFragments = 1500;        // of one datagram: 65535 bytes at the smallest MTU, 68
-constexpr std::size_t kMaxOfOneSource = 64;        // datagrams under way
-constexpr std::size_t kQuoted = 576 - 20 - 8;      // most that an ICMP error quotes
+constexpr std::size_t kOverhead = 64;          // charged for a fragment beyond its bytes
+constexpr std::size_t kMaxFragments = 1500;    // of one datagram: 65535 bytes at the smallest MTU, 68
+constexpr std::size_t kMaxOfOneSource = 64;    // datagrams under way
+constexpr std::size_t kQuoted = 576 - 20 - 8;  // most that an ICMP error quotes
 }  // namespace
 
 Reassembler::Reassembler(Context& context, buf::Pool& pool, ReassemblyUser& user, const IpConfig& config)
@@ -120,7 +120,8 @@ void Reassembler::release_fragments(Partial& p) {
 
 void Reassembler::destroy(Partial* p) {
   release_fragments(*p);
-  const ipv4::Header h{.identification = p->identification, .protocol = p->protocol, .source = p->source, .destination = p->destination};
+  const ipv4::Header h{
+      .identification = p->identification, .protocol = p->protocol, .source = p->source, .destination = p->destination};
   Partial** link = &buckets_[bucket(h)];
   while (*link != p) link = &(*link)->next_in_bucket;
   *link = p->next_in_bucket;
@@ -140,7 +141,7 @@ buf::Buffer Reassembler::add(buf::Buffer buffer, const ipv4::Packet& packet, Int
   const ipv4::Header& h = packet.header;
   const Bytes frame = buffer.bytes();
   const std::size_t end = h.fragment_offset + packet.payload.size();
-  const bool misaligned = h.more_fragments && packet.payload.size() % 8 != 0;  // (RFC791-05)
+  const bool misaligned = h.more_fragments && packet.payload.size() % 8 != 0;              // (RFC791-05)
   if (packet.payload.empty() || misaligned || end + ipv4::kHeaderSize > ipv4::kMaxSize) {  // (RFC791-06)
     context_.drop(Drop::kFragMalformed, frame);
     return {};

@@ -20,8 +20,8 @@ namespace sluice::ip {
 class ReassemblyUser {
  public:
   virtual ~ReassemblyUser() = default;
-  // A datagram was not complete in time. `first` is its first fragment's packet from the IP header on; empty if it never
-  // came (RFC1122-FRAG-05).
+  // A datagram was not complete in time. `first` is its first fragment's packet from the IP header on; empty if it
+  // never came (RFC1122-FRAG-05).
   virtual void on_reassembly_timeout(Bytes first, InterfaceId interface) = 0;
 };
 

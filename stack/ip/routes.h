@@ -13,8 +13,8 @@ class RouteTable {
  public:
   static constexpr std::size_t kCapacity = 256;
 
-  Status add(const RouteEntry& entry);            // kExist, kNoBuffers
-  Status remove(const RouteEntry& entry);         // kNetworkUnreachable: there is none
+  Status add(const RouteEntry& entry);     // kExist, kNoBuffers
+  Status remove(const RouteEntry& entry);  // kNetworkUnreachable: there is none
   void remove_on(InterfaceId interface, const Prefix& destination);
 
   // The best route to `destination`, over `interface` if that is given; null when there is none.

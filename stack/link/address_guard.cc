@@ -6,7 +6,7 @@ namespace sluice::link {
 namespace {
 // RFC 5227 §1.1.
 constexpr int kProbes = 3;
-constexpr Duration kProbeSpacing = 1_s;      // PROBE_MIN; up to PROBE_MAX, 2 s, at random
+constexpr Duration kProbeSpacing = 1_s;  // PROBE_MIN; up to PROBE_MAX, 2 s, at random
 constexpr Duration kAnnounceWait = 2_s;
 constexpr int kAnnouncements = 2;
 constexpr Duration kAnnounceInterval = 2_s;
@@ -28,7 +28,8 @@ AddressGuard::Entry* AddressGuard::find(wire::Ipv4Address address) {
 
 Status AddressGuard::add(wire::Ipv4Address address, Start start) {
   if (find(address) != nullptr) return fail(Errno::kExist);
-  const auto free = std::find_if(entries_.begin(), entries_.end(), [](const Entry& e) { return e.state == State::kFree; });
+  const auto free =
+      std::find_if(entries_.begin(), entries_.end(), [](const Entry& e) { return e.state == State::kFree; });
   if (free == entries_.end()) return fail(Errno::kNoBuffers);
   *free = {.address = address, .state = State::kActive};
   if (start == Start::kQuiet) return {};

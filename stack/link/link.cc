@@ -169,7 +169,10 @@ void Link::receive_arp(Bytes payload) {
   if (!probe) {
     using Learn = NeighborCache::Learn;
     const bool reply_to_us = p.operation == wire::arp::Operation::kReply && p.target_mac == config_.mac;
-    neighbors_.learn(p.sender_ip, p.sender_mac, asks_us ? Learn::kCreate : reply_to_us ? Learn::kAnswer : Learn::kRefresh);
+    neighbors_.learn(p.sender_ip, p.sender_mac,
+                     asks_us       ? Learn::kCreate
+                     : reply_to_us ? Learn::kAnswer
+                                   : Learn::kRefresh);
   }
   if (asks_us) answer_arp(p);
 }
@@ -213,10 +216,14 @@ void Link::enqueue_unresolved(buf::TxPacket& packet, const wire::Address& next_h
 bool Link::device_cuts(const buf::Offload& offload) const {
   const Capabilities& c = device_.capabilities();
   switch (offload.gso) {
-    case buf::GsoType::kNone: return true;  // nothing to cut
-    case buf::GsoType::kTcp4: return c.tso4;
-    case buf::GsoType::kTcp6: return c.tso6;
-    case buf::GsoType::kUdp: return c.uso;
+    case buf::GsoType::kNone:
+      return true;  // nothing to cut
+    case buf::GsoType::kTcp4:
+      return c.tso4;
+    case buf::GsoType::kTcp6:
+      return c.tso6;
+    case buf::GsoType::kUdp:
+      return c.uso;
   }
   return false;
 }
@@ -248,8 +255,8 @@ void Link::transmit_cut(const buf::TxPacket& packet, std::size_t ip_offset) {
 }
 
 void Link::put(std::span<const buf::TxFrame> frames) {
-  const bool short_one = std::any_of(frames.begin(), frames.end(),
-                                     [](const buf::TxFrame& f) { return f.size() < ethernet::kMinSize; });
+  const bool short_one =
+      std::any_of(frames.begin(), frames.end(), [](const buf::TxFrame& f) { return f.size() < ethernet::kMinSize; });
   if (ethernet_ && (fcs_ || short_one)) return put_with_trailers(frames);
   std::size_t bytes = 0;
   for (const buf::TxFrame& f : frames) bytes += f.size();
@@ -311,7 +318,9 @@ void Link::send_resolved(const MacAddress& mac, Bytes bytes) {
   transmit(packet, mac, ethernet::kIpv4);
 }
 
-void Link::on_unreachable(const wire::Address&, Bytes packet) { user_.on_unreachable(*this, packet); }
+void Link::on_unreachable(const wire::Address&, Bytes packet) {
+  user_.on_unreachable(*this, packet);
+}
 
 void Link::send_probe(wire::Ipv4Address address) {
   context_.counters.add(Counter::kArpRequestsSent);

@@ -11,8 +11,8 @@ struct NeighborCache::Entry {
   wire::Address address;
   wire::MacAddress mac;
   NeighborState state = NeighborState::kFree;
-  std::int16_t next = -1;       // in its bucket
-  int attempts = 0;             // requests sent since the last answer
+  std::int16_t next = -1;  // in its bucket
+  int attempts = 0;        // requests sent since the last answer
   Instant confirmed;
   Instant used;
   Instant asked = Instant::past();
@@ -21,9 +21,9 @@ struct NeighborCache::Entry {
 };
 
 namespace {
-constexpr Duration kTick = 100_ms;        // how often the table is looked at while an answer is awaited
-constexpr Duration kSlowTick = 5_s;       // and while entries only age
-constexpr Duration kInUse = 30_s;         // an entry used within this is evicted last
+constexpr Duration kTick = 100_ms;   // how often the table is looked at while an answer is awaited
+constexpr Duration kSlowTick = 5_s;  // and while entries only age
+constexpr Duration kInUse = 30_s;    // an entry used within this is evicted last
 constexpr std::int16_t kNone = -1;
 }  // namespace
 
@@ -43,7 +43,9 @@ NeighborCache::NeighborCache(Context& context, buf::Pool& pool, NeighborUser& us
   buckets_.fill(kNone);
 }
 
-NeighborCache::~NeighborCache() { delete[] entries_; }
+NeighborCache::~NeighborCache() {
+  delete[] entries_;
+}
 
 std::size_t NeighborCache::bucket(const wire::Address& address) const {
   return siphash24(key_, address.octets()) % kBuckets;
@@ -150,7 +152,8 @@ void NeighborCache::enqueue(const wire::Address& address, Bytes header, std::spa
 void NeighborCache::solicit(const wire::Address& address) {
   Entry* entry = find(address);
   if (entry == nullptr) entry = make(address);
-  if (entry != nullptr && (entry->asked == Instant::past() || context_.now - entry->asked >= config_.retry)) ask(*entry);
+  if (entry != nullptr && (entry->asked == Instant::past() || context_.now - entry->asked >= config_.retry))
+    ask(*entry);
 }
 
 void NeighborCache::ask(Entry& entry) {

@@ -23,11 +23,11 @@ enum class NeighborState : std::uint8_t {
 const char* name_of(NeighborState state);
 
 struct NeighborConfig {
-  Duration lifetime = 60_s;       // reachable to stale (RFC1122-LNK-02, -04)
-  Duration retry = 1_s;           // between requests for one address (RFC1122-LNK-03)
-  int attempts = 3;               // then the next hop is unreachable
-  Duration hold = 1_s;            // an entry's MAC changes at most this often
-  std::size_t max_waiting = 16;   // packets kept for one address
+  Duration lifetime = 60_s;      // reachable to stale (RFC1122-LNK-02, -04)
+  Duration retry = 1_s;          // between requests for one address (RFC1122-LNK-03)
+  int attempts = 3;              // then the next hop is unreachable
+  Duration hold = 1_s;           // an entry's MAC changes at most this often
+  std::size_t max_waiting = 16;  // packets kept for one address
   std::size_t max_waiting_total = 256;
 };
 
@@ -54,13 +54,13 @@ class NeighborCache {
   const wire::MacAddress* resolve(const wire::Address& address);
   void enqueue(const wire::Address& address, Bytes packet_header, std::span<const Bytes> payload);
 
-  // A valid ARP packet with this sender arrived. kRefresh: changes only an entry that exists (RFC826-02); kCreate: makes
-  // one (RFC826-03); kAnswer: the reply to a request of ours, which also confirms it.
+  // A valid ARP packet with this sender arrived. kRefresh: changes only an entry that exists (RFC826-02); kCreate:
+  // makes one (RFC826-03); kAnswer: the reply to a request of ours, which also confirms it.
   enum class Learn : std::uint8_t { kRefresh, kCreate, kAnswer };
   void learn(const wire::Address& address, const wire::MacAddress& mac, Learn how);
 
-  void confirm(const wire::Address& address);   // proof from above that it answers
-  void solicit(const wire::Address& address);   // asks, unless asked within `retry`
+  void confirm(const wire::Address& address);  // proof from above that it answers
+  void solicit(const wire::Address& address);  // asks, unless asked within `retry`
 
   struct Row {
     wire::Address address;
@@ -96,7 +96,7 @@ class NeighborCache {
   NeighborConfig config_;
   SipKey key_{};
   Timer timer_;
-  Entry* entries_;                        // kCapacity of them
+  Entry* entries_;  // kCapacity of them
   std::array<std::int16_t, kBuckets> buckets_;
   std::size_t used_ = 0;
   std::size_t waiting_ = 0;

@@ -84,7 +84,9 @@ void Segmenter::patch_header(MutableBytes header, std::size_t size, bool last) c
   if (!last) tcp[13] = static_cast<std::uint8_t>(tcp[13] & ~(Flags::kFin | Flags::kPsh));
   std::uint8_t* field = tcp + packet_.offload.checksum_offset;
   Checksum pseudo;
-  pseudo.add_u16(load_be16(field)).add_u16(static_cast<std::uint16_t>(~l4_before)).add_u16(static_cast<std::uint16_t>(l4_size));
+  pseudo.add_u16(load_be16(field))
+      .add_u16(static_cast<std::uint16_t>(~l4_before))
+      .add_u16(static_cast<std::uint16_t>(l4_size));
   store_be16(field, pseudo.sum());
 }
 

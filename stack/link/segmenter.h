@@ -36,10 +36,10 @@ class Segmenter {
 
   const buf::TxPacket& packet_;
   std::size_t ip_offset_;
-  std::size_t done_ = 0;          // payload bytes cut so far
-  std::size_t piece_ = 0;         // of the gather list
+  std::size_t done_ = 0;   // payload bytes cut so far
+  std::size_t piece_ = 0;  // of the gather list
   std::size_t piece_offset_ = 0;
-  std::size_t count_ = 0;         // segments cut so far
+  std::size_t count_ = 0;  // segments cut so far
   std::array<buf::TxFrame, kBatch> frames_;
   std::array<std::array<std::uint8_t, kMaxHeader>, kBatch> headers_;
   std::array<std::array<Bytes, kMaxPieces>, kBatch> pieces_;

@@ -101,21 +101,27 @@ Status Datagram::set_option(Option option, std::int64_t v) {
   const bool is_octet = v >= 0 && v <= 255;
   switch (option) {
     case Option::kReuseAddress:
-    case Option::kReusePort: return reuse_ = v != 0, Status();
-    case Option::kBroadcast: return o.broadcast = v != 0 ? Allow::kYes : Allow::kNo, Status();
+    case Option::kReusePort:
+      return reuse_ = v != 0, Status();
+    case Option::kBroadcast:
+      return o.broadcast = v != 0 ? Allow::kYes : Allow::kNo, Status();
     case Option::kReceiveBuffer:
       return o.receive_buffer = static_cast<std::size_t>(std::clamp<std::int64_t>(v, 2304, 64 << 20)), Status();
     case Option::kSendBuffer:
     case Option::kKeepAlive:
-    case Option::kLinger: return {};  // accepted without effect, as on Linux
+    case Option::kLinger:
+      return {};  // accepted without effect, as on Linux
     case Option::kIpTtl:
       if (v == 0 || v < -1 || v > 255) return fail(Errno::kInvalid);
       return o.ttl = static_cast<std::uint8_t>(std::max<std::int64_t>(v, 0)), Status();
-    case Option::kIpTos: return is_octet ? (o.tos = static_cast<std::uint8_t>(v), Status()) : fail(Errno::kInvalid);
-    case Option::kIpMtuDiscover: return o.dont_fragment = v != 0, Status();
+    case Option::kIpTos:
+      return is_octet ? (o.tos = static_cast<std::uint8_t>(v), Status()) : fail(Errno::kInvalid);
+    case Option::kIpMtuDiscover:
+      return o.dont_fragment = v != 0, Status();
     case Option::kIpMulticastTtl:
       return is_octet ? (o.multicast_ttl = static_cast<std::uint8_t>(v), Status()) : fail(Errno::kInvalid);
-    default: return fail(Errno::kNoProtocolOption);
+    default:
+      return fail(Errno::kNoProtocolOption);
   }
 }
 
@@ -123,24 +129,39 @@ Result<std::int64_t> Datagram::get_option(Option option) {
   const udp::Port::Options& o = port_->options();
   switch (option) {
     case Option::kReuseAddress:
-    case Option::kReusePort: return std::int64_t{reuse_};
-    case Option::kBroadcast: return std::int64_t{o.broadcast == udp::Port::Options::Allow::kYes};
-    case Option::kReceiveBuffer: return static_cast<std::int64_t>(o.receive_buffer);
-    case Option::kSendBuffer: return static_cast<std::int64_t>(o.receive_buffer);
-    case Option::kKeepAlive: return std::int64_t{0};
-    case Option::kLinger: return std::int64_t{-1};
-    case Option::kError: return static_cast<std::int64_t>(port_->take_error());
-    case Option::kAcceptConnection: return std::int64_t{0};
-    case Option::kIpTtl: return o.ttl != 0 ? std::int64_t{o.ttl} : std::int64_t{64};
-    case Option::kIpTos: return std::int64_t{o.tos};
-    case Option::kIpMtuDiscover: return std::int64_t{o.dont_fragment};
-    case Option::kIpMulticastTtl: return std::int64_t{o.multicast_ttl};
-    default: return fail(Errno::kNoProtocolOption);
+    case Option::kReusePort:
+      return std::int64_t{reuse_};
+    case Option::kBroadcast:
+      return std::int64_t{o.broadcast == udp::Port::Options::Allow::kYes};
+    case Option::kReceiveBuffer:
+      return static_cast<std::int64_t>(o.receive_buffer);
+    case Option::kSendBuffer:
+      return static_cast<std::int64_t>(o.receive_buffer);
+    case Option::kKeepAlive:
+      return std::int64_t{0};
+    case Option::kLinger:
+      return std::int64_t{-1};
+    case Option::kError:
+      return static_cast<std::int64_t>(port_->take_error());
+    case Option::kAcceptConnection:
+      return std::int64_t{0};
+    case Option::kIpTtl:
+      return o.ttl != 0 ? std::int64_t{o.ttl} : std::int64_t{64};
+    case Option::kIpTos:
+      return std::int64_t{o.tos};
+    case Option::kIpMtuDiscover:
+      return std::int64_t{o.dont_fragment};
+    case Option::kIpMulticastTtl:
+      return std::int64_t{o.multicast_ttl};
+    default:
+      return fail(Errno::kNoProtocolOption);
   }
 }
 
 }  // namespace
 
-Object* make_datagram(udp::Udp& udp, Family family, Handle handle) { return Datagram::make(udp, family, handle); }
+Object* make_datagram(udp::Udp& udp, Family family, Handle handle) {
+  return Datagram::make(udp, family, handle);
+}
 
 }  // namespace sluice::socket

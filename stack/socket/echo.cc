@@ -1,5 +1,5 @@
-// The ICMP echo ("ping") socket: what is sent is an echo request, what is received its reply, ICMP header included, as with
-// Linux's SOCK_DGRAM, IPPROTO_ICMP. The identifier is the socket's: bind() port, or chosen.
+// The ICMP echo ("ping") socket: what is sent is an echo request, what is received its reply, ICMP header included, as
+// with Linux's SOCK_DGRAM, IPPROTO_ICMP. The identifier is the socket's: bind() port, or chosen.
 #include <array>
 #include <utility>
 #include <vector>
@@ -112,8 +112,8 @@ Result<std::size_t> Echo::send(std::span<const Bytes> pieces, const Endpoint* de
   for (Bytes piece : pieces) at += scatter(piece, std::array{whole.subspan(at)});
   if (size < icmp::kHeaderSize || message[0] != icmp::kEchoRequest || message[1] != 0) return fail(Errno::kInvalid);
   const Address to = destination != nullptr ? destination->address : peer_.address;
-  const Status sent = ip_.send_echo(to, source_, ttl_, identifier_, load_be16(message.data() + 6),
-                                    whole.subspan(icmp::kHeaderSize));
+  const Status sent =
+      ip_.send_echo(to, source_, ttl_, identifier_, load_be16(message.data() + 6), whole.subspan(icmp::kHeaderSize));
   if (!sent) return fail(sent.error());
   return size;
 }
@@ -134,6 +134,8 @@ Result<Received> Echo::receive(std::span<const MutableBytes> pieces, ReceiveFlag
 
 }  // namespace
 
-Object* make_echo(ip::Ip& ip, Handle handle) { return new Echo(ip, handle); }
+Object* make_echo(ip::Ip& ip, Handle handle) {
+  return new Echo(ip, handle);
+}
 
 }  // namespace sluice::socket

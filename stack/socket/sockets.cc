@@ -62,9 +62,15 @@ Result<Handle> Sockets::open(Family family, Type type) {
   if (h < 0) return fail(Errno::kTooManyFiles);
   Object* object = nullptr;
   switch (type) {
-    case Type::kStream: object = make_stream(impl_->context, impl_->tcp, family, h); break;
-    case Type::kDatagram: object = make_datagram(impl_->udp, family, h); break;
-    case Type::kIcmpEcho: object = make_echo(impl_->ip, h); break;
+    case Type::kStream:
+      object = make_stream(impl_->context, impl_->tcp, family, h);
+      break;
+    case Type::kDatagram:
+      object = make_datagram(impl_->udp, family, h);
+      break;
+    case Type::kIcmpEcho:
+      object = make_echo(impl_->ip, h);
+      break;
   }
   return object != nullptr ? Result<Handle>(impl_->put(object)) : fail(Errno::kTooManyFiles);
 }

@@ -11,10 +11,14 @@ namespace {
 
 using tcp::Switch;
 
-Switch to_switch(std::int64_t v) { return v != 0 ? Switch::kOn : Switch::kOff; }
-std::int64_t from_switch(Switch s) { return s == Switch::kOn ? 1 : 0; }
+Switch to_switch(std::int64_t v) {
+  return v != 0 ? Switch::kOn : Switch::kOff;
+}
+std::int64_t from_switch(Switch s) {
+  return s == Switch::kOn ? 1 : 0;
+}
 
-constexpr std::int64_t kMinBuffer = 2304;         // as Linux: SO_RCVBUF has this floor, SO_SNDBUF twice it
+constexpr std::int64_t kMinBuffer = 2304;  // as Linux: SO_RCVBUF has this floor, SO_SNDBUF twice it
 constexpr std::int64_t kMaxBuffer = 64 << 20;
 
 class Stream final : public Object, private tcp::ConnectionUser, private tcp::ListenerUser {
@@ -62,7 +66,7 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   tcp::ConnectionOptions options_;
   Endpoint local_;
   bool claimed_ = false;
-  bool connected_ = false;       // connect() has succeeded and was told so, or accepted
+  bool connected_ = false;  // connect() has succeeded and was told so, or accepted
   bool reuse_address_ = false;
   bool reuse_port_ = false;
 };
@@ -147,7 +151,9 @@ Status Stream::shutdown(Shutdown how) {
   return how != Shutdown::kRead ? connection_->shutdown_send() : Status();
 }
 
-Endpoint Stream::local_name() const { return connection_ != nullptr ? connection_->local() : local_; }
+Endpoint Stream::local_name() const {
+  return connection_ != nullptr ? connection_->local() : local_;
+}
 
 Result<Endpoint> Stream::peer_name() const {
   if (connection_ == nullptr) return fail(Errno::kNotConnected);
@@ -202,10 +208,14 @@ Status Stream::take_option(Option option, std::int64_t v) {
   const auto in_range = [v](std::int64_t low, std::int64_t high) { return v >= low && v <= high; };
   const Status bad = fail(Errno::kInvalid);
   switch (option) {
-    case Option::kReuseAddress: return reuse_address_ = v != 0, Status();
-    case Option::kReusePort: return reuse_port_ = v != 0, Status();
-    case Option::kBroadcast: return {};  // without effect here, as on Linux
-    case Option::kKeepAlive: return options_.keep_alive = to_switch(v), Status();
+    case Option::kReuseAddress:
+      return reuse_address_ = v != 0, Status();
+    case Option::kReusePort:
+      return reuse_port_ = v != 0, Status();
+    case Option::kBroadcast:
+      return {};  // without effect here, as on Linux
+    case Option::kKeepAlive:
+      return options_.keep_alive = to_switch(v), Status();
     case Option::kLinger:
       options_.linger = v >= 0 ? Switch::kOn : Switch::kOff;
       return options_.linger_time = Duration::seconds(std::max<std::int64_t>(v, 0)), Status();
@@ -213,56 +223,86 @@ Status Stream::take_option(Option option, std::int64_t v) {
       return options_.send_buffer = static_cast<std::size_t>(std::clamp(v, 2 * kMinBuffer, kMaxBuffer)), Status();
     case Option::kReceiveBuffer:
       return options_.receive_buffer = static_cast<std::size_t>(std::clamp(v, kMinBuffer, kMaxBuffer)), Status();
-    case Option::kTcpNoDelay: return options_.no_delay = to_switch(v), Status();
-    case Option::kTcpCork: return options_.cork = to_switch(v), Status();
-    case Option::kTcpQuickAck: return options_.quick_ack = to_switch(v), Status();
+    case Option::kTcpNoDelay:
+      return options_.no_delay = to_switch(v), Status();
+    case Option::kTcpCork:
+      return options_.cork = to_switch(v), Status();
+    case Option::kTcpQuickAck:
+      return options_.quick_ack = to_switch(v), Status();
     case Option::kTcpMaxSegment:
       return in_range(88, 32767) ? (options_.max_segment = static_cast<std::uint32_t>(v), Status()) : bad;
     case Option::kTcpKeepIdle:
       return in_range(1, 32767) ? (options_.keep_idle = Duration::seconds(v), Status()) : bad;
     case Option::kTcpKeepInterval:
       return in_range(1, 32767) ? (options_.keep_interval = Duration::seconds(v), Status()) : bad;
-    case Option::kTcpKeepCount: return in_range(1, 127) ? (options_.keep_count = static_cast<int>(v), Status()) : bad;
+    case Option::kTcpKeepCount:
+      return in_range(1, 127) ? (options_.keep_count = static_cast<int>(v), Status()) : bad;
     case Option::kTcpUserTimeout:
       return in_range(0, INT32_MAX) ? (options_.user_timeout = Duration::millis(v), Status()) : bad;
     case Option::kTcpCongestion:
       if (!in_range(1, tcp::cc::count())) return fail(Errno::kNoProtocolOption);
       return options_.congestion = static_cast<std::uint8_t>(v), Status();
     case Option::kIpTtl:
-      return in_range(-1, 255) && v != 0 ? (options_.ttl = static_cast<std::uint8_t>(std::max<std::int64_t>(v, 0)), Status()) : bad;
-    case Option::kIpTos: return in_range(0, 255) ? (options_.tos = static_cast<std::uint8_t>(v), Status()) : bad;
-    case Option::kIpMtuDiscover: return {};  // TCP always discovers the path MTU
-    default: return fail(Errno::kNoProtocolOption);
+      return in_range(-1, 255) && v != 0
+                 ? (options_.ttl = static_cast<std::uint8_t>(std::max<std::int64_t>(v, 0)), Status())
+                 : bad;
+    case Option::kIpTos:
+      return in_range(0, 255) ? (options_.tos = static_cast<std::uint8_t>(v), Status()) : bad;
+    case Option::kIpMtuDiscover:
+      return {};  // TCP always discovers the path MTU
+    default:
+      return fail(Errno::kNoProtocolOption);
   }
 }
 
 Result<std::int64_t> Stream::get_option(Option option) {
   const tcp::ConnectionOptions& o = connection_ != nullptr ? connection_->options() : options_;
   switch (option) {
-    case Option::kReuseAddress: return std::int64_t{reuse_address_};
-    case Option::kReusePort: return std::int64_t{reuse_port_};
-    case Option::kBroadcast: return std::int64_t{0};
-    case Option::kKeepAlive: return from_switch(o.keep_alive);
-    case Option::kLinger: return o.linger == Switch::kOn ? o.linger_time.to_nanos() / 1'000'000'000 : std::int64_t{-1};
-    case Option::kSendBuffer: return static_cast<std::int64_t>(o.send_buffer);
-    case Option::kReceiveBuffer: return static_cast<std::int64_t>(o.receive_buffer);
+    case Option::kReuseAddress:
+      return std::int64_t{reuse_address_};
+    case Option::kReusePort:
+      return std::int64_t{reuse_port_};
+    case Option::kBroadcast:
+      return std::int64_t{0};
+    case Option::kKeepAlive:
+      return from_switch(o.keep_alive);
+    case Option::kLinger:
+      return o.linger == Switch::kOn ? o.linger_time.to_nanos() / 1'000'000'000 : std::int64_t{-1};
+    case Option::kSendBuffer:
+      return static_cast<std::int64_t>(o.send_buffer);
+    case Option::kReceiveBuffer:
+      return static_cast<std::int64_t>(o.receive_buffer);
     case Option::kError:
       return connection_ != nullptr ? static_cast<std::int64_t>(connection_->take_error()) : std::int64_t{0};
-    case Option::kAcceptConnection: return std::int64_t{listener_ != nullptr};
-    case Option::kTcpNoDelay: return from_switch(o.no_delay);
-    case Option::kTcpCork: return from_switch(o.cork);
-    case Option::kTcpQuickAck: return from_switch(o.quick_ack);
+    case Option::kAcceptConnection:
+      return std::int64_t{listener_ != nullptr};
+    case Option::kTcpNoDelay:
+      return from_switch(o.no_delay);
+    case Option::kTcpCork:
+      return from_switch(o.cork);
+    case Option::kTcpQuickAck:
+      return from_switch(o.quick_ack);
     case Option::kTcpMaxSegment:
-      return connection_ != nullptr ? std::int64_t{connection_->info().send_mss} : std::int64_t{std::max(o.max_segment, 536u)};
-    case Option::kTcpKeepIdle: return o.keep_idle.to_nanos() / 1'000'000'000;
-    case Option::kTcpKeepInterval: return o.keep_interval.to_nanos() / 1'000'000'000;
-    case Option::kTcpKeepCount: return std::int64_t{o.keep_count};
-    case Option::kTcpUserTimeout: return o.user_timeout.to_millis();
-    case Option::kTcpCongestion: return std::int64_t{o.congestion};
-    case Option::kIpTtl: return o.ttl != 0 ? std::int64_t{o.ttl} : std::int64_t{64};
-    case Option::kIpTos: return std::int64_t{o.tos};
-    case Option::kIpMtuDiscover: return std::int64_t{1};
-    default: return fail(Errno::kNoProtocolOption);
+      return connection_ != nullptr ? std::int64_t{connection_->info().send_mss}
+                                    : std::int64_t{std::max(o.max_segment, 536u)};
+    case Option::kTcpKeepIdle:
+      return o.keep_idle.to_nanos() / 1'000'000'000;
+    case Option::kTcpKeepInterval:
+      return o.keep_interval.to_nanos() / 1'000'000'000;
+    case Option::kTcpKeepCount:
+      return std::int64_t{o.keep_count};
+    case Option::kTcpUserTimeout:
+      return o.user_timeout.to_millis();
+    case Option::kTcpCongestion:
+      return std::int64_t{o.congestion};
+    case Option::kIpTtl:
+      return o.ttl != 0 ? std::int64_t{o.ttl} : std::int64_t{64};
+    case Option::kIpTos:
+      return std::int64_t{o.tos};
+    case Option::kIpMtuDiscover:
+      return std::int64_t{1};
+    default:
+      return fail(Errno::kNoProtocolOption);
   }
 }
 

@@ -11,7 +11,9 @@ namespace sluice::tcp {
 
 namespace {
 constexpr std::size_t kSmallWrite = 2048;  // writes up to this go into small blocks
-RtoEstimator::Bounds bounds_of(const TcpConfig& c) { return {c.initial_rto, c.min_rto, c.max_rto}; }
+RtoEstimator::Bounds bounds_of(const TcpConfig& c) {
+  return {c.initial_rto, c.min_rto, c.max_rto};
+}
 }  // namespace
 
 const char* name_of(State state) {
@@ -29,7 +31,8 @@ Connection::Connection(Tcp::Impl& tcp, const FourTuple& t, const ip::Route& rout
       route_(route),
       number_(number),
       rto_(bounds_of(tcp.config)),
-      timers_(tcp.context.timers, [](void* self) { static_cast<Connection*>(self)->on_timer(); }, this) {
+      timers_(
+          tcp.context.timers, [](void* self) { static_cast<Connection*>(self)->on_timer(); }, this) {
   ts_offset_ = tcp.isn.timestamp_offset(t.local, t.peer);
   progress_at_ = last_received_at_ = context_.now;
   quick_acks_ = tcp.config.delayed_ack == Switch::kOn ? tcp.config.quick_acks : INT32_MAX;
@@ -155,10 +158,12 @@ void Connection::enter_time_wait() {
 
 // --- the user's calls ------------------------------------------------------------------------------------------------
 
-Errno Connection::take_error() { return std::exchange(error_, Errno::kOk); }
+Errno Connection::take_error() {
+  return std::exchange(error_, Errno::kOk);
+}
 
-// Bytes of small writes share blocks; a long queue or a large write takes large blocks, so that a segment of 64 KiB is a
-// handful of spans.
+// Bytes of small writes share blocks; a long queue or a large write takes large blocks, so that a segment of 64 KiB is
+// a handful of spans.
 Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   if (error_ != Errno::kOk) return fail(take_error());
   if (state_ == State::kClosed || fin_queued_ || state_ > State::kCloseWait || state_ == State::kFinWait1 ||
@@ -328,7 +333,7 @@ Info Connection::info() const {
 
 void Connection::check_invariants() const {
   assert(snd_una_ <= snd_nxt_ && snd_nxt_ <= snd_max_);
-  assert(!synchronized() || data_base_ >= snd_una_);
+  assert(!synchronized() || data_base_ + (fin_sent_ ? 1 : 0) >= snd_una_);
   assert(!synchronized() || snd_max_ <= data_end() + (fin_sent_ ? 1 : 0));
   assert(send_queue_.bytes() <= options_.send_buffer + buf::Pool::kLarge);
   assert(cc_ == nullptr || cc_->cwnd() >= std::min(send_mss_, cc_->cwnd() + 1));

@@ -32,8 +32,8 @@ struct Arriving {
   wire::tcp::Options options;
   Seq seq;
   Seq ack;
-  buf::Buffer payload;          // view: the data
-  std::uint16_t gso_size = 0;   // > 0: several segments, coalesced by the device
+  buf::Buffer payload;         // view: the data
+  std::uint16_t gso_size = 0;  // > 0: several segments, coalesced by the device
 
   [[nodiscard]] std::uint32_t length() const {  // sequence numbers it takes (RFC9293-SEQ-03)
     return static_cast<std::uint32_t>(payload.size()) + (header.flags.syn() ? 1 : 0) + (header.flags.fin() ? 1 : 0);
@@ -71,7 +71,7 @@ class Connection final : public ConnectionHandle, public Flow {
   // --- from the network
   void input(Arriving& segment);
   void on_icmp_error(const ip::IcmpError& error);
-  void flush_ack();     // at the end of a batch
+  void flush_ack();         // at the end of a batch
   bool ack_listed = false;  // in the list of those with an ACK to send
 
   // --- ConnectionHandle
@@ -153,7 +153,8 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] std::uint32_t unsent() const;
   [[nodiscard]] bool worth_sending(std::uint32_t size, std::uint32_t available) const;
   void transmit(Seq seq, std::uint32_t size, wire::tcp::Flags flags);
-  void emit(const wire::tcp::Header& header, const wire::tcp::Options& options, std::uint32_t offset, std::uint32_t size);
+  void emit(const wire::tcp::Header& header, const wire::tcp::Options& options, std::uint32_t offset,
+            std::uint32_t size);
   [[nodiscard]] wire::tcp::Options data_options() const;
   [[nodiscard]] wire::tcp::Options syn_options(bool answer) const;
   void send_syn();
@@ -182,8 +183,8 @@ class Connection final : public ConnectionHandle, public Flow {
   // connection.cc
   void enter(State state);
   void establish();
-  void fail_with(Errno error);      // to CLOSED, and the user hears why
-  void finish();                    // to CLOSED in order
+  void fail_with(Errno error);  // to CLOSED, and the user hears why
+  void finish();                // to CLOSED in order
   void enter_time_wait();
   void detach();
   void notify();
@@ -206,18 +207,18 @@ class Connection final : public ConnectionHandle, public Flow {
 
   State state_ = State::kClosed;
   Errno error_ = Errno::kOk;
-  bool detached_ = false;         // the user has let go
-  bool passive_ = false;          // came from a listener (RFC9293-MUST-11)
-  bool fin_queued_ = false;       // the user has closed its sending side
+  bool detached_ = false;    // the user has let go
+  bool passive_ = false;     // came from a listener (RFC9293-MUST-11)
+  bool fin_queued_ = false;  // the user has closed its sending side
   bool fin_sent_ = false;
-  bool fin_received_ = false;     // in order
+  bool fin_received_ = false;  // in order
   bool receive_shut_ = false;
-  bool push_ = false;             // the user wants the queue's end sent
+  bool push_ = false;  // the user wants the queue's end sent
   Negotiated negotiated_;
 
   // Send sequence space (RFC 9293 §3.3.1). snd_nxt goes back to snd_una after a timeout; snd_max does not.
   Seq iss_, snd_una_, snd_nxt_, snd_max_;
-  Seq data_base_;                 // sequence number of the send queue's first byte
+  Seq data_base_;  // sequence number of the send queue's first byte
   Seq snd_wl1_, snd_wl2_;
   std::uint32_t snd_wnd_ = 0;
   std::uint32_t max_snd_wnd_ = 0;
@@ -227,13 +228,13 @@ class Connection final : public ConnectionHandle, public Flow {
   // Receive sequence space.
   Seq irs_, rcv_nxt_;
   Seq last_ack_sent_;
-  Seq fin_seq_;                   // of the peer's FIN, once seen
+  Seq fin_seq_;  // of the peer's FIN, once seen
   bool fin_seen_ = false;
   ReceiveWindow window_;
   std::uint32_t receive_mss_ = 536;
   buf::Queue receive_queue_;
   Reassembly reassembly_;
-  Seq urgent_;                    // the last urgent byte, while urgent_ahead_
+  Seq urgent_;  // the last urgent byte, while urgent_ahead_
   bool urgent_ahead_ = false;
 
   // Timestamps (RFC 7323).
@@ -244,13 +245,13 @@ class Connection final : public ConnectionHandle, public Flow {
   // Round trips and loss.
   RtoEstimator rto_;
   Recovery recovery_;
-  Seq timed_seq_;                 // without timestamps: the segment being timed
+  Seq timed_seq_;  // without timestamps: the segment being timed
   Instant timed_at_;
   bool timing_ = false;
   bool syn_retransmitted_ = false;
   bool cwnd_limited_ = false;
   std::uint32_t timeouts_in_row_ = 0;
-  Instant progress_at_;           // last time the peer acknowledged something, or we began to wait for that
+  Instant progress_at_;  // last time the peer acknowledged something, or we began to wait for that
   Instant last_sent_at_ = Instant::past();
   Instant last_received_at_;
   int keep_alive_probes_ = 0;
@@ -258,9 +259,9 @@ class Connection final : public ConnectionHandle, public Flow {
 
   // Acknowledgements.
   Ack ack_due_ = Ack::kNone;
-  std::uint32_t unacked_bytes_ = 0;   // in-order bytes since the last ACK
+  std::uint32_t unacked_bytes_ = 0;  // in-order bytes since the last ACK
   int quick_acks_ = 0;
-  std::uint8_t challenge_acks_ = 0;   // in the present interval
+  std::uint8_t challenge_acks_ = 0;  // in the present interval
   Instant challenge_interval_ = Instant::past();
 
   std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_retransmitted_ = 0;

@@ -10,8 +10,12 @@ namespace {
 constexpr std::size_t kFirstCapacity = 64;
 }
 
-FlowTable::FlowTable(Rng& rng) : buckets_(new Flow* [kFirstCapacity] {}), capacity_(kFirstCapacity) { rng.fill(key_); }
-FlowTable::~FlowTable() { delete[] buckets_; }
+FlowTable::FlowTable(Rng& rng) : buckets_(new Flow* [kFirstCapacity] {}), capacity_(kFirstCapacity) {
+  rng.fill(key_);
+}
+FlowTable::~FlowTable() {
+  delete[] buckets_;
+}
 
 std::size_t FlowTable::bucket(const FourTuple& tuple) const {
   std::array<std::uint8_t, 36> message{};

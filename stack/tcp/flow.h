@@ -22,12 +22,13 @@ enum class FlowKind : std::uint8_t { kConnection, kHalfOpen, kTimeWait };
 struct Flow {
   Flow(FlowKind k, const FourTuple& t) : kind(k), tuple(t) {}
   FlowKind kind;
-  bool listed = false;   // in the table
+  bool listed = false;  // in the table
   FourTuple tuple;
   Flow* next_in_bucket = nullptr;
 };
 
-// A hash table with chains and a key of its own, so that nobody outside can make chains long. It doubles when it is full.
+// A hash table with chains and a key of its own, so that nobody outside can make chains long. It doubles when it is
+// full.
 class FlowTable {
  public:
   explicit FlowTable(Rng& rng);

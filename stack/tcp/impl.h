@@ -34,7 +34,7 @@ struct Tcp::Impl {
 
   // --- life and death
   Connection* make_connection(const FourTuple& tuple, const ip::Route& route, const ConnectionOptions& options);
-  void retire(Connection& connection);   // freed when nobody is inside it any more
+  void retire(Connection& connection);  // freed when nobody is inside it any more
   void reap();
   void add_time_wait(const FourTuple& tuple, const TimeWait& facts);
   void remove_time_wait(TimeWait& record);
@@ -60,7 +60,7 @@ struct Tcp::Impl {
   TimeWait* newest_time_wait = nullptr;
   Timer time_wait_timer;
   std::vector<Connection*> ack_list;
-  std::vector<Connection*> ack_work;   // the list being worked through
+  std::vector<Connection*> ack_work;  // the list being worked through
   std::vector<Connection*> graveyard;
   Timer reaper;
   std::uint64_t next_number = 1;

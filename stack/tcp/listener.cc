@@ -11,7 +11,7 @@ using wire::tcp::Flags;
 namespace {
 constexpr std::uint32_t kFixedHeaders = 40;
 constexpr std::uint16_t kMinPeerMss = 88;
-constexpr Duration kFirstRetry = 1_s;      // RFC 6298 §2.1
+constexpr Duration kFirstRetry = 1_s;  // RFC 6298 §2.1
 constexpr std::uint8_t kChallengeLimit = 10;
 }  // namespace
 
@@ -31,7 +31,9 @@ Listener::~Listener() {
   while (oldest_ != nullptr) remove(*oldest_);
 }
 
-void Listener::set_backlog(int backlog) { backlog_ = static_cast<std::size_t>(std::clamp(backlog, 1, 65535)); }
+void Listener::set_backlog(int backlog) {
+  backlog_ = static_cast<std::size_t>(std::clamp(backlog, 1, 65535));
+}
 
 Result<ConnectionHandle*> Listener::accept() {
   if (first_ == nullptr) return fail(Errno::kAgain);
@@ -70,12 +72,13 @@ void Listener::on_connection_gone(Connection& gone) {
   --waiting_;
 }
 
-// --- LISTEN (RFC 9293 §3.10.7.2) ------------------------------------------------------------------------------------------
+// --- LISTEN (RFC 9293 §3.10.7.2)
+// ------------------------------------------------------------------------------------------
 
 void Listener::input(Arriving& s, const FourTuple& tuple) {
   const Flags flags = s.header.flags;
-  if (flags.rst()) return context_.drop(Drop::kTcpState);  // (RFC9293-LIS-01)
-  if (flags.ack()) return tcp_.refuse(s, tuple);            // (RFC9293-LIS-02)
+  if (flags.rst()) return context_.drop(Drop::kTcpState);                  // (RFC9293-LIS-01)
+  if (flags.ack()) return tcp_.refuse(s, tuple);                           // (RFC9293-LIS-02)
   if (!flags.syn() || flags.fin()) return context_.drop(Drop::kTcpState);  // (RFC9293-LIS-04); SYN+FIN makes no state
   if (accept_queue_full()) return context_.drop(Drop::kTcpAcceptQueueFull);
   if (tcp_.table_full()) return context_.drop(Drop::kTcpTableFull);
@@ -142,13 +145,18 @@ void Listener::send_syn_ack(HalfOpen& half) {
   o.has_timestamps = h.negotiated.timestamps;
   const auto ticks = static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000);
   o.timestamps = {ticks + half.ts_offset, h.ts_recent};
-  send_from(half, {.src_port = half.tuple.local.port, .dst_port = half.tuple.peer.port, .seq = h.iss.value(),
-                   .ack = (h.irs + 1).value(), .flags = Flags(Flags::kSyn | Flags::kAck),
-                   .window = static_cast<std::uint16_t>(h.offered_window)},
+  send_from(half,
+            {.src_port = half.tuple.local.port,
+             .dst_port = half.tuple.peer.port,
+             .seq = h.iss.value(),
+             .ack = (h.irs + 1).value(),
+             .flags = Flags(Flags::kSyn | Flags::kAck),
+             .window = static_cast<std::uint16_t>(h.offered_window)},
             o);
 }
 
-// --- SYN-RECEIVED of a passive open ---------------------------------------------------------------------------------------
+// --- SYN-RECEIVED of a passive open
+// ---------------------------------------------------------------------------------------
 
 void Listener::challenge(HalfOpen& half) {
   if (half.challenges == kChallengeLimit) return;
@@ -159,9 +167,13 @@ void Listener::challenge(HalfOpen& half) {
   o.has_timestamps = h.negotiated.timestamps;
   const auto ticks = static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000);
   o.timestamps = {ticks + half.ts_offset, h.ts_recent};
-  send_from(half, {.src_port = half.tuple.local.port, .dst_port = half.tuple.peer.port, .seq = (h.iss + 1).value(),
-                   .ack = (h.irs + 1).value(), .flags = Flags(Flags::kAck),
-                   .window = static_cast<std::uint16_t>(h.offered_window >> h.negotiated.receive_scale)},
+  send_from(half,
+            {.src_port = half.tuple.local.port,
+             .dst_port = half.tuple.peer.port,
+             .seq = (h.iss + 1).value(),
+             .ack = (h.irs + 1).value(),
+             .flags = Flags(Flags::kAck),
+             .window = static_cast<std::uint16_t>(h.offered_window >> h.negotiated.receive_scale)},
             o);
 }
 
@@ -221,7 +233,9 @@ void Listener::complete(HalfOpen& half, Arriving& s) {
 }
 
 // An error about our SYN-ACK is a hint only: it is sent again, and gives up by itself (RFC 5927 §5.2).
-void Listener::on_icmp_error(HalfOpen&, const ip::IcmpError&) { context_.drop(Drop::kIcmpIgnored); }
+void Listener::on_icmp_error(HalfOpen&, const ip::IcmpError&) {
+  context_.drop(Drop::kIcmpIgnored);
+}
 
 void Listener::arm(Instant at) {
   if (at < timer_.deadline()) context_.timers.schedule(timer_, at);
@@ -231,8 +245,10 @@ void Listener::on_timer() {
   Instant soonest = Instant::never();
   for (HalfOpen* h = oldest_; h != nullptr;) {
     HalfOpen* newer = h->newer;
-    if (h->next_retry <= context_.now) retry(*h);
-    else soonest = std::min(soonest, h->next_retry);
+    if (h->next_retry <= context_.now)
+      retry(*h);
+    else
+      soonest = std::min(soonest, h->next_retry);
     h = newer;
   }
   arm(soonest);

@@ -9,7 +9,8 @@ namespace sluice::tcp {
 
 class Listener;
 
-// SYN-RECEIVED of a passive open: all that is known before the handshake is complete. Small, because a flood makes many.
+// SYN-RECEIVED of a passive open: all that is known before the handshake is complete. Small, because a flood makes
+// many.
 struct HalfOpen : Flow {
   HalfOpen(const FourTuple& t, Listener& l) : Flow(FlowKind::kHalfOpen, t), listener(l) {}
 
@@ -39,9 +40,9 @@ class Listener final : public ListenerHandle {
   [[nodiscard]] Endpoint local() const override { return local_; }
 
   // --- from the network
-  void input(Arriving& segment, const FourTuple& tuple);             // no flow of this 4-tuple exists
+  void input(Arriving& segment, const FourTuple& tuple);  // no flow of this 4-tuple exists
   void input_half_open(HalfOpen& half, Arriving& segment);
-  void on_connection_gone(Connection& connection);                    // it was waiting to be accepted
+  void on_connection_gone(Connection& connection);  // it was waiting to be accepted
   void on_icmp_error(HalfOpen& half, const ip::IcmpError& error);
 
   [[nodiscard]] std::size_t half_open_count() const { return half_open_; }

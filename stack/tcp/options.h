@@ -40,7 +40,7 @@ struct TcpConfig {
   Switch challenge_ack_limit = Switch::kOn;
   std::uint8_t congestion = 1;  // default controller, index into tcp/cc/registry.h; 1: newreno
 
-  int quick_acks = 8;                      // segments acknowledged at once when a connection begins
+  int quick_acks = 8;                 // segments acknowledged at once when a connection begins
   Duration delayed_ack_time = 40_ms;  // below 500 ms (RFC9293-MUST-40)
   Duration initial_rto = 1_s;         // RFC 6298 §2.1
   Duration min_rto = 200_ms;          // DEVIATION(RFC 6298 §2.4): 1 s is the RFC's floor; all hosts use less

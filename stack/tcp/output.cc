@@ -10,15 +10,16 @@ namespace sluice::tcp {
 using wire::tcp::Flags;
 
 namespace {
-constexpr std::uint32_t kFixedHeaders = 40;            // IPv4 and TCP without options
+constexpr std::uint32_t kFixedHeaders = 40;  // IPv4 and TCP without options
 constexpr std::uint32_t kTimestampBytes = 12;
-constexpr Duration kOverride = 200_ms;                 // RFC 9293 §3.8.6.2.1: 0.1 to 1 s (RFC9293-SWS-01)
+constexpr Duration kOverride = 200_ms;  // RFC 9293 §3.8.6.2.1: 0.1 to 1 s (RFC9293-SWS-01)
 constexpr Duration kChallengeInterval = 5_s;
-constexpr std::uint8_t kChallengeLimit = 10;           // in an interval, of one connection
-constexpr int kMaxSegmentsAtOnce = 64;                 // super-segments sent in one call: bounds the work
+constexpr std::uint8_t kChallengeLimit = 10;  // in an interval, of one connection
+constexpr int kMaxSegmentsAtOnce = 64;        // super-segments sent in one call: bounds the work
 }  // namespace
 
-// --- sizes ------------------------------------------------------------------------------------------------------------
+// --- sizes
+// ------------------------------------------------------------------------------------------------------------
 
 // min(what the peer takes, what the path carries) less option bytes (RFC9293-MUST-16).
 void Connection::update_mss() {
@@ -53,8 +54,8 @@ std::uint32_t Connection::usable_window() const {
   return out < window ? window - out : 0;
 }
 
-// RFC 9293 §3.8.6.2.1 with Nagle's rule (RFC9293-SHLD-7): a full segment; or all there is, if it may go alone; or half of
-// the largest window the peer ever offered.
+// RFC 9293 §3.8.6.2.1 with Nagle's rule (RFC9293-SHLD-7): a full segment; or all there is, if it may go alone; or half
+// of the largest window the peer ever offered.
 bool Connection::worth_sending(std::uint32_t size, std::uint32_t available) const {
   if (size >= send_mss_) return true;
   if (size == 0) return false;
@@ -74,7 +75,8 @@ Connection::Plan Connection::plan_next() const {
   Plan plan;
   plan.size = std::min(limit, most);
   // A short end that must wait, or that is not the end, is left for later.
-  if (plan.size > send_mss_ && !(plan.size == available && worth_sending(plan.size % send_mss_, plan.size % send_mss_))) {
+  if (plan.size > send_mss_ &&
+      !(plan.size == available && worth_sending(plan.size % send_mss_, plan.size % send_mss_))) {
     plan.size -= plan.size % send_mss_;
   }
   plan.go = worth_sending(plan.size, available);
@@ -86,7 +88,8 @@ Connection::Plan Connection::plan_next() const {
   return plan;
 }
 
-// --- the loop -----------------------------------------------------------------------------------------------------------
+// --- the loop
+// -----------------------------------------------------------------------------------------------------------
 
 void Connection::output() {
   if (cc_ == nullptr) return;
@@ -111,7 +114,7 @@ void Connection::after_output() {
   const std::uint32_t rest = unsent();
   cwnd_limited_ = rest > 0 && cc_->cwnd() <= (snd_max_ - snd_una_) + send_mss_;
   if (cc_->cwnd() < cc_->ssthresh() && 2 * flight() >= cc_->cwnd()) cwnd_limited_ = true;  // slow start: half used
-  if (rest == 0 || flight() > 0) {
+  if (rest == 0 || timers_.armed(TimerKind::kRetransmit)) {
     timers_.cancel(TimerKind::kPersist);
     if (rest == 0) timers_.cancel(TimerKind::kOverride);
     return;
@@ -146,7 +149,8 @@ void Connection::note_sent(Seq seq, std::uint32_t length) {
 }
 
 void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
-  wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = seq.value(), .flags = flags};
+  wire::tcp::Header header{
+      .src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = seq.value(), .flags = flags};
   const std::uint32_t length = size + (flags.fin() ? 1 : 0);
   if (flags.fin()) fin_sent_ = true;
   emit(header, data_options(), seq - data_base_, size);
@@ -187,7 +191,8 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
   ip.tos = options_.tos;
   context_.counters.add(Counter::kTcpSegmentsSent);
   if (header.flags.ack()) clear_ack();
-  (void)tcp_.ip.send(packet, ip, route_);  // a segment that is not sent is a lost one: counted there, retransmitted here
+  (void)tcp_.ip.send(packet, ip,
+                     route_);  // a segment that is not sent is a lost one: counted there, retransmitted here
 }
 
 wire::tcp::Options Connection::data_options() const {
@@ -205,7 +210,8 @@ std::uint16_t Connection::window_field() {
   return window_.offer(rcv_nxt_, receive_room(), options_.receive_buffer, receive_mss_);
 }
 
-// --- segments without data ----------------------------------------------------------------------------------------------
+// --- segments without data
+// ----------------------------------------------------------------------------------------------
 
 // MSS always (RFC9293-MUST-14, -MAY-3); scale and timestamps as configured, in an answer only if the peer had them
 // (RFC7323-02, -06, -17).
@@ -237,8 +243,8 @@ void Connection::send_syn() {
 }
 
 void Connection::send_ack() {
-  const wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port,
-                                 .seq = snd_max_.value(), .flags = Flags(Flags::kAck)};
+  const wire::tcp::Header header{
+      .src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = snd_max_.value(), .flags = Flags(Flags::kAck)};
   emit(header, data_options(), 0, 0);
 }
 
@@ -281,13 +287,14 @@ void Connection::retransmit_first(const char* why) {
 void Connection::probe_window() {
   context_.counters.add(Counter::kTcpZeroWindowProbes);
   context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .detail = "zero window"});
-  const wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port,
-                                 .seq = snd_una_.value(), .flags = Flags(Flags::kAck)};
+  const wire::tcp::Header header{
+      .src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = snd_una_.value(), .flags = Flags(Flags::kAck)};
   emit(header, data_options(), 0, 1);
   snd_max_ = max(snd_max_, snd_una_ + 1);
 }
 
-// --- acknowledgements ---------------------------------------------------------------------------------------------------
+// --- acknowledgements
+// ---------------------------------------------------------------------------------------------------
 
 // At most one ACK for a batch of segments (RFC9293-MUST-58): sent when the batch ends, unless data carries it first.
 void Connection::want_ack(Ack when) {

@@ -26,7 +26,8 @@ void Reassembly::put(std::size_t index, Seq seq, buf::Buffer data) {
 }
 
 Reassembly::Outcome Reassembly::insert(Seq seq, buf::Buffer data, std::size_t max_segments, std::size_t max_bytes) {
-  auto at = std::upper_bound(segments_.begin(), segments_.end(), seq, [](Seq s, const Segment& g) { return s < g.begin; });
+  auto at =
+      std::upper_bound(segments_.begin(), segments_.end(), seq, [](Seq s, const Segment& g) { return s < g.begin; });
   auto index = static_cast<std::size_t>(at - segments_.begin());
   if (index > 0 && segments_[index - 1].end() > seq) {
     const std::uint32_t held = std::min(segments_[index - 1].end() - seq, static_cast<std::uint32_t>(data.size()));

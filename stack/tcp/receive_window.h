@@ -43,6 +43,7 @@ class ReceiveWindow {
   // Reading has freed room: shall the peer hear of it without waiting for data? When the offer can double, or reopen.
   [[nodiscard]] bool update_due(Seq rcv_nxt, std::size_t room, std::size_t buffer, std::uint32_t mss) const {
     const std::uint32_t offered = size(rcv_nxt);
+    room = std::min(room, std::size_t{0xffff} << scale_);  // what the field can say
     const std::size_t worth = std::min<std::size_t>(buffer / 2, 2 * std::size_t{mss});
     return room >= offered + worth && room >= 2 * std::size_t{offered};
   }

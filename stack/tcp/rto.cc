@@ -4,10 +4,10 @@
 
 namespace sluice::tcp {
 namespace {
-constexpr Duration kGranularity = 1_ms;       // G (RFC6298-12)
-constexpr Duration kLongestSample = 3600_s;   // a sample beyond is not a round trip
+constexpr Duration kGranularity = 1_ms;      // G (RFC6298-12)
+constexpr Duration kLongestSample = 3600_s;  // a sample beyond is not a round trip
 constexpr Duration kAfterSynTimeout = 3_s;
-constexpr int kMaxBackoff = 30;               // doublings; max RTO is reached long before
+constexpr int kMaxBackoff = 30;  // doublings; max RTO is reached long before
 }  // namespace
 
 void RtoEstimator::sample(Duration rtt, int per_round_trip) {
@@ -22,13 +22,15 @@ void RtoEstimator::sample(Duration rtt, int per_round_trip) {
     rttvar_ += (abs(srtt_ - rtt) - rttvar_) / (4 * n);
     srtt_ += (rtt - srtt_) / (8 * n);
   }
-  // DEVIATION(RFC 6298 §2.4): the floor is configurable and below 1 s by default, as on all common hosts: with a floor of
-  // one second each lost tail costs a second (RFC6298-08).
+  // DEVIATION(RFC 6298 §2.4): the floor is configurable and below 1 s by default, as on all common hosts: with a floor
+  // of one second each lost tail costs a second (RFC6298-08).
   base_ = std::clamp(srtt_ + std::max(kGranularity, rttvar_ * 4), bounds_.min, bounds_.max);  // (RFC6298-07)
   backoff_ = 0;
 }
 
-void RtoEstimator::back_off() { backoff_ = std::min(backoff_ + 1, kMaxBackoff); }
+void RtoEstimator::back_off() {
+  backoff_ = std::min(backoff_ + 1, kMaxBackoff);
+}
 
 void RtoEstimator::on_syn_timeout() {
   if (!has_sample_) base_ = std::max(base_, kAfterSynTimeout);

@@ -1,4 +1,5 @@
-// The retransmission timeout: RFC 6298, with the gains of RFC 7323 Appendix G. Knows neither the clock nor the connection.
+// The retransmission timeout: RFC 6298, with the gains of RFC 7323 Appendix G. Knows neither the clock nor the
+// connection.
 #pragma once
 
 #include "stack/base/time.h"
@@ -10,7 +11,7 @@ class RtoEstimator {
   struct Bounds {
     Duration initial = 1_s;  // before the first sample (RFC6298-02)
     Duration min = 200_ms;
-    Duration max = 60_s;     // (RFC6298-09)
+    Duration max = 60_s;  // (RFC6298-09)
   };
 
   explicit RtoEstimator(const Bounds& bounds) : bounds_(bounds), base_(bounds.initial) {}
@@ -19,7 +20,7 @@ class RtoEstimator {
   // (RFC 7323 Appendix G). Negative or absurd samples are clamped. Ends any backoff.
   void sample(Duration rtt, int per_round_trip);
 
-  void back_off();                    // the timer has expired (RFC6298-18)
+  void back_off();  // the timer has expired (RFC6298-18)
   void reset_backoff() { backoff_ = 0; }
   // The SYN's timer expired with an RTO below 3 s: data starts with 3 s (RFC6298-20).
   void on_syn_timeout();
@@ -33,7 +34,7 @@ class RtoEstimator {
 
  private:
   Bounds bounds_;
-  Duration base_;        // without backoff
+  Duration base_;  // without backoff
   Duration srtt_;
   Duration rttvar_;
   Duration min_rtt_;

@@ -13,10 +13,12 @@ using wire::tcp::Flags;
 
 namespace {
 constexpr Duration kPawsOutdated = Duration::seconds(24 * 24 * 3600);  // RFC 7323 §5.5
-constexpr std::uint16_t kMinPeerMss = 88;  // below, headers would outweigh data: an attack on the sender (S35)
+constexpr std::uint16_t kMinPeerMss = 88;    // below, headers would outweigh data: an attack on the sender (S35)
 constexpr std::size_t kOutOfOrderShare = 2;  // blocks of out-of-order data may take this often the receive buffer
 
-bool older(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b) < 0; }
+bool older(std::uint32_t a, std::uint32_t b) {
+  return static_cast<std::int32_t>(a - b) < 0;
+}
 }  // namespace
 
 void Connection::input(Arriving& s) {
@@ -39,8 +41,8 @@ bool Connection::process_content(Arriving& s) {
   return true;
 }
 
-// The SYN-ACK of a simultaneous open repeats the peer's SYN (RFC 9293 figure 8): its ACK is what we wait for. Its window
-// is not scaled; the shift makes it so, rounded down.
+// The SYN-ACK of a simultaneous open repeats the peer's SYN (RFC 9293 figure 8): its ACK is what we wait for. Its
+// window is not scaled; the shift makes it so, rounded down.
 void Connection::take_crossing_syn_ack(Arriving& s) {
   if (!s.header.flags.has(Flags::kSyn | Flags::kAck) || s.seq != irs_ || s.ack != snd_max_) return;
   s.header.flags = Flags(s.header.flags.bits() & ~Flags::kSyn);
@@ -48,7 +50,8 @@ void Connection::take_crossing_syn_ack(Arriving& s) {
   s.seq += 1;
 }
 
-// --- header prediction -------------------------------------------------------------------------------------------------
+// --- header prediction
+// -------------------------------------------------------------------------------------------------
 
 // The two commonest segments, without the steps below: the next data in order, and an ACK that advances the window.
 // Off unless all of this holds: ESTABLISHED; no flags but ACK and PSH; options are the expected timestamps or none;
@@ -88,7 +91,8 @@ bool Connection::fast_data(Arriving& s) {
   return true;
 }
 
-// --- SYN-SENT (RFC 9293 §3.10.7.3) ------------------------------------------------------------------------------------
+// --- SYN-SENT (RFC 9293 §3.10.7.3)
+// ------------------------------------------------------------------------------------
 
 void Connection::input_syn_sent(Arriving& s) {
   if (!syn_sent_ack(s)) return;
@@ -154,7 +158,8 @@ void Connection::negotiate(const wire::tcp::Options& o) {
   update_mss();
 }
 
-// --- the steps of RFC 9293 §3.10.7.4 ----------------------------------------------------------------------------------
+// --- the steps of RFC 9293 §3.10.7.4
+// ----------------------------------------------------------------------------------
 
 // RFC 7323 §5.3 R1, before the sequence check (RFC7323-29). RST is exempt (RFC7323-31).
 bool Connection::check_timestamp(const Arriving& s) {
@@ -191,8 +196,8 @@ bool Connection::check_sequence(Arriving& s) {
   return false;
 }
 
-// An unacceptable segment is answered with an ACK. With data it may be a retransmission whose ACK was lost: always; else
-// rate-limited, or two confused ends would answer each other for ever.
+// An unacceptable segment is answered with an ACK. With data it may be a retransmission whose ACK was lost: always;
+// else rate-limited, or two confused ends would answer each other for ever.
 void Connection::unacceptable(const Arriving& s) {
   if (s.payload.empty() && !s.header.flags.fin()) return send_challenge_ack();
   send_ack();
@@ -294,8 +299,9 @@ bool Connection::ack_in_syn_received(const Arriving& s) {  // (RFC9293-SYNR-02)
 
 void Connection::process_ack(const Arriving& s) {
   const bool same_window = std::uint32_t{s.header.window} << negotiated_.send_scale == snd_wnd_;
-  // The definition of a duplicate ACK (RFC5681-22).
-  const bool duplicate = s.ack == snd_una_ && flight() > 0 && s.payload.empty() && !s.header.flags.fin() && same_window;
+  // The definition of a duplicate ACK (RFC5681-22). The answer to a window probe is none.
+  const bool outstanding = flight() > 0 && !timers_.armed(TimerKind::kPersist);
+  const bool duplicate = s.ack == snd_una_ && outstanding && s.payload.empty() && !s.header.flags.fin() && same_window;
   if (s.ack > snd_una_) {
     new_ack(s);
   } else if (duplicate) {
@@ -344,8 +350,8 @@ void Connection::duplicate_ack(const Arriving&) {
   }
 }
 
-// A sample by the timestamp echo when the ACK advances (RFC7323-24), else from the one segment being timed, which is never
-// one that was retransmitted (RFC6298-10).
+// A sample by the timestamp echo when the ACK advances (RFC7323-24), else from the one segment being timed, which is
+// never one that was retransmitted (RFC6298-10).
 void Connection::measure_rtt(const Arriving& s, Duration* sample) {
   if (negotiated_.timestamps && s.options.has_timestamps && s.options.timestamps.echo != 0) {
     const std::uint32_t elapsed = now_ticks() - s.options.timestamps.echo;
@@ -393,7 +399,11 @@ void Connection::new_ack(const Arriving& s) {
 void Connection::congestion_on_ack(std::uint32_t acked, std::uint32_t before, Duration rtt) {
   switch (recovery_.on_ack(snd_una_)) {
     case Recovery::OnAck::kOpen:
-      cc_->on_ack({.now = context_.now, .acked = acked, .flight = before, .rtt = rtt, .min_rtt = rto_.min_rtt(),
+      cc_->on_ack({.now = context_.now,
+                   .acked = acked,
+                   .flight = before,
+                   .rtt = rtt,
+                   .min_rtt = rto_.min_rtt(),
                    .cwnd_limited = cwnd_limited_});
       break;
     case Recovery::OnAck::kFirstPartial:
@@ -426,8 +436,8 @@ void Connection::fin_acknowledged() {  // (RFC9293-SEG-06)
   }
 }
 
-// RFC 7323 §4.3: what is echoed comes from the segment that covers the last ACK sent, so a delayed ACK echoes the earliest
-// and a filled hole its own (RFC7323-26, -27, -28, -32).
+// RFC 7323 §4.3: what is echoed comes from the segment that covers the last ACK sent, so a delayed ACK echoes the
+// earliest and a filled hole its own (RFC7323-26, -27, -28, -32).
 void Connection::accept_timestamp(const Arriving& s) {
   if (!negotiated_.timestamps || !s.options.has_timestamps) return;
   const std::uint32_t value = s.options.timestamps.value;
@@ -488,15 +498,19 @@ void Connection::accept_data(buf::Buffer data) {
 
 void Connection::store_in_order(Arriving& s) {
   const std::uint32_t segment = s.gso_size != 0 ? s.gso_size : static_cast<std::uint32_t>(s.payload.size());
-  accept_data(std::move(s.payload));
-  s.payload = {};
+  if (reassembly_.empty()) {
+    accept_data(std::exchange(s.payload, {}));
+  } else {  // what is held already stays as it came (S52); a full store does not matter to what is next in order
+    (void)reassembly_.insert(s.seq, std::exchange(s.payload, {}), SIZE_MAX, SIZE_MAX);
+  }
   bool filled = false;
   for (buf::Buffer next = reassembly_.take(rcv_nxt_); next; next = reassembly_.take(rcv_nxt_)) {
     accept_data(std::move(next));
     filled = true;
   }
   receive_mss_ = std::max(receive_mss_, std::min(segment, static_cast<std::uint32_t>(route_.link_mtu)));
-  // An ACK at once for a filled hole (RFC5681-20), for every second full segment (RFC9293-SHLD-19), and in the beginning.
+  // An ACK at once for a filled hole (RFC5681-20), for every second full segment (RFC9293-SHLD-19), and in the
+  // beginning.
   const bool quick = quick_acks_ > 0 || options_.quick_ack == Switch::kOn;
   if (quick_acks_ > 0) --quick_acks_;
   const bool two_segments = unacked_bytes_ >= 2 * receive_mss_;
@@ -541,7 +555,8 @@ void Connection::fin_in_order() {
   }
 }
 
-// --- ICMP ---------------------------------------------------------------------------------------------------------------
+// --- ICMP
+// ---------------------------------------------------------------------------------------------------------------
 
 // RFC 5927 §4.1: only errors about data in flight count; §5.2: on a synchronised connection even hard errors are soft.
 void Connection::on_icmp_error(const ip::IcmpError& e) {

@@ -25,12 +25,18 @@ class Seq {
   friend constexpr std::uint32_t operator-(Seq b, Seq a) { return b.value_ - a.value_; }
 
  private:
-  static constexpr std::int32_t distance(Seq from, Seq to) { return static_cast<std::int32_t>(to.value_ - from.value_); }
+  static constexpr std::int32_t distance(Seq from, Seq to) {
+    return static_cast<std::int32_t>(to.value_ - from.value_);
+  }
   std::uint32_t value_ = 0;
 };
 
-constexpr Seq max(Seq a, Seq b) { return a < b ? b : a; }
-constexpr Seq min(Seq a, Seq b) { return a < b ? a : b; }
+constexpr Seq max(Seq a, Seq b) {
+  return a < b ? b : a;
+}
+constexpr Seq min(Seq a, Seq b) {
+  return a < b ? a : b;
+}
 
 // The acceptability test of RFC 9293 §3.10.7.4 (RFC9293-SEQ-02), for a segment of `length` sequence numbers. One that
 // covers the window on both sides is accepted and trimmed, because it contains wanted data.

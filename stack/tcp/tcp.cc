@@ -44,11 +44,16 @@ Tcp::Tcp(Context& context, ip::Ip& ip, buf::Pool& pool, const TcpConfig& config)
     : impl_(new Impl(context, ip, pool, config)) {
   ip.register_transport(ip::Protocol::kTcp, *this);
 }
-Tcp::~Tcp() { delete impl_; }
+Tcp::~Tcp() {
+  delete impl_;
+}
 
-// --- demultiplexing -------------------------------------------------------------------------------------------------------
+// --- demultiplexing
+// -------------------------------------------------------------------------------------------------------
 
-void Tcp::on_datagram(ip::Datagram datagram) { impl_->on_segment(std::move(datagram)); }
+void Tcp::on_datagram(ip::Datagram datagram) {
+  impl_->on_segment(std::move(datagram));
+}
 
 void Tcp::Impl::on_segment(ip::Datagram d) {
   context.counters.add(Counter::kTcpSegmentsReceived);
@@ -153,12 +158,14 @@ void Tcp::on_icmp_error(const ip::IcmpError& e) {
   const FourTuple tuple{{e.source, load_be16(e.quoted.data())}, {e.destination, load_be16(e.quoted.data() + 2)}};
   Flow* flow = impl_->flows.find(tuple);
   if (flow == nullptr || flow->kind == FlowKind::kTimeWait) return impl_->context.drop(Drop::kIcmpQuote);
-  if (flow->kind == FlowKind::kConnection) return static_cast<Connection*>(flow)->on_icmp_error(e);  // (RFC9293-MUST-54)
+  if (flow->kind == FlowKind::kConnection)
+    return static_cast<Connection*>(flow)->on_icmp_error(e);  // (RFC9293-MUST-54)
   auto* half = static_cast<HalfOpen*>(flow);
   half->listener.on_icmp_error(*half, e);
 }
 
-// --- TIME-WAIT --------------------------------------------------------------------------------------------------------------
+// --- TIME-WAIT
+// --------------------------------------------------------------------------------------------------------------
 
 void Tcp::Impl::add_time_wait(const FourTuple& tuple, const TimeWait& facts) {
   auto* t = new TimeWait(tuple);
@@ -201,15 +208,22 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
   wire::tcp::Options o;
   o.has_timestamps = t.timestamps;
   o.timestamps = {static_cast<std::uint32_t>(context.now.to_nanos() / 1'000'000) + t.ts_offset, t.ts_recent};
-  send_bare(tuple, {.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = t.snd_nxt.value(),
-                    .ack = t.rcv_nxt.value(), .flags = Flags(Flags::kAck), .window = t.window}, o, 0, 0);
+  send_bare(tuple,
+            {.src_port = tuple.local.port,
+             .dst_port = tuple.peer.port,
+             .seq = t.snd_nxt.value(),
+             .ack = t.rcv_nxt.value(),
+             .flags = Flags(Flags::kAck),
+             .window = t.window},
+            o, 0, 0);
   if (verdict != TimeWaitVerdict::kRestart) return;
   const TimeWait facts = t;
   remove_time_wait(t);
   add_time_wait(tuple, facts);
 }
 
-// --- life and death -----------------------------------------------------------------------------------------------------------
+// --- life and death
+// -----------------------------------------------------------------------------------------------------------
 
 ConnectionOptions Tcp::Impl::with_defaults(ConnectionOptions o) const {
   if (o.send_buffer == 0) o.send_buffer = config.send_buffer;
@@ -217,7 +231,8 @@ ConnectionOptions Tcp::Impl::with_defaults(ConnectionOptions o) const {
   return o;
 }
 
-Connection* Tcp::Impl::make_connection(const FourTuple& tuple, const ip::Route& route, const ConnectionOptions& options) {
+Connection* Tcp::Impl::make_connection(const FourTuple& tuple, const ip::Route& route,
+                                       const ConnectionOptions& options) {
   auto* c = new Connection(*this, tuple, route, with_defaults(options), next_number++);
   flows.insert(*c);
   return c;
@@ -238,7 +253,8 @@ void Tcp::Impl::reap() {
   graveyard.clear();
 }
 
-// --- the user's calls -----------------------------------------------------------------------------------------------------------
+// --- the user's calls
+// -----------------------------------------------------------------------------------------------------------
 
 Result<ConnectionHandle*> Tcp::connect(const Endpoint& local, const Endpoint& peer, const ConnectionOptions& options,
                                        ConnectionUser* user) {
@@ -278,7 +294,8 @@ Result<ListenerHandle*> Tcp::listen(const Endpoint& local, int backlog, const Co
   return l;
 }
 
-// --- ports ------------------------------------------------------------------------------------------------------------------------
+// --- ports
+// ------------------------------------------------------------------------------------------------------------------------
 
 // Random start, then the next that is free for this peer (RFC 6056 §3.3.2).
 Result<std::uint16_t> Tcp::Impl::ephemeral_port(const Endpoint& local, const Endpoint& peer) {
@@ -330,9 +347,15 @@ void Tcp::visit_connections(Visitor visit, void* arg) const {
   impl_->flows.for_each([&](Flow& f) {
     Info info;
     switch (f.kind) {
-      case FlowKind::kConnection: info = static_cast<Connection&>(f).info(); break;
-      case FlowKind::kHalfOpen: info.state = State::kSynReceived; break;
-      case FlowKind::kTimeWait: info.state = State::kTimeWait; break;
+      case FlowKind::kConnection:
+        info = static_cast<Connection&>(f).info();
+        break;
+      case FlowKind::kHalfOpen:
+        info.state = State::kSynReceived;
+        break;
+      case FlowKind::kTimeWait:
+        info.state = State::kTimeWait;
+        break;
     }
     visit(arg, f.tuple.local, f.tuple.peer, info);
   });

@@ -27,7 +27,9 @@ void Connection::on_timer() {
   if (state_ != State::kClosed && state_ != State::kTimeWait) timers_.rearm();
 }
 
-void Connection::start_retransmit_timer() { timers_.set(TimerKind::kRetransmit, context_.now + rto_.rto()); }
+void Connection::start_retransmit_timer() {
+  timers_.set(TimerKind::kRetransmit, context_.now + rto_.rto());
+}
 
 bool Connection::gave_up(Duration limit) const {
   if (options_.user_timeout != Duration()) limit = options_.user_timeout;  // RFC 5482
@@ -36,8 +38,11 @@ bool Connection::gave_up(Duration limit) const {
 
 void Connection::on_retransmit_timeout() {
   context_.counters.add(Counter::kTcpTimeouts);
-  context_.emit({.kind = EventKind::kTcpTimeout, .flow = number_, .a = static_cast<int>(TimerKind::kRetransmit),
-                 .b = rto_.backoff(), .detail = "retransmission"});
+  context_.emit({.kind = EventKind::kTcpTimeout,
+                 .flow = number_,
+                 .a = static_cast<int>(TimerKind::kRetransmit),
+                 .b = rto_.backoff(),
+                 .detail = "retransmission"});
   ++timeouts_;
   timing_ = false;
   if (!synchronized()) {  // SYN or SYN-ACK (RFC9293-MUST-22, -23)
@@ -49,6 +54,10 @@ void Connection::on_retransmit_timeout() {
     return start_retransmit_timer();
   }
   if (flight() == 0) return;
+  if (snd_wnd_ == 0) {  // a window that closed over data in flight is probed like any other (RFC9293-MUST-35)
+    snd_nxt_ = snd_una_;
+    return on_persist_timeout();
+  }
   if (gave_up(tcp_.config.r2)) return fail_with(Errno::kTimedOut);  // (RFC9293-TMO-01, -SHLD-11)
   cc_->on_timeout({.now = context_.now, .flight = flight(), .first = timeouts_in_row_ == 0});
   emit_cwnd();
@@ -57,12 +66,7 @@ void Connection::on_retransmit_timeout() {
   rto_.back_off();  // (RFC6298-18)
   // The earliest unacknowledged segment goes now (RFC6298-17, RFC9293-TMO-02), what follows as ACKs open the window.
   snd_nxt_ = snd_una_;
-  if (snd_wnd_ == 0) {
-    // A window that closed over data in flight is probed like any other (RFC9293-MUST-35).
-    probe_window();
-  } else {
-    retransmit_first("timeout");
-  }
+  retransmit_first("timeout");
   start_retransmit_timer();  // (RFC6298-19)
 }
 
@@ -89,8 +93,10 @@ void Connection::on_keep_alive_timeout() {
   ++keep_alive_probes_;
   context_.counters.add(Counter::kTcpKeepAlives);
   context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .detail = "keep-alive"});
-  const wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port,
-                                 .seq = (snd_una_ - 1).value(), .flags = Flags(Flags::kAck)};
+  const wire::tcp::Header header{.src_port = tuple.local.port,
+                                 .dst_port = tuple.peer.port,
+                                 .seq = (snd_una_ - 1).value(),
+                                 .flags = Flags(Flags::kAck)};
   emit(header, data_options(), 0, 0);
   timers_.set(TimerKind::kKeepAlive, context_.now + options_.keep_interval);
 }

@@ -10,13 +10,13 @@
 namespace sluice::udp {
 
 namespace {
-constexpr std::size_t kMaxPorts = 16384;       // open at a time
-constexpr std::size_t kBuckets = 1024;         // by local port
+constexpr std::size_t kMaxPorts = 16384;          // open at a time
+constexpr std::size_t kBuckets = 1024;            // by local port
 constexpr std::uint16_t kFirstEphemeral = 32768;  // RFC 6056 §3.2
 constexpr std::uint16_t kLastEphemeral = 60999;
-constexpr std::size_t kMaxPayload = 65507;     // 65535 less IP and UDP header
+constexpr std::size_t kMaxPayload = 65507;  // 65535 less IP and UDP header
 constexpr std::uint8_t kProtocol = 17;
-constexpr std::size_t kOverhead = 128;         // charged to the queue for a datagram beyond its block
+constexpr std::size_t kOverhead = 128;  // charged to the queue for a datagram beyond its block
 }  // namespace
 
 struct Port::State {
@@ -39,10 +39,10 @@ struct Port::State {
   Sharing sharing = Sharing::kExclusive;
   Errno error = Errno::kOk;
   Options options;
-  ip::Route route;                 // to the peer, while its generation holds
+  ip::Route route;  // to the peer, while its generation holds
   Ring<ReceivedDatagram> queue;
-  std::size_t queued = 0;          // memory of what waits, bytes
-  State* next = nullptr;           // in its bucket
+  std::size_t queued = 0;  // memory of what waits, bytes
+  State* next = nullptr;   // in its bucket
 };
 
 struct Udp::Impl {
@@ -73,7 +73,8 @@ struct Udp::Impl {
   std::size_t count = 0;
 };
 
-// --- Udp -----------------------------------------------------------------------------------------------------------------
+// --- Udp
+// -----------------------------------------------------------------------------------------------------------------
 
 Udp::Udp(Context& context, ip::Ip& ip, buf::Pool& pool) : impl_(new Impl(context, ip, pool)) {
   ip.register_transport(ip::Protocol::kUdp, *this);
@@ -168,8 +169,8 @@ void Udp::Impl::enqueue(Port::State& s, ReceivedDatagram r) {
   if (s.user != nullptr) s.user->on_udp_readable();
 }
 
-// Errors reach the port whose datagram they quote, if it is connected (RFC1122-UDP-03); a path MTU is believed when there
-// is such a port at all.
+// Errors reach the port whose datagram they quote, if it is connected (RFC1122-UDP-03); a path MTU is believed when
+// there is such a port at all.
 void Udp::on_icmp_error(const ip::IcmpError& e) {
   if (e.quoted.size() < wire::udp::kHeaderSize) return impl_->context.drop(Drop::kIcmpQuote);
   const Endpoint from{e.source, load_be16(e.quoted.data())};
@@ -182,7 +183,8 @@ void Udp::on_icmp_error(const ip::IcmpError& e) {
   if (s->user != nullptr) s->user->on_udp_error();
 }
 
-// --- ports -----------------------------------------------------------------------------------------------------------------
+// --- ports
+// -----------------------------------------------------------------------------------------------------------------
 
 bool Udp::Impl::conflicts(const Endpoint& local, Port::Sharing sharing) {
   for (Port::State* s = bucket(local.port); s != nullptr; s = s->next) {
@@ -246,7 +248,8 @@ void Port::disconnect() {
   state_->peer = {};
 }
 
-// --- sending ---------------------------------------------------------------------------------------------------------------
+// --- sending
+// ---------------------------------------------------------------------------------------------------------------
 
 Status Port::send(std::span<const Bytes> pieces, const Endpoint* destination) {
   State& s = *state_;
@@ -305,7 +308,8 @@ Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, std:
   return ip.send(packet, options, route);
 }
 
-// --- receiving ---------------------------------------------------------------------------------------------------------------
+// --- receiving
+// ---------------------------------------------------------------------------------------------------------------
 
 Result<ReceivedDatagram> Port::receive() {
   State& s = *state_;
@@ -321,13 +325,27 @@ Result<std::size_t> Port::next_size() const {
   return state_->queue.front().payload.size();
 }
 
-const ReceivedDatagram* Port::peek() const { return state_->queue.empty() ? nullptr : &state_->queue.front(); }
+const ReceivedDatagram* Port::peek() const {
+  return state_->queue.empty() ? nullptr : &state_->queue.front();
+}
 
-bool Port::readable() const { return !state_->queue.empty() || state_->error != Errno::kOk; }
-Errno Port::take_error() { return std::exchange(state_->error, Errno::kOk); }
-Errno Port::pending_error() const { return state_->error; }
-Endpoint Port::local() const { return state_->local; }
-const Endpoint* Port::peer() const { return state_->connected ? &state_->peer : nullptr; }
-Port::Options& Port::options() { return state_->options; }
+bool Port::readable() const {
+  return !state_->queue.empty() || state_->error != Errno::kOk;
+}
+Errno Port::take_error() {
+  return std::exchange(state_->error, Errno::kOk);
+}
+Errno Port::pending_error() const {
+  return state_->error;
+}
+Endpoint Port::local() const {
+  return state_->local;
+}
+const Endpoint* Port::peer() const {
+  return state_->connected ? &state_->peer : nullptr;
+}
+Port::Options& Port::options() {
+  return state_->options;
+}
 
 }  // namespace sluice::udp

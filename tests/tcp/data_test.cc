@@ -117,7 +117,7 @@ TEST(Data, ZeroWindowIsProbed) {
     const auto waited = h.until_tx(100_s);
     ASSERT_TRUE(waited.has_value());
     EXPECT_GE(*waited, last) << i;
-    if (i > 0 && last < 30_s) EXPECT_GE(waited->to_millis(), 2 * last.to_millis() - 2);
+    EXPECT_GE(waited->to_millis(), std::min<std::int64_t>(2 * last.to_millis() - 2, 59'999)) << i;
     last = *waited;
     h.expect_tx({.seq = 5, .payload = "e"});
     h.rx({.seq = 1, .ack = 5, .win = 0});
@@ -221,10 +221,10 @@ TEST(Data, ChecksumAndReservedBits) {
 
 // RFC 6093: urgent data stays in the stream, whatever the pointer says (S38).
 TEST(Data, UrgentStaysInLine) {
-  for (const std::uint16_t pointer : {0, 1, 2, 3, 4, 1000, 65535}) {
+  for (const int pointer : {0, 1, 2, 3, 4, 1000, 65535}) {
     Script h;
     h.establish();
-    h.rx({.flags = "UA", .seq = 1, .ack = 1, .payload = "abc", .urgent = pointer});
+    h.rx({.flags = "UA", .seq = 1, .ack = 1, .payload = "abc", .urgent = static_cast<std::uint16_t>(pointer)});
     EXPECT_EQ(h.read(), "abc") << pointer;
   }
 }

@@ -1,4 +1,5 @@
-// Loss: retransmission timeout (RFC 6298), fast retransmit and recovery (RFC 5681, RFC 6582), limited transmit (RFC 3042).
+// Loss: retransmission timeout (RFC 6298), fast retransmit and recovery (RFC 5681, RFC 6582), limited transmit (RFC
+// 3042).
 #include "tests/tcp/harness.h"
 
 namespace sluice::test {

@@ -18,8 +18,8 @@ struct Ack {  // SND.UNA advanced, outside recovery
   Instant now{};
   std::uint32_t acked = 0;      // bytes newly acknowledged, > 0
   std::uint32_t flight = 0;     // bytes outstanding before this ACK
-  Duration rtt{};                 // sample of this ACK; zero: none
-  Duration min_rtt{};             // zero: none yet
+  Duration rtt{};               // sample of this ACK; zero: none
+  Duration min_rtt{};           // zero: none yet
   bool cwnd_limited = true;     // the window, not the application, held the sender back
   std::uint64_t delivered = 0;  // bytes delivered in all, for rate-based controllers
 };

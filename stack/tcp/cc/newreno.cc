@@ -6,7 +6,7 @@ namespace sluice::tcp::cc {
 namespace {
 constexpr std::uint32_t kSlowStartSegments = 8;
 constexpr std::uint32_t kMaxCwnd = 1u << 30;  // bytes: the largest window there is (RFC 7323 §2.3)
-}
+}  // namespace
 
 void NewReno::start(const Init& init) {
   mss_ = init.mss;
@@ -14,7 +14,9 @@ void NewReno::start(const Init& init) {
 }
 
 // (RFC5681-16, -17, -26)
-std::uint32_t NewReno::half_of(std::uint32_t flight) const { return std::max(flight / 2, 2 * mss_); }
+std::uint32_t NewReno::half_of(std::uint32_t flight) const {
+  return std::max(flight / 2, 2 * mss_);
+}
 
 void NewReno::on_ack(const Ack& ack) {
   if (!ack.cwnd_limited) return;  // a window that was not used is not known to be safe (RFC 7661 §1)
@@ -40,7 +42,9 @@ void NewReno::on_congestion(const Congestion& event) {
   bytes_acked_ = 0;
 }
 
-void NewReno::on_duplicate_ack(const DuplicateAck&) { cwnd_ = std::min(cwnd_ + mss_, kMaxCwnd); }  // (RFC5681-28)
+void NewReno::on_duplicate_ack(const DuplicateAck&) {
+  cwnd_ = std::min(cwnd_ + mss_, kMaxCwnd);
+}  // (RFC5681-28)
 
 // Deflate by what was acknowledged, add back one segment if that was at least one (RFC 6582 §3.2 step 3).
 void NewReno::on_partial_ack(const PartialAck& event) {
@@ -61,7 +65,9 @@ void NewReno::on_timeout(const Timeout& event) {
   bytes_acked_ = 0;
 }
 
-void NewReno::on_idle(const Idle&) { cwnd_ = std::min(cwnd_, initial_window_); }  // (RFC5681-32)
+void NewReno::on_idle(const Idle&) {
+  cwnd_ = std::min(cwnd_, initial_window_);
+}  // (RFC5681-32)
 
 void NewReno::on_mss_change(std::uint32_t mss) {
   cwnd_ = std::max(mss, static_cast<std::uint32_t>(std::uint64_t{cwnd_} * mss / mss_));

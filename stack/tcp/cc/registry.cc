@@ -36,7 +36,9 @@ const char* name_at(std::uint8_t index) {
   return index >= 1 && index <= kControllers.size() ? kControllers[index - 1u].name : nullptr;
 }
 
-std::uint8_t count() { return static_cast<std::uint8_t>(kControllers.size()); }
+std::uint8_t count() {
+  return static_cast<std::uint8_t>(kControllers.size());
+}
 
 Controller* make(std::uint8_t index, void* storage) {
   const bool known = index >= 1 && index <= kControllers.size();
