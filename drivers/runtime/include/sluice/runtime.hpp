@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "drivers/failure.h"
 #include "sluice/socket.h"
 #include "stack/base/counters.h"
 #include "stack/base/result.h"
@@ -27,11 +28,9 @@ struct Options {
   std::uint64_t seed = 0;  // 0: from the system's entropy
   // kEventLoop: one thread only, no lock is taken. kThreads: any thread may call; whoever waits, works.
   enum class Threads : std::uint8_t { kThreads, kEventLoop } threads = Threads::kThreads;
+  // How long to look for frames before sleeping, once something has happened. 0: sleep at once.
+  Duration spin = 20_us;
   EventSink* events = nullptr;
-};
-
-struct Failure {  // for people: what went wrong and the remedy
-  std::string message;
 };
 
 class Runtime {
@@ -48,12 +47,15 @@ class Runtime {
   [[nodiscard]] Instant now() const;     // CLOCK_MONOTONIC
   // Runs f with the lock held; the way to look at the stack (counters, neighbours, connections).
   void with_stack(const std::function<void(Stack&)>& f);
+  [[nodiscard]] const Counters& counters() const;  // without the lock: for the thread that runs the event loop
   [[nodiscard]] bool device_finished() const;  // a capture has been replayed to its end
 
   struct Impl;
+  [[nodiscard]] Impl& impl();  // for the parts of the runtime
 
  private:
   explicit Runtime(std::unique_ptr<Impl> impl);
+  static Result<std::unique_ptr<Runtime>, Failure> finish_open(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

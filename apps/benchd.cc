@@ -1,0 +1,109 @@
+// sluice benchd: the stack's end of measurements. TCP 5001 discards, 5002 sends without end, 5003 echoes, 8080 answers HTTP
+// with a fixed page; UDP 5004 echoes. Any outside client can then measure the stack.
+#include <netinet/tcp.h>
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "apps/commands.h"
+
+namespace sluice::apps {
+
+namespace {
+
+constexpr std::uint16_t kDiscard = 5001;
+constexpr std::uint16_t kSource = 5002;
+constexpr std::uint16_t kEcho = 5003;
+constexpr std::uint16_t kUdpEcho = 5004;
+constexpr std::uint16_t kHttp = 8080;
+constexpr std::size_t kChunk = 256 << 10;
+constexpr int kDatagramsAtOnce = 64;
+constexpr std::string_view kPage =
+    "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nhello, sluice\n";
+
+class Bench {
+ public:
+  explicit Bench(EventLoop& loop) : loop_(loop), buffer_(kChunk, 'x') {
+    for (const std::uint16_t port : {kDiscard, kSource, kEcho, kHttp}) listen(port);
+    datagrams_ = net::Socket(sl_socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+    const sockaddr_in a = net::to_sockaddr({wire::Ipv4Address::any(), kUdpEcho});
+    (void)sl_bind(datagrams_.fd(), net::generic(a), sizeof a);
+    loop_.watch(datagrams_.fd(), POLLIN, [this](short) { echo_datagrams(); });
+  }
+
+ private:
+  void listen(std::uint16_t port) {
+    const int fd = sl_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    const sockaddr_in a = net::to_sockaddr({wire::Ipv4Address::any(), port});
+    (void)sl_bind(fd, net::generic(a), sizeof a);
+    (void)sl_listen(fd, 1024);
+    loop_.watch(fd, POLLIN, [this, fd, port](short) { accept_all(fd, port); });
+  }
+
+  void accept_all(int listener, std::uint16_t port) {
+    for (;;) {
+      const int fd = sl_accept4(listener, nullptr, nullptr, SOCK_NONBLOCK);
+      if (fd < 0) return;
+      const int on = 1;
+      (void)sl_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      loop_.watch(fd, port == kSource ? POLLOUT : POLLIN, [this, fd, port](short) { serve(fd, port); });
+    }
+  }
+
+  void serve(int fd, std::uint16_t port) {
+    if (port == kSource) {
+      if (sl_send(fd, buffer_.data(), buffer_.size(), 0) < 0 && errno != EAGAIN) drop(fd);
+      return;
+    }
+    const ssize_t n = sl_recv(fd, buffer_.data(), buffer_.size(), 0);
+    if (n <= 0) {
+      if (n == 0 || errno != EAGAIN) drop(fd);
+      return;
+    }
+    if (port == kEcho && sl_send(fd, buffer_.data(), static_cast<std::size_t>(n), 0) != n) drop(fd);
+    if (port == kHttp) answer_http(fd, std::string_view(buffer_.data(), static_cast<std::size_t>(n)));
+  }
+
+  // A page for each request that ends in these bytes; load generators send requests whole.
+  void answer_http(int fd, std::string_view requests) {
+    for (std::size_t at = requests.find("\r\n\r\n"); at != std::string_view::npos; at = requests.find("\r\n\r\n", at + 4)) {
+      if (sl_send(fd, kPage.data(), kPage.size(), 0) != static_cast<ssize_t>(kPage.size())) return drop(fd);
+    }
+  }
+
+  void echo_datagrams() {
+    std::array<char, 2048> datagram;
+    for (int i = 0; i < kDatagramsAtOnce; ++i) {
+      sockaddr_in from{};
+      socklen_t length = sizeof from;
+      const ssize_t n = sl_recvfrom(datagrams_.fd(), datagram.data(), datagram.size(), 0, net::generic(from), &length);
+      if (n < 0) return;
+      (void)sl_sendto(datagrams_.fd(), datagram.data(), static_cast<std::size_t>(n), 0, net::generic(from), length);
+    }
+  }
+
+  void drop(int fd) {
+    loop_.unwatch(fd);
+    (void)sl_close(fd);
+  }
+
+  EventLoop& loop_;
+  std::vector<char> buffer_;
+  net::Socket datagrams_;
+};
+
+}  // namespace
+
+int run_benchd(const Common& common) {
+  const auto runtime = open_runtime(common, Options::Threads::kEventLoop);
+  if (runtime == nullptr) return kExitUnavailable;
+  EventLoop loop(*runtime);
+  handle_signals(loop, *runtime, common);
+  Bench bench(loop);
+  loop.run();
+  return kExitOk;
+}
+
+}  // namespace sluice::apps

@@ -1,0 +1,92 @@
+// The subcommands: what the command line can choose, and the function that runs each. main.cc fills these in.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "apps/app.h"
+
+namespace sluice::apps {
+
+struct PingOptions {
+  std::string host;
+  std::uint32_t count = 0;  // 0: until interrupted
+  double interval = 1;      // s
+  std::uint32_t size = 56;  // bytes of data
+  double wait = 1;          // s to wait for a reply after the last request
+  std::uint8_t ttl = 0;
+  bool quiet = false;
+};
+int run_ping(const Common& common, const PingOptions& options);
+
+struct ArpingOptions {
+  std::string host;
+  std::uint32_t count = 3;
+};
+int run_arping(const Common& common, const ArpingOptions& options);
+
+struct HttpdOptions {
+  std::uint16_t port = 80;
+  std::string root;  // directory to serve; empty: the built-in pages only
+};
+int run_httpd(const Common& common, const HttpdOptions& options);
+
+struct GetOptions {
+  std::string url;
+  std::string output;  // file; "-": stdout; empty: the last part of the URL
+  bool quiet = false;
+};
+int run_get(const Common& common, const GetOptions& options);
+
+struct NcOptions {
+  std::string host;
+  std::uint16_t port = 0;
+  bool listen = false;
+  bool udp = false;
+  bool keep = false;           // accept again after a connection ends
+  bool shutdown_on_eof = true;
+  bool scan = false;           // connect and say so, no data
+  bool verbose = false;
+  double timeout = 0;          // s of silence; 0: none
+};
+int run_nc(const Common& common, const NcOptions& options);
+
+struct EchoOptions {
+  std::uint16_t port = 7;
+};
+int run_echo(const Common& common, const EchoOptions& options);
+
+struct PerfOptions {
+  std::string host;            // empty: be the server
+  std::uint16_t port = 5201;
+  double seconds = 10;
+  double interval = 1;
+  std::uint32_t parallel = 1;
+  bool reverse = false;        // the server sends
+  bool udp = false;
+  double rate_mbit = 10;       // of UDP
+  std::uint32_t length = 0;    // bytes a call or datagram; 0: 128 KiB, or 1400 for UDP
+};
+int run_perf(const Common& common, const PerfOptions& options);
+
+struct ReplayOptions {
+  std::string file;
+  std::string address;         // whose side to play, with a length
+  std::string out;             // capture of what comes out
+  std::uint16_t port = 0;      // listen there and print what arrives
+};
+int run_replay(const Common& common, const ReplayOptions& options);
+
+struct DumpOptions {
+  std::string file;
+  bool verbose = false;        // every field, layer by layer
+  bool ladder = false;         // who said what to whom
+  bool hex = false;
+  std::uint64_t count = 0;     // 0: all
+};
+int run_dump(const Common& common, const DumpOptions& options);
+
+int run_stat(const Common& common);
+int run_benchd(const Common& common);
+
+}  // namespace sluice::apps

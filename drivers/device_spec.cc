@@ -1,0 +1,34 @@
+#include "drivers/device_spec.h"
+
+#include "drivers/pcap_file.h"
+#include "drivers/pcap_live.h"
+#include "drivers/tuntap.h"
+
+namespace sluice::drivers {
+
+namespace {
+template <typename T>
+Result<std::unique_ptr<link::NetDevice>, Failure> as_device(Result<std::unique_ptr<T>, Failure> opened) {
+  if (!opened) return fail(opened.error());
+  return std::unique_ptr<link::NetDevice>(std::move(*opened));
+}
+}  // namespace
+
+Result<std::unique_ptr<link::NetDevice>, Failure> open_device(const std::string& spec) {
+  const std::size_t colon = spec.find(':');
+  const std::string kind = spec.substr(0, colon);
+  const std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
+  if (kind == "tap") return as_device(TunTap::open(TunTap::Kind::kTap, rest));
+  if (kind == "tun") return as_device(TunTap::open(TunTap::Kind::kTun, rest));
+  if (kind == "live") return as_device(PcapLive::open(rest));
+  if (kind == "pcap") {
+    const std::size_t comma = rest.find(',');
+    PcapFile::Settings settings;
+    settings.pace = PcapFile::Pace::kRecorded;
+    if (comma != std::string::npos) settings.record = rest.substr(comma + 1);
+    return as_device(PcapFile::open(rest.substr(0, comma), settings));
+  }
+  return fail(Failure{"'" + spec + "' is no device; there are: tap:NAME tun:NAME live:IFACE pcap:IN[,OUT] mem"});
+}
+
+}  // namespace sluice::drivers

@@ -1,0 +1,15 @@
+// "tap:NAME", "tun:NAME", "live:IFACE", "pcap:IN[,OUT]" to an open device.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "drivers/failure.h"
+#include "stack/link/netdev.h"
+
+namespace sluice::drivers {
+
+// "mem" is not opened here: it takes a peer, which the runtime makes.
+Result<std::unique_ptr<link::NetDevice>, Failure> open_device(const std::string& spec);
+
+}  // namespace sluice::drivers

@@ -1,0 +1,245 @@
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <unordered_map>
+
+#include "drivers/runtime/impl.h"
+#include "sluice/runtime.hpp"
+
+namespace sluice {
+
+namespace {
+constexpr int kStackRounds = 8;  // batches of frames taken in before callbacks run
+}
+
+// Sockets whose readiness changed are put on a list by the stack; only they are looked at. One that stays ready stays on
+// the list, so watching is level-triggered.
+struct EventLoop::Impl final : socket::ReadyObserver {
+  struct Watch {
+    int fd = -1;
+    short events = 0;
+    Callback callback;
+    bool listed = false;
+    bool gone = false;
+  };
+
+  explicit Impl(Runtime::Impl& r) : runtime(r), epoll_fd(::epoll_create1(EPOLL_CLOEXEC)) {
+    if (runtime.device->poll_handle() >= 0) add_kernel(runtime.device->poll_handle(), EPOLLIN);
+    add_kernel(runtime.wake_fd, EPOLLIN);
+  }
+  ~Impl() override {
+    for (auto& [fd, watch] : ours) unwatch_ours(fd);
+    ::close(epoll_fd);
+  }
+
+  void add_kernel(int fd, std::uint32_t events) const {
+    epoll_event e{};
+    e.events = events;
+    e.data.fd = fd;
+    if (::epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0 && errno == EEXIST) ::epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &e);
+  }
+
+  void on_ready(socket::Handle handle) override {
+    const auto index = static_cast<std::size_t>(handle);
+    if (index < by_handle.size() && by_handle[index] != nullptr) list(*by_handle[index]);
+  }
+  void list(Watch& w) {
+    if (w.listed) return;
+    w.listed = true;
+    ready.push_back(&w);
+  }
+
+  void unwatch_ours(int fd) {
+    const Descriptor* d = find_descriptor(fd);
+    if (d == nullptr) return;
+    (void)runtime.stack->sockets().set_observer(d->handle, nullptr);
+    by_handle[static_cast<std::size_t>(d->handle)] = nullptr;
+  }
+
+  // The callback may watch, unwatch or replace itself.
+  static void call(Watch& w, short revents) {
+    Callback running = std::move(w.callback);
+    w.callback = nullptr;
+    running(revents);
+    if (!w.callback) w.callback = std::move(running);
+  }
+
+  void run_stack();
+  void run_ready();
+  void run_timers();
+  void sleep(Duration longest);
+
+  Runtime::Impl& runtime;
+  int epoll_fd;
+  std::unordered_map<int, std::unique_ptr<Watch>> ours;
+  std::unordered_map<int, std::unique_ptr<Watch>> kernel;
+  std::vector<std::unique_ptr<Watch>> graveyard;  // unwatched while callbacks run
+  std::vector<Watch*> by_handle;
+  std::vector<Watch*> ready, round;
+  struct LoopTimer {
+    TimerId id;
+    std::function<void()> callback;
+  };
+  std::multimap<Instant, LoopTimer> timers;
+  TimerId next_id = 1;
+  bool stopped = false;
+  Instant last_work = Instant::past();
+};
+
+EventLoop::EventLoop(Runtime& runtime) : impl_(std::make_unique<Impl>(runtime.impl())) {}
+EventLoop::~EventLoop() = default;
+
+void EventLoop::watch(int fd, short events, Callback callback) {
+  Impl& im = *impl_;
+  if (fd < SL_FD_BASE) {
+    auto& slot = im.kernel[fd];
+    if (slot == nullptr) slot = std::make_unique<Impl::Watch>();
+    slot->fd = fd;
+    slot->events = events;
+    slot->callback = std::move(callback);
+    std::uint32_t wanted = 0;
+    if ((events & POLLIN) != 0) wanted |= EPOLLIN;
+    if ((events & POLLOUT) != 0) wanted |= EPOLLOUT;
+    im.add_kernel(fd, wanted);
+    return;
+  }
+  const Descriptor* d = find_descriptor(fd);
+  if (d == nullptr) return;
+  auto& slot = im.ours[fd];
+  if (slot == nullptr) slot = std::make_unique<Impl::Watch>();
+  slot->fd = fd;
+  slot->events = events;
+  slot->callback = std::move(callback);
+  const auto index = static_cast<std::size_t>(d->handle);
+  if (im.by_handle.size() <= index) im.by_handle.resize(index + 64);
+  im.by_handle[index] = slot.get();
+  (void)im.runtime.stack->sockets().set_observer(d->handle, &im);
+  im.list(*slot);
+}
+
+void EventLoop::set_events(int fd, short events) {
+  if (const auto at = impl_->ours.find(fd); at != impl_->ours.end()) {
+    at->second->events = events;
+    impl_->list(*at->second);
+  } else if (const auto k = impl_->kernel.find(fd); k != impl_->kernel.end()) {
+    watch(fd, events, std::move(k->second->callback));
+  }
+}
+
+void EventLoop::unwatch(int fd) {
+  Impl& im = *impl_;
+  auto& map = fd < SL_FD_BASE ? im.kernel : im.ours;
+  const auto at = map.find(fd);
+  if (at == map.end()) return;
+  if (fd < SL_FD_BASE) {
+    ::epoll_ctl(im.epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
+  } else {
+    im.unwatch_ours(fd);
+  }
+  at->second->gone = true;
+  im.graveyard.push_back(std::move(at->second));
+  map.erase(at);
+}
+
+EventLoop::TimerId EventLoop::after(Duration delay, std::function<void()> callback) {
+  const TimerId id = impl_->next_id++;
+  impl_->timers.emplace(monotonic_now() + delay, Impl::LoopTimer{id, std::move(callback)});
+  return id;
+}
+
+void EventLoop::cancel(TimerId id) {
+  for (auto at = impl_->timers.begin(); at != impl_->timers.end(); ++at) {
+    if (at->second.id == id) return void(impl_->timers.erase(at));
+  }
+}
+
+void EventLoop::Impl::run_stack() {
+  for (int i = 0; i < kStackRounds; ++i) {
+    if (!runtime.stack->poll(monotonic_now())) return;
+  }
+}
+
+void EventLoop::Impl::run_ready() {
+  std::swap(ready, round);
+  for (Watch* w : round) {
+    w->listed = false;
+    if (w->gone) continue;
+    const Descriptor* d = find_descriptor(w->fd);
+    if (d == nullptr) continue;
+    const short now = poll_events_of(runtime.stack->sockets().ready(d->handle));
+    const auto wanted = static_cast<short>(now & (w->events | POLLERR | POLLHUP));
+    if (wanted == 0) continue;
+    last_work = monotonic_now();
+    list(*w);  // looked at again: it may have more
+    call(*w, wanted);
+  }
+  round.clear();
+  std::erase_if(ready, [](const Watch* w) { return w->gone; });
+  graveyard.clear();
+}
+
+void EventLoop::Impl::run_timers() {
+  const Instant now = monotonic_now();
+  while (!timers.empty() && timers.begin()->first <= now) {
+    const auto callback = std::move(timers.begin()->second.callback);
+    timers.erase(timers.begin());
+    callback();
+  }
+}
+
+void EventLoop::Impl::sleep(Duration longest) {
+  const Instant now = monotonic_now();
+  Instant until = std::min(runtime.stack->next_deadline(), now + longest);
+  if (!timers.empty()) until = std::min(until, timers.begin()->first);
+  Duration wait = std::max(until - now, Duration());
+  const bool spinning = now - last_work < runtime.options.spin && last_work != Instant::past();
+  if (!ready.empty() || spinning) wait = Duration();
+  if (wait == Duration() && kernel.empty()) return;
+  std::array<epoll_event, 64> events{};
+  const auto ns = std::min<std::int64_t>(wait.to_nanos(), 3'600'000'000'000);
+  const timespec limit{ns / 1'000'000'000, ns % 1'000'000'000};
+  const int n = ::epoll_pwait2(epoll_fd, events.data(), static_cast<int>(events.size()), &limit, nullptr);
+  for (int i = 0; i < n; ++i) {
+    const epoll_event& e = events[static_cast<std::size_t>(i)];
+    last_work = monotonic_now();
+    const auto at = kernel.find(e.data.fd);
+    if (at == kernel.end()) {
+      std::uint64_t count = 0;
+      if (e.data.fd == runtime.wake_fd) (void)!::read(runtime.wake_fd, &count, sizeof count);
+      continue;
+    }
+    int revents = 0;
+    if ((e.events & EPOLLIN) != 0) revents |= POLLIN;
+    if ((e.events & EPOLLOUT) != 0) revents |= POLLOUT;
+    if ((e.events & EPOLLERR) != 0) revents |= POLLERR;
+    if ((e.events & EPOLLHUP) != 0) revents |= POLLHUP;
+    call(*at->second, static_cast<short>(revents));
+  }
+}
+
+bool EventLoop::run_once(Duration longest_wait) {
+  impl_->run_stack();
+  impl_->run_ready();
+  impl_->run_timers();
+  if (!impl_->stopped) impl_->sleep(longest_wait);
+  return !impl_->stopped;
+}
+
+void EventLoop::run() {
+  impl_->stopped = false;
+  while (run_once(3600_s)) {
+  }
+}
+
+void EventLoop::stop() {
+  impl_->stopped = true;
+  const std::uint64_t one = 1;
+  (void)!::write(impl_->runtime.wake_fd, &one, sizeof one);
+}
+
+}  // namespace sluice

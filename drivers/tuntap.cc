@@ -1,0 +1,134 @@
+#include "drivers/tuntap.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+#include "stack/wire/address.h"
+
+namespace sluice::drivers {
+
+namespace {
+
+constexpr std::size_t kEthernetRoom = 18;  // header and one tag beyond the MTU
+
+struct Descriptor {
+  int fd = -1;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+  int release() { return std::exchange(fd, -1); }
+};
+
+ifreq request_for(const std::string& name) {
+  ifreq request{};
+  name.copy(request.ifr_name, sizeof request.ifr_name - 1);
+  return request;
+}
+
+Failure open_failure(const std::string& name, int error) {
+  Failure failure = system_failure("/dev/net/tun", error);
+  if (error == EPERM || error == EACCES) {
+    failure.message += "; run as root, or inside a namespace: unshare -Urn";
+  } else if (error == EBUSY) {
+    failure.message = "interface " + name + " is in use by another program";
+  } else if (error == EINVAL) {
+    failure.message = "interface " + name + " exists and is of another kind";
+  }
+  return failure;
+}
+
+std::uint32_t mtu_of(const std::string& name) {
+  const Descriptor s{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+  ifreq request = request_for(name);
+  constexpr std::uint32_t kUsual = 1500;
+  if (s.fd < 0 || ::ioctl(s.fd, SIOCGIFMTU, &request) < 0) return kUsual;
+  return static_cast<std::uint32_t>(request.ifr_mtu);
+}
+
+}  // namespace
+
+Failure system_failure(const std::string& what, int error) { return {what + ": " + std::strerror(error)}; }
+
+Result<std::unique_ptr<TunTap>, Failure> TunTap::open(Kind kind, const std::string& name) {
+  if (name.empty() || name.size() >= IFNAMSIZ) {
+    return fail(Failure{"'" + name + "' is no interface name: 1 to " + std::to_string(IFNAMSIZ - 1) + " characters"});
+  }
+  Descriptor d{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
+  if (d.fd < 0) return fail(open_failure(name, errno));
+  ifreq request = request_for(name);
+  request.ifr_flags = static_cast<short>((kind == Kind::kTap ? IFF_TAP : IFF_TUN) | IFF_NO_PI);
+  if (::ioctl(d.fd, TUNSETIFF, &request) < 0) return fail(open_failure(name, errno));
+  link::Capabilities c;
+  c.medium = kind == Kind::kTap ? link::Medium::kEthernet : link::Medium::kIp;
+  c.mtu = mtu_of(name);
+  return std::unique_ptr<TunTap>(new TunTap(d.release(), c));
+}
+
+TunTap::~TunTap() { ::close(fd_); }
+
+std::size_t TunTap::rx(Instant, buf::Pool& pool, std::span<buf::RxFrame> out) {
+  const std::size_t room = capabilities_.mtu + kEthernetRoom;
+  std::size_t n = 0;
+  for (; n < out.size(); ++n) {
+    buf::Buffer buffer = pool.allocate(room);
+    if (!buffer) break;
+    const MutableBytes storage = buffer.storage();
+    const ssize_t got = ::read(fd_, storage.data(), storage.size());
+    if (got <= 0) break;
+    buffer.set_view(0, static_cast<std::size_t>(got));
+    out[n] = {std::move(buffer), {}, static_cast<std::uint32_t>(got)};
+  }
+  return n;
+}
+
+std::size_t TunTap::tx(Instant, std::span<const buf::TxFrame> frames) {
+  std::size_t n = 0;
+  for (const buf::TxFrame& frame : frames) {
+    std::array<iovec, buf::TxPacket::kMaxPieces + 2> pieces;
+    pieces[0] = {const_cast<std::uint8_t*>(frame.header.data()), frame.header.size()};
+    std::size_t count = 1;
+    for (Bytes piece : frame.payload) pieces[count++] = {const_cast<std::uint8_t*>(piece.data()), piece.size()};
+    // An interface that is down refuses (EIO); a full one says EAGAIN: either way the frame did not go.
+    if (::writev(fd_, pieces.data(), static_cast<int>(count)) < 0) break;
+    ++n;
+  }
+  return n;
+}
+
+Result<void, Failure> configure_interface(const std::string& name, const std::string& prefix, std::uint32_t mtu) {
+  const auto parsed = wire::parse_prefix(prefix);
+  if (!parsed || !parsed->address.is_v4()) return fail(Failure{"'" + prefix + "' is not an IPv4 address with a length"});
+  const Descriptor s{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+  if (s.fd < 0) return fail(system_failure("socket", errno));
+  const auto set_address = [&](unsigned long command, std::uint32_t address) {
+    ifreq request = request_for(name);
+    sockaddr_in in{};
+    in.sin_family = AF_INET;
+    in.sin_addr.s_addr = htonl(address);
+    std::memcpy(&request.ifr_addr, &in, sizeof in);
+    return ::ioctl(s.fd, command, &request);
+  };
+  const std::uint32_t mask = parsed->length == 0 ? 0 : 0xffffffffu << (32 - parsed->length);
+  if (set_address(SIOCSIFADDR, parsed->address.v4().value) < 0) return fail(system_failure(name + ": set address", errno));
+  if (set_address(SIOCSIFNETMASK, mask) < 0) return fail(system_failure(name + ": set netmask", errno));
+  ifreq request = request_for(name);
+  if (mtu != 0) {
+    request.ifr_mtu = static_cast<int>(mtu);
+    if (::ioctl(s.fd, SIOCSIFMTU, &request) < 0) return fail(system_failure(name + ": set MTU", errno));
+  }
+  request = request_for(name);
+  request.ifr_flags = IFF_UP | IFF_RUNNING;
+  if (::ioctl(s.fd, SIOCSIFFLAGS, &request) < 0) return fail(system_failure(name + ": bring up", errno));
+  return {};
+}
+
+}  // namespace sluice::drivers
