@@ -75,7 +75,7 @@ class Progress {
 class Fetch {
  public:
   Fetch(net::TcpStream stream, std::FILE* out, Progress& progress) : stream_(std::move(stream)), out_(out), progress_(progress) {
-    parser_.body_limit(boost::none);
+    parser_.body_limit(UINT64_MAX);
   }
 
   // The status of the response; 0 when it broke off, with a message.
@@ -96,7 +96,7 @@ class Fetch {
         break;
       }
       input.append(reinterpret_cast<const char*>(chunk.data()), *n);
-      if (!consume(input)) return complain("the response is not HTTP");
+      if (!consume(input)) return complain("the response cannot be read: " + error_);
     }
     return parser_.get().result_int();
   }
@@ -115,11 +115,17 @@ class Fetch {
       boost::system::error_code error;
       const std::size_t used = parser_.put(boost::asio::const_buffer(input.data(), input.size()), error);
       const std::size_t got = body.size() - parser_.get().body().size;
-      if (parser_.is_header_done() && got > 0 && fwrite(body.data(), 1, got, out_) != got) return false;
+      if (parser_.is_header_done() && got > 0 && fwrite(body.data(), 1, got, out_) != got) {
+        error_ = strerror(errno);
+        return false;
+      }
       received_ += got;
       input.erase(0, used);
       const bool more = error == http::error::need_more || error == http::error::need_buffer;
-      if (error && !more) return false;
+      if (error && !more) {
+        error_ = error.message();
+        return false;
+      }
       if (used == 0 && error == http::error::need_more) break;
     }
     progress_.update(received_, parser_.content_length().value_or(0));
@@ -131,6 +137,7 @@ class Fetch {
   Progress& progress_;
   http::response_parser<http::buffer_body> parser_;
   std::uint64_t received_ = 0;
+  std::string error_;
 };
 
 }  // namespace

@@ -61,7 +61,8 @@ struct Runtime::Impl {
 
   void start_helper();
   void helper_loop();
-  bool work_once(std::unique_lock<std::mutex>& lock, Instant until, std::vector<pollfd>* kernel);
+  bool work_once(std::unique_lock<std::mutex>& lock, Instant until, const std::function<bool()>& done,
+                 std::vector<pollfd>* kernel);
   void tell_waiters();
   void kick_worker();
 

@@ -205,10 +205,9 @@ void Runtime::Impl::after_call() {
 
 // One round as the worker: sleep until a frame, a deadline, a kick or a kernel descriptor; then run the stack. False when
 // a signal ended the sleep. Spins first, if something happened just before.
-bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until, std::vector<pollfd>* kernel) {
-  bool more = true;
-  for (int i = 0; i < 16 && more; ++i) more = stack->poll(monotonic_now(), kPollBudget);
-  if (more) return true;
+bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until, const std::function<bool()>& done,
+                              std::vector<pollfd>* kernel) {
+  if (stack->poll(monotonic_now(), kPollBudget) || done()) return true;
   worker_until = std::min(stack->next_deadline(), until);
   const Instant now = monotonic_now();
   if (worker_until <= now) return true;
@@ -250,7 +249,7 @@ Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, const s
     }
     if (!worker) {
       worker = true;
-      const bool undisturbed = work_once(lock, deadline, kernel);
+      const bool undisturbed = work_once(lock, deadline, done, kernel);
       worker = false;
       tell_waiters();
       if (!undisturbed && !done()) {
@@ -295,7 +294,7 @@ void Runtime::Impl::helper_loop() {
     }
     worker = helper_works = true;
     stack->set_time(monotonic_now());
-    (void)work_once(lock, Instant::never(), nullptr);
+    (void)work_once(lock, Instant::never(), [this] { return app_waiters > 0; }, nullptr);
     worker = helper_works = false;
     tell_waiters();
   }

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds, and runs the tests. The last line is "N passed, N failed, N skipped".
+#   bash tests/run.sh                 all tests with the ordinary build
+#   bash tests/run.sh --sanitize      with clang's address and undefined-behaviour sanitizers
+#   bash tests/run.sh --all           both
+#   bash tests/run.sh --interop       only the tests against the system's kernel and programs
+#   bash tests/run.sh --no-interop    all but these
+#   bash tests/run.sh --fuzz SECONDS  each fuzz target for so long (clang's libFuzzer)
+#   SLUICE_CAPTURES=FOLDER            also replays every capture of a folder with an index.csv
+set -u
+cd "$(dirname "$0")/.."
+source .ci/deps.sh
+
+mode=plain
+seconds=0
+suites=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    --sanitize) mode=sanitize ;;
+    --all) mode=all ;;
+    --interop) suites=(--suite interop) ;;
+    --no-interop) suites=(--no-suite interop) ;;
+    --fuzz) mode=fuzz; seconds=${2:-}; shift ;;
+    *) echo "tests/run.sh: '$1' is no option; there are: --sanitize --all --interop --no-interop --fuzz SECONDS" >&2; exit 2 ;;
+  esac
+  shift
+done
+
+prepare() {  # folder, compiler, meson options...
+  local folder=$1 compiler=$2
+  shift 2
+  [ -e "$folder/build.ninja" ] || CXX=$compiler meson setup "$folder" "$@" >/dev/null || return 1
+  ninja -C "$folder" || return 1
+}
+
+results=()
+run_in() {  # folder, meson test options...
+  local folder=$1
+  shift
+  rm -f "$folder"/meson-logs/testlog*.json "$folder"/meson-logs/*.junit.xml
+  meson test -C "$folder" --no-rebuild --print-errorlogs "$@"
+  results+=("$folder")
+}
+
+case $mode in
+  plain | all) install_packages build tests || exit 1 ;;
+esac
+case $mode in
+  sanitize | all | fuzz) install_packages build tests sanitize || exit 1 ;;
+esac
+
+if [ $mode = plain ] || [ $mode = all ]; then
+  prepare build g++ -Dbench=true || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+  run_in build "${suites[@]}"
+fi
+if [ $mode = sanitize ] || [ $mode = all ]; then
+  prepare build-sanitize clang++ -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized ||
+    { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+  # The outside programs and the checks of the source say nothing new here.
+  run_in build-sanitize --no-suite interop --no-suite check
+fi
+if [ $mode = fuzz ]; then
+  prepare build-fuzz clang++ -Dfuzz=true -Dtests=true -Dapps=false -Db_lundef=false || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+  SLUICE_FUZZ_SECONDS=$seconds run_in build-fuzz --suite fuzz
+fi
+
+python3 tests/checks/summary.py "${results[@]}"
