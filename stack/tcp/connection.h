@@ -140,6 +140,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void accept_timestamp(const Arriving& segment);
   void unacceptable(const Arriving& segment);
   void negotiate(const wire::tcp::Options& options);
+  void neighbor_is_silent();
 
   // output.cc
   void output();
@@ -254,6 +255,7 @@ class Connection final : public ConnectionHandle, public Flow {
   Instant progress_at_;  // last time the peer acknowledged something, or we began to wait for that
   Instant last_sent_at_ = Instant::past();
   Instant last_received_at_;
+  Instant silence_seen_ = Instant::past();  // when the next hop did not answer, before the connection was there
   int keep_alive_probes_ = 0;
   int probe_backoff_ = 0;
 

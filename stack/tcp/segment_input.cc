@@ -575,9 +575,17 @@ void Connection::on_icmp_error(const ip::IcmpError& e) {
   }
   const bool hard = e.kind == ip::ErrorKind::kPortUnreachable || e.kind == ip::ErrorKind::kProtocolUnreachable;
   if (hard && of_syn) return fail_with(ip::errno_of(e.kind));
-  if (!synchronized() && e.kind == ip::ErrorKind::kHostUnreachable && e.reporter == e.source) {
-    return fail_with(Errno::kHostUnreachable);  // our own link layer says so: there is nobody to wait for
+  if (!synchronized() && e.kind == ip::ErrorKind::kHostUnreachable && e.reporter == e.source) neighbor_is_silent();
+}
+
+// Our own link layer found nobody at the next hop. Once is a hint (RFC1122-ICMP-15): the requests may have been lost. The
+// second time there is nobody to wait for.
+void Connection::neighbor_is_silent() {
+  constexpr Duration kAnotherTime = 1_s;  // all packets that waited for the address report at once
+  if (silence_seen_ != Instant::past() && context_.now - silence_seen_ >= kAnotherTime) {
+    return fail_with(Errno::kHostUnreachable);
   }
+  if (silence_seen_ == Instant::past()) silence_seen_ = context_.now;
 }
 
 }  // namespace sluice::tcp

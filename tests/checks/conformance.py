@@ -14,17 +14,18 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-ID = re.compile(r"\b((?:RFC\d+|IEEE802\.\w+)(?:-[A-Z]+)?-\d+)((?:, (?:RFC\d+|IEEE802\.\w+)?-(?:[A-Z]+-)?\d+)*)")
+TOKEN = re.compile(r"(?P<document>RFC\d+|IEEE802\.\w+?)(?P<group>(?:-[A-Z]+)?)-\d+\b|(?<=, )(?P<short>-(?:[A-Z]+-)?\d+)\b")
 
 
 def cites(text):
-    """All ids in a text, with short forms like ", -23" or ", -SHLD-1" completed from the id before."""
-    for match in re.finditer(r"(RFC\d+|IEEE802\.\w+?)((?:-[A-Z]+)?)-(\d+)\b", text):
-        yield match[0]
-    for match in ID.finditer(text):
-        document, group = re.match(r"(RFC\d+|IEEE802\.\w+?)((?:-[A-Z]+)?)-\d+$", match[1]).groups()
-        for short in re.findall(r", (-(?:[A-Z]+-)?\d+)", match[2]):
-            yield document + (short if re.match(r"-[A-Z]", short) else group + short)
+    """All ids in a text; short forms like ", -23" or ", -SHLD-1" are completed from the id before."""
+    document = group = ""
+    for match in TOKEN.finditer(text):
+        if match["document"]:
+            document, group = match["document"], match["group"]
+            yield match[0]
+        elif document:
+            yield document + (match["short"] if re.match(r"-[A-Z]", match["short"]) else group + match["short"])
 
 
 def files(*folders):
