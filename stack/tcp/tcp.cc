@@ -350,11 +350,18 @@ void Tcp::visit_connections(Visitor visit, void* arg) const {
       case FlowKind::kConnection:
         info = static_cast<Connection&>(f).info();
         break;
-      case FlowKind::kHalfOpen:
+      case FlowKind::kHalfOpen: {
+        const Connection::Handshake& h = static_cast<HalfOpen&>(f).handshake;
         info.state = State::kSynReceived;
+        info.snd_una = h.iss.value();
+        info.snd_nxt = (h.iss + 1).value();
+        info.rcv_nxt = (h.irs + 1).value();
         break;
+      }
       case FlowKind::kTimeWait:
         info.state = State::kTimeWait;
+        info.snd_una = info.snd_nxt = static_cast<TimeWait&>(f).snd_nxt.value();
+        info.rcv_nxt = static_cast<TimeWait&>(f).rcv_nxt.value();
         break;
     }
     visit(arg, f.tuple.local, f.tuple.peer, info);
