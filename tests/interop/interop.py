@@ -1,0 +1,379 @@
+#!/usr/bin/env python3
+"""sluice against the Linux kernel and real programs, over taps in network namespaces that this script makes and that end
+with it. Each case is a function; it fails by an exception. Output in TAP, so that each case counts as one test."""
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+SLUICE = sys.argv[1]
+KERNEL, STACK = "10.0.0.1", "10.0.0.2"
+LONG = 120  # s: far more than any case needs; the limit of a hanging program
+
+
+class Skip(Exception):
+    pass
+
+
+def enter_namespace():
+    if os.environ.get("SLUICE_INTEROP") == "1":
+        return
+    flags = ["-n"] if os.geteuid() == 0 else ["-Urn"]
+    if subprocess.run(["unshare", *flags, "true"], capture_output=True).returncode != 0:
+        print("skipped: no network namespace can be made here; run as root")
+        sys.exit(77)
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        print("skipped: /dev/net/tun cannot be opened; run as root")
+        sys.exit(77)
+    os.environ["SLUICE_INTEROP"] = "1"
+    os.execvp("unshare", ["unshare", *flags, sys.executable, *sys.argv])
+
+
+def need(*programs):
+    for program in programs:
+        if not shutil.which(program):
+            raise Skip(f"{program} is not installed")
+
+
+def run(*command, ok=True, **more):
+    done = subprocess.run(command, capture_output=True, text=more.pop("text", True), timeout=LONG, **more)
+    if ok and done.returncode != 0:
+        raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}")
+    return done
+
+
+def check(condition, message):
+    if not condition:
+        raise AssertionError(message)
+
+
+@contextlib.contextmanager
+def background(*command, **more):
+    more.setdefault("stdout", subprocess.DEVNULL)
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, **more)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(Exception):
+                stream.close()
+
+
+@contextlib.contextmanager
+def interface(name="tap0", kind="tap", mtu=1500, address=KERNEL):
+    run("ip", "tuntap", "add", "dev", name, "mode", kind)
+    try:
+        run("ip", "link", "set", name, "mtu", str(mtu))
+        run("ip", "address", "add", address + "/24", "dev", name)
+        run("ip", "link", "set", name, "up")
+        yield
+    finally:
+        run("ip", "tuntap", "del", "dev", name, "mode", kind)
+
+
+def options(device="tap:tap0", address=STACK):
+    return ["--dev", device, "--addr", address + "/24"]
+
+
+def answers(host=STACK):
+    for _ in range(50):
+        if run("ping", "-c1", "-W1", host, ok=False).returncode == 0:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{host} does not answer")
+
+
+@contextlib.contextmanager
+def server(*arguments, device="tap:tap0", **more):
+    with background(SLUICE, arguments[0], *options(device), *arguments[1:], **more) as process:
+        answers()
+        yield process
+
+
+def file_of(folder, name, size):
+    path = pathlib.Path(folder) / name
+    path.write_bytes(os.urandom(size))
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# --- cases ---------------------------------------------------------------------------------------------------------------
+
+def kernel_pings_stack(folder):
+    with interface(), server("echo"):
+        out = run("ping", "-c5", "-i0.05", "-s1400", STACK).stdout
+        check("5 received, 0% packet loss" in out, out)
+
+
+def kernel_pings_with_fragments(folder):
+    with interface(), server("echo"):
+        out = run("ping", "-c3", "-i0.05", "-s8000", STACK).stdout
+        check("3 received" in out, out)
+
+
+def stack_pings_kernel(folder):
+    with interface():
+        out = run(SLUICE, "ping", *options(), "-c3", "-i0.05", KERNEL).stdout
+        check("3 packets transmitted, 3 received, 0% packet loss" in out, out)
+        check(re.search(r"rtt min/avg/max/mdev = [\d.]+/[\d.]+/[\d.]+/[\d.]+ ms", out), out)
+        silent = run(SLUICE, "ping", *options(), "-c1", "-W1", "10.0.0.77", ok=False)
+        check(silent.returncode == 1, f"exit {silent.returncode}")
+
+
+def arping_both_ways(folder):
+    need("arping")
+    with interface():
+        out = run(SLUICE, "arping", *options(), KERNEL).stdout
+        check("reply from 10.0.0.1 [" in out, out)
+        with server("echo"):
+            out = run("arping", "-c2", "-I", "tap0", STACK).stdout
+            check("Received 2 response" in out or "bytes from" in out, out)
+
+
+def curl_one_page(folder):
+    need("curl")
+    (pathlib.Path(folder) / "index.html").write_text("<h1>page</h1>\n")
+    with interface(), server("httpd", folder):
+        check(run("curl", "-sS", f"http://{STACK}/").stdout == "<h1>page</h1>\n", "page differs")
+        head = run("curl", "-sSI", f"http://{STACK}/").stdout
+        check("200 OK" in head and "Content-Length: 14" in head, head)
+        check(run("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"http://{STACK}/none").stdout == "404", "not 404")
+        outside = run("curl", "-sS", "--path-as-is", "-o", "/dev/null", "-w", "%{http_code}", f"http://{STACK}/../../etc/passwd").stdout
+        check(outside == "404", "a path outside the folder was served")
+        twice = run("curl", "-sS", "-o", "/dev/null", "-o", "/dev/null", "-w", "%{num_connects} ", f"http://{STACK}/", f"http://{STACK}/").stdout
+        check(twice.split() == ["1", "0"], f"no keep-alive: {twice}")
+
+
+def curl_ten_parallel(folder):
+    need("curl")
+    path, digest = file_of(folder, "big", 64 << 20)
+    with interface(), server("httpd", folder):
+        clients = [subprocess.Popen(["curl", "-sS", "-o", f"{folder}/copy{i}", f"http://{STACK}/big"]) for i in range(10)]
+        for client in clients:
+            check(client.wait(LONG) == 0, "curl failed")
+        for i in range(10):
+            check(hashlib.sha256(pathlib.Path(f"{folder}/copy{i}").read_bytes()).hexdigest() == digest, f"copy {i} differs")
+
+
+def wrk_sixty_four(folder):
+    need("wrk")
+    with interface(), server("httpd"):
+        out = run("wrk", "-c64", "-t2", "-d3s", f"http://{STACK}/").stdout
+        check("Socket errors" not in out and "Non-2xx" not in out, out)
+        check(float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]) > 0, out)
+
+
+def get_from_kernel(folder):
+    path, digest = file_of(folder, "file", 16 << 20)
+    with interface(), background(sys.executable, "-m", "http.server", "-b", KERNEL, "8000", cwd=folder):
+        time.sleep(1)
+        run(SLUICE, "get", *options(), f"http://{KERNEL}:8000/file", "-o", f"{folder}/got", "-q")
+        check(hashlib.sha256(pathlib.Path(f"{folder}/got").read_bytes()).hexdigest() == digest, "the copy differs")
+        check(run(SLUICE, "get", *options(), f"http://{KERNEL}:8000/none", "-o", "-", ok=False).returncode == 1, "404 is no success")
+
+
+def get_refused(folder):
+    with interface():
+        done = run(SLUICE, "get", *options(), f"http://{KERNEL}:9/", ok=False)
+        check(done.returncode == 1 and "Connection refused" in done.stderr, done.stderr)
+
+
+def curl_refused(folder):
+    need("curl")
+    with interface(), server("echo"):
+        done = run("curl", "-sS", f"http://{STACK}:81/", ok=False)
+        check(done.returncode == 7, f"curl says {done.returncode}: {done.stderr}")
+
+
+def nc_to_kernel(folder):
+    need("nc")
+    data = os.urandom(3 << 20)
+    with interface(), open(f"{folder}/out", "wb") as out, background("nc", "-l", "-N", KERNEL, "7000", stdin=subprocess.PIPE, stdout=out) as kernel:
+        time.sleep(0.5)
+        kernel.stdin.write(b"greeting\n")
+        kernel.stdin.close()
+        done = run(SLUICE, "nc", *options(), KERNEL, "7000", input=data, text=False)
+        check(done.stdout == b"greeting\n", f"got {done.stdout[:50]}")
+        check(kernel.wait(LONG) == 0 and pathlib.Path(f"{folder}/out").read_bytes() == data, "the kernel's nc got other bytes")
+
+
+def nc_from_kernel(folder):
+    need("nc")
+    data = os.urandom(3 << 20)
+    with interface(), open(f"{folder}/out", "wb") as out, background(SLUICE, "nc", *options(), "-l", "7000", stdin=subprocess.PIPE, stdout=out) as ours:
+        answers()
+        ours.stdin.write(b"greeting\n")
+        ours.stdin.close()
+        done = run("nc", "-N", STACK, "7000", input=data, text=False)
+        check(done.stdout == b"greeting\n", f"got {done.stdout[:50]}")
+        check(ours.wait(LONG) == 0 and pathlib.Path(f"{folder}/out").read_bytes() == data, "our nc got other bytes")
+
+
+def nc_udp(folder):
+    need("nc")
+    with interface(), background("nc", "-u", "-l", KERNEL, "7001", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as kernel:
+        time.sleep(0.5)
+        run(SLUICE, "nc", *options(), "-u", "-w", "1", KERNEL, "7001", input="one datagram\n")
+        check(kernel.stdout.readline() == b"one datagram\n", "the datagram did not arrive")
+
+
+def udp_echo_large(folder):
+    """A datagram of 20000 bytes: fragments both ways."""
+    import socket
+    with interface(), server("echo", "-p", "7"):
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.settimeout(5)
+        data = os.urandom(20000)
+        s.sendto(data, (STACK, 7))
+        check(s.recv(65536) == data, "the echo differs")
+        s.connect((STACK, 9))
+        s.send(b"x")
+        time.sleep(0.3)
+        try:
+            s.send(b"x")
+            raise AssertionError("a closed port drew no error")
+        except ConnectionRefusedError:
+            pass
+
+
+def half_close(folder):
+    """The kernel closes its side first; the echo of all it sent still arrives."""
+    import socket
+    with interface(), server("echo", "-p", "7"):
+        s = socket.create_connection((STACK, 7), timeout=10)
+        data = os.urandom(200_000)
+        s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+        got = b""
+        while part := s.recv(65536):
+            got += part
+        check(got == data, f"{len(got)} of {len(data)} bytes came back")
+
+
+def reset_by_kernel(folder):
+    """Connections that end in RST leave the server serving."""
+    import socket
+    import struct
+    with interface(), server("echo", "-p", "7"):
+        for _ in range(20):
+            s = socket.create_connection((STACK, 7), timeout=10)
+            s.sendall(b"x" * 1000)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            s.close()
+        s = socket.create_connection((STACK, 7), timeout=10)
+        s.sendall(b"still there")
+        check(s.recv(100) == b"still there", "no echo after resets")
+
+
+def over_tun(folder):
+    need("curl")
+    with interface("tun0", "tun"), server("httpd", device="tun:tun0"):
+        check(len(run("curl", "-sS", f"http://{STACK}/bytes/5000000").stdout) == 5_000_000, "size differs")
+
+
+def other_mtus(folder):
+    need("curl")
+    for mtu in (576, 9000):
+        with interface(mtu=mtu), server("httpd"):
+            check(len(run("curl", "-sS", f"http://{STACK}/bytes/3000000").stdout) == 3_000_000, f"MTU {mtu}: size differs")
+
+
+def over_a_bad_link(folder):
+    need("curl")
+    path, digest = file_of(folder, "file", 1 << 20)
+    with interface(), server("httpd", "--impair", "loss=3%,delay=2ms,reorder=2%:3ms,duplicate=1%", "--seed", "1", folder):
+        run("curl", "-sS", "-o", f"{folder}/got", f"http://{STACK}/file")
+        check(hashlib.sha256(pathlib.Path(f"{folder}/got").read_bytes()).hexdigest() == digest, "the copy differs")
+
+
+def perf_between_two(folder):
+    """Two sluices, each on a tap, the kernel's bridge between them."""
+    with contextlib.ExitStack() as stack:
+        for name in ("tap0", "tap1"):
+            run("ip", "tuntap", "add", "dev", name, "mode", "tap")
+            stack.callback(run, "ip", "tuntap", "del", "dev", name, "mode", "tap")
+        if run("ip", "link", "add", "br0", "type", "bridge", ok=False).returncode != 0:
+            raise Skip("this kernel has no bridge")
+        stack.callback(run, "ip", "link", "del", "br0")
+        for name in ("tap0", "tap1"):
+            run("ip", "link", "set", name, "master", "br0", "up")
+        run("ip", "link", "set", "br0", "type", "bridge", "forward_delay", "0")
+        run("ip", "link", "set", "br0", "up")
+        stack.enter_context(background(SLUICE, "perf", *options("tap:tap0", "10.0.0.3")))
+        time.sleep(0.5)
+        client = options("tap:tap1", "10.0.0.4")
+        import json
+        for extra in ([], ["-R"], ["-P", "4"], ["-u", "-b", "20"]):
+            out = json.loads(run(SLUICE, "perf", *client, "-t", "1", "--json", *extra, "10.0.0.3").stdout)
+            check(out["end"]["bits_per_second"] > 1e6, f"{extra}: {out['end']}")
+
+
+def capture_is_sound(folder):
+    """What we capture, tshark reads without a complaint about a checksum."""
+    need("tshark", "curl")
+    capture = f"{folder}/capture.pcap"
+    with interface(), server("httpd", "--capture", capture):
+        run("curl", "-sS", "-o", "/dev/null", f"http://{STACK}/bytes/200000")
+    out = run("tshark", "-r", capture, "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-Y",
+              f"ip.src=={STACK} && (tcp.checksum.status==0 || ip.checksum.status==0 || _ws.malformed)").stdout
+    check(out == "", out)
+    total = run("tshark", "-r", capture, "-Y", f"ip.src=={STACK} && tcp").stdout
+    check(len(total.splitlines()) > 100, "hardly anything captured")
+
+
+def restart_after_kill(folder):
+    """Killed in the middle and started again: the next connection works."""
+    need("curl")
+    with interface():
+        for _ in range(3):
+            with server("httpd") as process:
+                with background("curl", "-sS", "-o", "/dev/null", f"http://{STACK}/bytes/1000000000"):
+                    time.sleep(0.2)
+                    process.kill()
+        with server("httpd"):
+            check(len(run("curl", "-sS", f"http://{STACK}/bytes/1000").stdout) == 1000, "size differs")
+
+
+
+CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, arping_both_ways, curl_one_page, curl_ten_parallel,
+         wrk_sixty_four, get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large,
+         half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, capture_is_sound,
+         restart_after_kill]
+
+
+def main():
+    enter_namespace()
+    run("ip", "link", "set", "lo", "up")
+    wanted = sys.argv[2:]
+    cases = [case for case in CASES if not wanted or case.__name__ in wanted]
+    print(f"1..{len(cases)}")
+    failed = 0
+    for number, case in enumerate(cases, 1):
+        start = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                case(folder)
+                print(f"ok {number} - {case.__name__}", flush=True)
+            except Skip as reason:
+                print(f"ok {number} - {case.__name__} # SKIP {reason}", flush=True)
+            except Exception as error:  # a case fails by any exception
+                failed += 1
+                print(f"not ok {number} - {case.__name__}\n# {type(error).__name__}: {error}", flush=True)
+        print(f"# {time.monotonic() - start:.1f} s", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+main()
