@@ -98,7 +98,7 @@ class Fetch {
       input.append(reinterpret_cast<const char*>(chunk.data()), *n);
       if (!consume(input)) return complain("the response cannot be read: " + error_);
     }
-    return parser_.get().result_int();
+    return static_cast<int>(parser_.get().result_int());
   }
   [[nodiscard]] std::uint64_t received() const { return received_; }
 

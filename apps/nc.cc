@@ -68,13 +68,17 @@ class Nc {
 
   int relay(int fd) {
     bool reading_stdin = true;
-    for (;;) {
-      pollfd p[2] = {{fd, POLLIN, 0}, {reading_stdin ? STDIN_FILENO : -1, POLLIN, 0}};
+    bool reading_peer = true;
+    while (reading_peer || reading_stdin) {  // until both directions are done
+      pollfd p[2] = {{fd, static_cast<short>(reading_peer ? POLLIN : 0), 0}, {reading_stdin ? STDIN_FILENO : -1, POLLIN, 0}};
       const int timeout = options_.timeout > 0 ? static_cast<int>(options_.timeout * 1000) : -1;
       const int n = sl_poll(p, reading_stdin ? 2 : 1, timeout);
       if (n < 0) return errno == EINTR ? kExitOk : complain("poll");
       if (n == 0) return kExitOk;  // silence for the time allowed
-      if (p[0].revents != 0 && !to_stdout(fd)) return result_;
+      if (reading_peer && p[0].revents != 0 && !to_stdout(fd)) {
+        reading_peer = false;
+        if (result_ != kExitOk) return result_;
+      }
       if (reading_stdin && p[1].revents != 0) {
         const ssize_t got = ::read(STDIN_FILENO, buffer_.data(), buffer_.size());
         if (got <= 0) {
@@ -85,9 +89,10 @@ class Nc {
         if (sl_send(fd, buffer_.data(), static_cast<std::size_t>(got), 0) < 0) return complain("send");
       }
     }
+    return kExitOk;
   }
 
-  // False at the end of the connection.
+  // False at the end of the peer's stream.
   bool to_stdout(int fd) {
     const ssize_t n = sl_recv(fd, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
     if (n > 0 || (n == 0 && options_.udp)) return write_all(STDOUT_FILENO, buffer_.data(), static_cast<std::size_t>(n));

@@ -24,7 +24,7 @@ std::size_t scatter(Bytes from, std::span<const MutableBytes> pieces) {
 }
 
 struct Sockets::Impl {
-  Impl(Context& c, ip::Ip& i, udp::Udp& u, tcp::Tcp& t) : context(c), ip(i), udp(u), tcp(t) {}
+  Impl(ip::Ip& i, udp::Udp& u, tcp::Tcp& t) : ip(i), udp(u), tcp(t) {}
 
   [[nodiscard]] Object* find(Handle h) const {
     return h >= 0 && static_cast<std::size_t>(h) < objects.size() ? objects[static_cast<std::size_t>(h)] : nullptr;
@@ -41,7 +41,6 @@ struct Sockets::Impl {
     return object->handle;
   }
 
-  Context& context;
   ip::Ip& ip;
   udp::Udp& udp;
   tcp::Tcp& tcp;
@@ -49,7 +48,7 @@ struct Sockets::Impl {
   std::size_t lowest_free = 0;
 };
 
-Sockets::Sockets(Context& context, ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp) : impl_(new Impl(context, ip, udp, tcp)) {}
+Sockets::Sockets(ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp) : impl_(new Impl(ip, udp, tcp)) {}
 
 Sockets::~Sockets() {
   for (Object* o : impl_->objects) delete o;
@@ -63,7 +62,7 @@ Result<Handle> Sockets::open(Family family, Type type) {
   Object* object = nullptr;
   switch (type) {
     case Type::kStream:
-      object = make_stream(impl_->context, impl_->tcp, family, h);
+      object = make_stream(impl_->tcp, family, h);
       break;
     case Type::kDatagram:
       object = make_datagram(impl_->udp, family, h);
@@ -83,7 +82,7 @@ Result<Handle> Sockets::accept(Handle handle, Endpoint* peer) {
   const auto connection = o->accept();
   if (!connection) return fail(connection.error());
   if (peer != nullptr) *peer = (*connection)->peer();
-  return impl_->put(make_accepted_stream(impl_->context, impl_->tcp, *connection, h));
+  return impl_->put(make_accepted_stream(impl_->tcp, *connection, h));
 }
 
 Status Sockets::close(Handle handle) {

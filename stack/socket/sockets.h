@@ -94,7 +94,7 @@ struct Received {
 
 class Sockets {
  public:
-  Sockets(Context& context, ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp);
+  Sockets(ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp);
   ~Sockets();
   Sockets(const Sockets&) = delete;
   Sockets& operator=(const Sockets&) = delete;

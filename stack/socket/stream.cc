@@ -23,12 +23,11 @@ constexpr std::int64_t kMaxBuffer = 64 << 20;
 
 class Stream final : public Object, private tcp::ConnectionUser, private tcp::ListenerUser {
  public:
-  Stream(Context& context, tcp::Tcp& tcp, Family family, Handle h)
-      : Object(Type::kStream, h), context_(context), tcp_(tcp) {
+  Stream(tcp::Tcp& tcp, Family family, Handle h) : Object(Type::kStream, h), tcp_(tcp) {
     local_.address = Address::any(family);
   }
-  Stream(Context& context, tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle h)
-      : Object(Type::kStream, h), context_(context), tcp_(tcp), connection_(connection), connected_(true) {
+  Stream(tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle h)
+      : Object(Type::kStream, h), tcp_(tcp), connection_(connection), connected_(true) {
     options_ = connection->options();
     connection->set_user(this);
   }
@@ -59,7 +58,6 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   Status take_option(Option option, std::int64_t value);
   Status apply();
 
-  Context& context_;
   tcp::Tcp& tcp_;
   tcp::ConnectionHandle* connection_ = nullptr;
   tcp::ListenerHandle* listener_ = nullptr;
@@ -308,11 +306,11 @@ Result<std::int64_t> Stream::get_option(Option option) {
 
 }  // namespace
 
-Object* make_stream(Context& context, tcp::Tcp& tcp, Family family, Handle handle) {
-  return new Stream(context, tcp, family, handle);
+Object* make_stream(tcp::Tcp& tcp, Family family, Handle handle) {
+  return new Stream(tcp, family, handle);
 }
-Object* make_accepted_stream(Context& context, tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle handle) {
-  return new Stream(context, tcp, connection, handle);
+Object* make_accepted_stream(tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle handle) {
+  return new Stream(tcp, connection, handle);
 }
 
 }  // namespace sluice::socket
