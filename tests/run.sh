@@ -56,6 +56,7 @@ fi
 if [ $mode = sanitize ] || [ $mode = all ]; then
   prepare build-sanitize clang++ -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized ||
     { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+  export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 SLUICE_SIM_SEEDS=3
   # The outside programs and the checks of the source say nothing new here.
   run_in build-sanitize --no-suite interop --no-suite check
 fi

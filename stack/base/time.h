@@ -55,7 +55,12 @@ class Instant {
     return d == Duration::max() || t.is_never() ? never() : Instant(t.ns_ + d.to_nanos());
   }
   friend constexpr Instant operator-(Instant t, Duration d) { return Instant(t.ns_ - d.to_nanos()); }
-  friend constexpr Duration operator-(Instant a, Instant b) { return Duration::nanos(a.ns_ - b.ns_); }
+  // Saturates: since `past` it is longer than anything.
+  friend constexpr Duration operator-(Instant a, Instant b) {
+    std::int64_t difference = 0;
+    if (__builtin_sub_overflow(a.ns_, b.ns_, &difference)) difference = a < b ? INT64_MIN : INT64_MAX;
+    return Duration::nanos(difference);
+  }
 
  private:
   constexpr explicit Instant(std::int64_t ns) : ns_(ns) {}

@@ -283,14 +283,19 @@ void Connection::retransmit_first(const char* why) {
   snd_nxt_ = max(next, snd_nxt_);
 }
 
-// One byte beyond the closed window (RFC 9293 §3.8.6.1); nothing waits for its acknowledgement.
+// One byte beyond the closed window (RFC 9293 §3.8.6.1), or the FIN when that is all there is; nothing waits for its
+// acknowledgement.
 void Connection::probe_window() {
   context_.counters.add(Counter::kTcpZeroWindowProbes);
   context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .detail = "zero window"});
-  const wire::tcp::Header header{
-      .src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = snd_una_.value(), .flags = Flags(Flags::kAck)};
-  emit(header, data_options(), 0, 1);
-  snd_max_ = max(snd_max_, snd_una_ + 1);
+  const std::uint32_t size = data_end() > snd_una_ ? 1 : 0;
+  const bool fin = size == 0 && fin_sent_;
+  const wire::tcp::Header header{.src_port = tuple.local.port,
+                                 .dst_port = tuple.peer.port,
+                                 .seq = snd_una_.value(),
+                                 .flags = Flags(fin ? Flags::kAck | Flags::kFin : Flags::kAck)};
+  emit(header, data_options(), 0, size);
+  snd_max_ = max(snd_max_, snd_una_ + size + (fin ? 1 : 0));
 }
 
 // --- acknowledgements

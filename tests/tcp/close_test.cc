@@ -208,6 +208,19 @@ TEST(Close, SynInEstablished) {
   EXPECT_EQ(h.state(), "ESTABLISHED");
 }
 
+// A FIN into a closed window is repeated like a probe.
+TEST(Close, FinIntoClosedWindow) {
+  Script h;
+  h.establish();
+  h.rx({.seq = 1, .ack = 1, .win = 0});
+  h.close();
+  h.expect_tx({.flags = "FA", .seq = 1});
+  ASSERT_TRUE(h.until_tx(10_s).has_value());
+  h.expect_tx({.flags = "FA", .seq = 1, .size = 0});
+  h.rx({.flags = "FA", .seq = 1, .ack = 2, .win = 0});
+  EXPECT_EQ(h.state(), "TIME-WAIT");
+}
+
 // (RFC9293-TMO-01, RFC9293-SHLD-11): the user timeout.
 TEST(Close, UserTimeout) {
   Script h;

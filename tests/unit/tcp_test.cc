@@ -1,0 +1,190 @@
+// The components of TCP by themselves.
+#include <gtest/gtest.h>
+
+#include "stack/tcp/cc/newreno.h"
+#include "stack/tcp/reassembly.h"
+#include "stack/tcp/receive_window.h"
+#include "stack/tcp/rto.h"
+#include "stack/tcp/seq.h"
+
+namespace sluice::test {
+namespace {
+
+using tcp::Seq;
+
+// (RFC9293-SEQ-01) S54
+TEST(Seq, Comparison) {
+  struct Row {
+    std::uint32_t a, b;
+    bool less;
+  };
+  for (const Row& r : {Row{0, 1, true}, Row{0xffffffff, 0, true}, Row{0, 0xffffffff, false},
+                       Row{0x7fffffff, 0x80000000, true}, Row{0, 0x7fffffff, true}, Row{0xfffffff0, 0x10, true}}) {
+    EXPECT_EQ(Seq(r.a) < Seq(r.b), r.less) << r.a;
+  }
+}
+
+// (RFC9293-SEQ-02, RFC9293-SEQ-03), also across the wrap.
+TEST(Seq, Acceptability) {
+  struct Row {
+    std::uint32_t window, seq, length;
+    bool want;
+  };
+  const Row rows[] = {{0, 1000, 0, true},    {0, 999, 0, false},    {0, 1000, 1, false},   {100, 1000, 0, true},
+                      {100, 1099, 0, true},  {100, 1100, 0, false}, {100, 999, 0, false},  {100, 999, 1, false},
+                      {100, 999, 2, true},   {100, 1099, 50, true}, {100, 1100, 1, false}, {100, 900, 100, false},
+                      {100, 900, 101, true}, {100, 900, 300, true}};
+  for (const std::uint32_t base : {1000u, 4294967290u}) {
+    for (const Row& r : rows) {
+      EXPECT_EQ(tcp::acceptable(Seq(r.seq - 1000 + base), r.length, Seq(base), r.window), r.want)
+          << r.seq << "+" << r.length;
+    }
+  }
+}
+
+// (RFC6298-02, -04, -05, -06, -07, -08, -12; RFC9293-MUST-18)
+TEST(Rto, KnownSamples) {
+  struct Row {
+    double sample, srtt, rttvar, rto;
+  };
+  const Row rows[] = {{100, 100, 50, 1000},
+                      {120, 102.5, 42.5, 1000},
+                      {80, 99.6875, 37.5, 1000},
+                      {200, 112.226562, 53.203125, 1000},
+                      {100, 110.698242, 42.958984, 1000},
+                      {100, 109.360962, 34.893799, 1000},
+                      {100, 108.190842, 28.510590, 1000},
+                      {3000, 469.666986, 744.335232, 3447.007914}};
+  tcp::RtoEstimator rto({.initial = 1_s, .min = 1_s, .max = 60_s});
+  EXPECT_EQ(rto.rto().to_millis(), 1000);
+  for (const Row& r : rows) {
+    rto.sample(Duration::nanos(static_cast<std::int64_t>(r.sample * 1e6)), 1);
+    EXPECT_NEAR(rto.srtt().to_seconds() * 1e3, r.srtt, 1e-4);
+    EXPECT_NEAR(rto.rttvar().to_seconds() * 1e3, r.rttvar, 1e-4);
+    EXPECT_NEAR(rto.rto().to_seconds() * 1e3, r.rto, 1e-3);
+  }
+}
+
+// (RFC6298-09, -18, -20), S67: backoff doubles to the cap and saturates; absurd samples do no harm.
+TEST(Rto, BackoffAndExtremes) {
+  tcp::RtoEstimator rto({.initial = 1_s, .min = 200_ms, .max = 60_s});
+  const int want[] = {1, 2, 4, 8, 16, 32, 60, 60};
+  for (const int seconds : want) {
+    EXPECT_EQ(rto.rto().to_millis(), seconds * 1000);
+    rto.back_off();
+  }
+  for (int i = 0; i < 1000; ++i) rto.back_off();
+  EXPECT_EQ(rto.rto(), 60_s);
+  rto.on_syn_timeout();
+  EXPECT_EQ(rto.rto(), 3_s);
+  for (const Duration d : {Duration::nanos(INT64_MIN), Duration(), Duration::max(), Duration::seconds(7200)}) {
+    rto.sample(d, 1);
+    EXPECT_GE(rto.rto(), 200_ms);
+    EXPECT_LE(rto.rto(), 60_s);
+  }
+}
+
+// (RFC5681-09, -16, -17, -18, -26, -27, -28, -31): the figures of RFC 5681 and RFC 6582, SMSS 1000.
+TEST(NewReno, KnownFigures) {
+  tcp::cc::NewReno cc;
+  cc.start({.mss = 1000, .initial_window = 10000});
+  EXPECT_EQ(cc.ssthresh(), UINT32_MAX);  // (RFC5681-08)
+  cc.on_congestion({.now = {}, .flight = 20000});
+  EXPECT_EQ(cc.ssthresh(), 10000u);
+  EXPECT_EQ(cc.cwnd(), 13000u);
+  cc.on_duplicate_ack({});
+  EXPECT_EQ(cc.cwnd(), 14000u);
+  cc.on_recovery_done({.now = {}, .flight = 20000});
+  EXPECT_EQ(cc.cwnd(), 10000u);
+  cc.on_congestion({.now = {}, .flight = 20000});
+  cc.on_partial_ack({.now = {}, .acked = 2500});
+  EXPECT_EQ(cc.cwnd(), 11500u);
+  cc.on_congestion({.now = {}, .flight = 20000});
+  cc.on_partial_ack({.now = {}, .acked = 400});
+  EXPECT_EQ(cc.cwnd(), 12600u);
+  cc.on_congestion({.now = {}, .flight = 3000});
+  EXPECT_EQ(cc.ssthresh(), 2000u);
+  cc.on_timeout({.now = {}, .flight = 8000, .first = true});
+  EXPECT_EQ(cc.cwnd(), 1000u);
+  EXPECT_EQ(cc.ssthresh(), 4000u);
+  cc.on_timeout({.now = {}, .flight = 1000, .first = false});
+  EXPECT_EQ(cc.ssthresh(), 4000u);
+}
+
+// (RFC5681-10, -11, -13, -14), S65: growth counts bytes; dividing an ACK gains nothing.
+TEST(NewReno, Growth) {
+  tcp::cc::NewReno cc;
+  cc.start({.mss = 1000, .initial_window = 10000});
+  cc.on_timeout({.now = {}, .flight = 20000, .first = true});
+  for (int i = 0; i < 9; ++i) cc.on_ack({.now = {}, .acked = 1000});
+  EXPECT_EQ(cc.cwnd(), 10000u);  // slow start to ssthresh
+  for (int i = 0; i < 10; ++i) cc.on_ack({.now = {}, .acked = 1000});
+  EXPECT_EQ(cc.cwnd(), 11000u);  // then one segment a window
+  for (int i = 0; i < 11000; ++i) cc.on_ack({.now = {}, .acked = 1});
+  EXPECT_EQ(cc.cwnd(), 12000u);
+}
+
+// S52: all 13 ways in which two ranges can lie, both orders, across the wrap: what came first stays.
+TEST(Reassembly, OverlapsAgainstAModel) {
+  for (const std::uint32_t base : {1000u, 0xfffffff8u}) {
+    for (std::uint32_t a = 0; a < 12; ++a) {
+      for (std::uint32_t a_end = a + 1; a_end <= 12; ++a_end) {
+        for (std::uint32_t b = 0; b < 12; ++b) {
+          for (std::uint32_t b_end = b + 1; b_end <= 12; ++b_end) {
+            tcp::Reassembly r;
+            std::string model(12, '.');
+            const auto put = [&](std::uint32_t from, std::uint32_t to, char c) {
+              const std::string text(to - from, c);
+              (void)r.insert(
+                  Seq(base + from),
+                  buf::Buffer::copy_of(Bytes(reinterpret_cast<const std::uint8_t*>(text.data()), text.size())), 100,
+                  10000);
+              for (std::uint32_t i = from; i < to; ++i) model[i] = model[i] == '.' ? c : model[i];
+            };
+            put(a, a_end, 'a');
+            put(b, b_end, 'b');
+            std::string got(12, '.');
+            for (std::uint32_t at = 0; at < 12; ++at) {
+              const buf::Buffer part = r.take(Seq(base + at));
+              for (std::size_t i = 0; i < part.size(); ++i) got[at + i] = static_cast<char>(part.bytes()[i]);
+              if (part) at += static_cast<std::uint32_t>(part.size()) - 1;
+            }
+            ASSERT_EQ(got, model);
+          }
+        }
+      }
+    }
+  }
+}
+
+// S51: one-byte segments in the worst order stay within the bounds.
+TEST(Reassembly, Bounded) {
+  tcp::Reassembly r;
+  const std::uint8_t byte = 1;
+  for (std::uint32_t i = 0; i < 100'000; ++i)
+    (void)r.insert(Seq(200'000 - 2 * i), buf::Buffer::copy_of({&byte, 1}), 1024, 1 << 20);
+  EXPECT_LE(r.segments(), 1024u);
+  EXPECT_LE(r.heap_bytes(), 1u << 20);
+}
+
+// (RFC9293-SHLD-14, RFC9293-SWS-02, RFC7323-08)
+TEST(ReceiveWindow, EdgeNeverMovesBack) {
+  tcp::ReceiveWindow w;
+  w.start(Seq(0), 65535, 7);
+  std::uint32_t edge = 65535;
+  std::uint32_t nxt = 0;
+  for (int i = 0; i < 1000; ++i) {
+    nxt += static_cast<std::uint32_t>(i) % 1500;
+    const std::size_t room = static_cast<std::size_t>(i * 7919 % 100'000);
+    if (nxt > edge) nxt = edge;
+    const std::uint32_t offered = std::uint32_t{w.offer(Seq(nxt), room, 100'000, 1460)} << 7;
+    EXPECT_GE(nxt + offered, edge);
+    edge = nxt + offered;
+  }
+  EXPECT_EQ(tcp::ReceiveWindow::scale_for(65535), 0);
+  EXPECT_EQ(tcp::ReceiveWindow::scale_for(1 << 20), 5);
+  EXPECT_EQ(tcp::ReceiveWindow::scale_for(std::size_t{1} << 40), 14);
+}
+
+}  // namespace
+}  // namespace sluice::test
