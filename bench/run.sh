@@ -17,10 +17,10 @@ mkdir -p $results
 wanted=${*:-micro sim tap}
 for part in $wanted; do
   case $part in
-    micro) $build/bench/micro/sluice-bench-micro --benchmark_out=$results/micro.json --benchmark_out_format=json ;;
-    sim) $build/bench/sim/sluice-bench-sim --json $results/sim.json ;;
+    micro) $build/bench/sluice-bench-micro --benchmark_out=$results/micro.json --benchmark_out_format=json ;;
+    sim) $build/bench/sluice-bench-sim --json $results/sim.json ;;
     tap)
-      python3 bench/tap/bench.py --sluice $build/apps/sluice --load $build/bench/tap/load \
+      python3 bench/tap/bench.py --sluice $build/apps/sluice --load $build/bench/load \
         --seconds "${SLUICE_BENCH_SECONDS:-2}" --rounds "${SLUICE_BENCH_ROUNDS:-3}" --json $results/tap.json || [ $? -eq 77 ]
       ;;
     *) echo "bench/run.sh: no benchmark '$part'; there are: micro sim tap" >&2; exit 2 ;;

@@ -107,6 +107,7 @@ void fuzz_frames(Bytes input) {
 void fuzz_connection(Bytes input) {
   Script script;
   script.establish({.flags = "S", .seq = 0, .ack = 0, .mss = 1460});
+  script.stop_listening();  // a later SYN makes no second connection
   bool open = true;
   const auto next = [&input]() -> std::uint8_t {
     if (input.empty()) return 0;

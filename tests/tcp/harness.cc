@@ -157,6 +157,11 @@ void Script::listen(int backlog) {
   ASSERT_TRUE(sockets.listen(listener_, backlog).has_value());
 }
 
+void Script::stop_listening() {
+  EXPECT_TRUE(stack_->sockets().close(listener_).has_value());
+  listener_ = -1;
+}
+
 void Script::accept() {
   const auto accepted = stack_->sockets().accept(listener_, nullptr);
   ASSERT_TRUE(accepted.has_value()) << "no connection waits to be accepted";

@@ -106,6 +106,7 @@ class Script {
 
   // --- the application's side ------------------------------------------------------------------------------------
   void listen(int backlog = 16);
+  void stop_listening();
   // Takes the connection off the accept queue; fails the test when there is none.
   void accept();
   // Active open to the peer. The SYN is left to be expected.
