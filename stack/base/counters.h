@@ -22,7 +22,6 @@
   X(kIpReceived, "ip.received")                       \
   X(kIpDelivered, "ip.delivered")                     \
   X(kIpSent, "ip.sent")                               \
-  X(kIpForwarded, "ip.forwarded")                     \
   X(kFragmentsReceived, "frag.received")              \
   X(kFragmentsReassembled, "frag.reassembled")        \
   X(kFragmentsSent, "frag.sent")                      \

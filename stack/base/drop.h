@@ -36,7 +36,6 @@
   X(kIpNotForUs, "ip.not_for_us", "destination is no address of this host")                             \
   X(kIpLinkCast, "ip.unicast_in_broadcast", "unicast datagram in a link-layer broadcast")               \
   X(kIpProtocol, "ip.unknown_protocol", "no transport for this protocol number")                        \
-  X(kIpTtl, "ip.ttl_exceeded", "TTL ran out while forwarding")                                          \
   X(kIpNoRoute, "ip.no_route", "no route to the destination")                                           \
   X(kIpTooBig, "ip.too_big", "does not fit the MTU and must not be fragmented")                         \
   X(kIpv6Unsupported, "ip6.unsupported", "IPv6 is not configured on this interface")                    \
@@ -55,7 +54,6 @@
   X(kUdpChecksum, "udp.bad_checksum", "checksum does not match")                                        \
   X(kUdpNoPort, "udp.no_port", "nobody listens on this port")                                           \
   X(kUdpQueueFull, "udp.queue_full", "receive queue of the socket is full")                             \
-  X(kUdpNotPeer, "udp.not_peer", "not from the address this socket is connected to")                    \
   X(kTcpMalformed, "tcp.malformed", "data offset invalid or segment shorter than its header")           \
   X(kTcpChecksum, "tcp.bad_checksum", "checksum does not match")                                        \
   X(kTcpOptions, "tcp.bad_options", "option length 0, 1 or past the header")                            \

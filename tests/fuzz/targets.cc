@@ -92,13 +92,11 @@ void fuzz_addresses(Bytes input) {
 void fuzz_frames(Bytes input) {
   Script script;
   script.listen();
-  std::size_t before = 0;
   while (input.size() > 1) {
     const std::size_t size = std::min<std::size_t>(input[0] * 8u, input.size() - 1);
     script.device().to_stack.push_back({input.begin() + 1, input.begin() + 1 + static_cast<std::ptrdiff_t>(size)});
     input = input.subspan(1 + size);
     script.after(1_ms);
-    before += size;
   }
   script.after(100_s);
 }
