@@ -1,8 +1,12 @@
-// What all subcommands share: common options, opening the runtime, printing, statistics.
+// What all subcommands share: common options, a running stack, signals, statistics.
 #pragma once
 
+#include <signal.h>
+
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "sluice/runtime.hpp"
@@ -21,8 +25,8 @@ struct Common {
   bool statistics = false;  // print counters at the end
 };
 
-// Opens the runtime or says why not; null then, and the exit code is kExitUnavailable.
-std::unique_ptr<Runtime> open_runtime(const Common& common, Options::Threads threads);
+// Opens the runtime, or says on stderr why not; the error is the exit code then.
+Result<std::unique_ptr<Runtime>, int> open_runtime(const Common& common, Options::Threads threads);
 
 // An IPv4 address in text; a message on stderr and false when it is none (there is no name resolution).
 bool parse_host(const std::string& text, wire::Address& out);
@@ -30,15 +34,54 @@ bool parse_host(const std::string& text, wire::Address& out);
 // Counters and drops that are not zero, as a table or JSON, to stderr so that data on stdout stays clean.
 void print_statistics(Runtime& runtime, bool json);
 
-// SIGINT and SIGTERM end `loop`; SIGUSR1 prints the statistics.
-void handle_signals(EventLoop& loop, Runtime& runtime, const Common& common);
-// For blocking commands: true once SIGINT or SIGTERM has come.
-void catch_interrupt();
+// A command that uses blocking calls. SIGINT and SIGTERM end the call that waits (EINTR) and are seen by interrupted();
+// SIGUSR1 prints the statistics. At its end what was sent is given time to be acknowledged.
+class BlockingSession {
+ public:
+  static Result<std::unique_ptr<BlockingSession>, int> open(const Common& common);
+  ~BlockingSession();
+  BlockingSession(const BlockingSession&) = delete;
+  BlockingSession& operator=(const BlockingSession&) = delete;
+  [[nodiscard]] Runtime& runtime() { return *runtime_; }
+  void run_for(Duration time);  // sleeps, the stack goes on
+
+ private:
+  explicit BlockingSession(const Common& common);
+  void print_on_signal();
+  void linger_until_sent();
+
+  const Common& common_;
+  std::unique_ptr<Runtime> runtime_;
+  std::atomic<bool> ending_{false};
+  std::thread signals_;
+};
 bool interrupted();
 
-// Keeps the stack going after the last close until what was sent is acknowledged, 5 s at most: when the process ends, its
-// connections end with it.
-void linger_until_sent(Runtime& runtime);
+// A command that serves from callbacks, on one thread. SIGINT and SIGTERM end run(), SIGUSR1 prints the statistics.
+class ServerSession {
+ public:
+  static Result<std::unique_ptr<ServerSession>, int> open(const Common& common);
+  ServerSession(const ServerSession&) = delete;
+  ServerSession& operator=(const ServerSession&) = delete;
+  ~ServerSession();
+  [[nodiscard]] Runtime& runtime() { return *runtime_; }
+  [[nodiscard]] EventLoop& loop() { return loop_; }
+  int run();  // the exit code
+
+ private:
+  ServerSession(const Common& common, std::unique_ptr<Runtime> runtime);
+  void on_signal();
+  void stop_after_device();
+
+  const Common& common_;
+  std::unique_ptr<Runtime> runtime_;
+  EventLoop loop_;
+  int signal_fd_ = -1;
+};
+
+// Listening sockets of a server: on any address, not blocking. An empty one when the port cannot be had; errno says why.
+net::Socket listen_stream(std::uint16_t port);
+net::Socket bind_datagram(std::uint16_t port);
 
 std::string describe(Errno error);
 

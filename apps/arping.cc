@@ -1,6 +1,5 @@
 // sluice arping: who has this address? One ARP request a second (RFC 826).
 #include <stdio.h>
-#include <unistd.h>
 
 #include "apps/commands.h"
 
@@ -37,33 +36,36 @@ bool ask(Runtime& runtime, const wire::Address& host) {
   return asked;
 }
 
+// Waits a second at most; false without an answer.
+bool await_reply(BlockingSession& session, const wire::Address& host) {
+  Runtime& runtime = session.runtime();
+  const Instant start = runtime.now();
+  while (!interrupted() && runtime.now() - start < 1_s) {
+    const std::string mac = look_up(runtime, host);
+    if (!mac.empty()) {
+      printf("reply from %s [%s]  %.3f ms\n", to_text(host).c_str(), mac.c_str(), (runtime.now() - start).to_seconds() * 1e3);
+      return true;
+    }
+    session.run_for(1_ms);
+  }
+  printf("timeout\n");
+  fflush(stdout);
+  return false;
+}
+
 }  // namespace
 
 int run_arping(const Common& common, const ArpingOptions& options) {
   wire::Address host;
   if (!parse_host(options.host, host)) return kExitUsage;
-  const auto runtime = open_runtime(common, Options::Threads::kThreads);
-  if (runtime == nullptr) return kExitUnavailable;
-  catch_interrupt();
+  const auto session = BlockingSession::open(common);
+  if (!session) return session.error();
   for (std::uint32_t i = 0; i < options.count && !interrupted(); ++i) {
-    const Instant start = runtime->now();
-    if (!ask(*runtime, host)) {
+    if (!ask((*session)->runtime(), host)) {
       fprintf(stderr, "arping: %s is not on a local Ethernet network\n", options.host.c_str());
       return kExitFailed;
     }
-    while (!interrupted() && runtime->now() - start < 1_s) {
-      const std::string mac = look_up(*runtime, host);
-      if (!mac.empty()) {
-        printf("reply from %s [%s]  %.3f ms\n", options.host.c_str(), mac.c_str(), (runtime->now() - start).to_seconds() * 1e3);
-        return kExitOk;
-      }
-      pollfd none{-1, 0, 0};
-      const net::Socket any(sl_socket(AF_INET, SOCK_DGRAM, 0));
-      none.fd = any.fd();
-      none.events = POLLIN;
-      (void)sl_poll(&none, 1, 5);  // runs the stack meanwhile
-    }
-    printf("timeout\n");
+    if (await_reply(**session, host)) return kExitOk;
   }
   return kExitFailed;
 }

@@ -27,18 +27,13 @@ class Bench {
  public:
   explicit Bench(EventLoop& loop) : loop_(loop), buffer_(kChunk, 'x') {
     for (const std::uint16_t port : {kDiscard, kSource, kEcho, kHttp}) listen(port);
-    datagrams_ = net::Socket(sl_socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
-    const sockaddr_in a = net::to_sockaddr({wire::Ipv4Address::any(), kUdpEcho});
-    (void)sl_bind(datagrams_.fd(), net::generic(a), sizeof a);
+    datagrams_ = bind_datagram(kUdpEcho);
     loop_.watch(datagrams_.fd(), POLLIN, [this](short) { echo_datagrams(); });
   }
 
  private:
   void listen(std::uint16_t port) {
-    const int fd = sl_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    const sockaddr_in a = net::to_sockaddr({wire::Ipv4Address::any(), port});
-    (void)sl_bind(fd, net::generic(a), sizeof a);
-    (void)sl_listen(fd, 1024);
+    const int fd = listeners_.emplace_back(listen_stream(port)).fd();
     loop_.watch(fd, POLLIN, [this, fd, port](short) { accept_all(fd, port); });
   }
 
@@ -91,19 +86,17 @@ class Bench {
 
   EventLoop& loop_;
   std::vector<char> buffer_;
+  std::vector<net::Socket> listeners_;
   net::Socket datagrams_;
 };
 
 }  // namespace
 
 int run_benchd(const Common& common) {
-  const auto runtime = open_runtime(common, Options::Threads::kEventLoop);
-  if (runtime == nullptr) return kExitUnavailable;
-  EventLoop loop(*runtime);
-  handle_signals(loop, *runtime, common);
-  Bench bench(loop);
-  loop.run();
-  return kExitOk;
+  const auto session = ServerSession::open(common);
+  if (!session) return session.error();
+  Bench bench((*session)->loop());
+  return (*session)->run();
 }
 
 }  // namespace sluice::apps

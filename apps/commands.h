@@ -13,7 +13,7 @@ struct PingOptions {
   std::uint32_t count = 0;  // 0: until interrupted
   double interval = 1;      // s
   std::uint32_t size = 56;  // bytes of data
-  double wait = 1;          // s to wait for a reply after the last request
+  double wait = 1;          // s to wait for replies after the last request; at least two round trips
   std::uint8_t ttl = 0;
   bool quiet = false;
 };
@@ -41,6 +41,7 @@ int run_get(const Common& common, const GetOptions& options);
 struct NcOptions {
   std::string host;
   std::uint16_t port = 0;
+  std::uint16_t source_port = 0;  // to connect from; 0: any
   bool listen = false;
   bool udp = false;
   bool keep = false;           // accept again after a connection ends
@@ -60,11 +61,12 @@ struct PerfOptions {
   std::string host;            // empty: be the server
   std::uint16_t port = 5201;
   double seconds = 10;
+  std::uint64_t bytes = 0;     // to send instead of for some time; 0: by time
   double interval = 1;
   std::uint32_t parallel = 1;
   bool reverse = false;        // the server sends
   bool udp = false;
-  double rate_mbit = 10;       // of UDP
+  double rate_mbit = 10;       // of each UDP stream
   std::uint32_t length = 0;    // bytes a call or datagram; 0: 128 KiB, or 1400 for UDP
 };
 int run_perf(const Common& common, const PerfOptions& options);
@@ -73,7 +75,7 @@ struct ReplayOptions {
   std::string file;
   std::string address;         // whose side to play, with a length
   std::string out;             // capture of what comes out
-  std::uint16_t port = 0;      // listen there and print what arrives
+  std::vector<std::uint16_t> listen;  // TCP ports that accept
 };
 int run_replay(const Common& common, const ReplayOptions& options);
 

@@ -11,16 +11,13 @@ namespace {
 
 class Echo {
  public:
-  Echo(EventLoop& loop, std::uint16_t port) : loop_(loop) {
-    const sockaddr_in a = net::to_sockaddr({wire::Ipv4Address::any(), port});
-    listener_ = net::Socket(sl_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
-    datagrams_ = net::Socket(sl_socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
-    ready_ = sl_bind(listener_.fd(), net::generic(a), sizeof a) == 0 && sl_listen(listener_.fd(), 128) == 0 &&
-             sl_bind(datagrams_.fd(), net::generic(a), sizeof a) == 0;
+  Echo(EventLoop& loop, std::uint16_t port)
+      : loop_(loop), listener_(listen_stream(port)), datagrams_(bind_datagram(port)) {
+    if (!ready()) return;
     loop_.watch(listener_.fd(), POLLIN, [this](short) { accept(); });
     loop_.watch(datagrams_.fd(), POLLIN, [this](short) { echo_datagram(); });
   }
-  [[nodiscard]] bool ready() const { return ready_; }
+  [[nodiscard]] bool ready() const { return listener_ && datagrams_; }
 
  private:
   void accept() {
@@ -28,7 +25,8 @@ class Echo {
     if (fd >= 0) loop_.watch(fd, POLLIN, [this, fd](short) { echo_stream(fd); });
   }
 
-  // Peeks, sends what the send queue takes, and only then takes that much off the receive queue: nothing is buffered here.
+  // Peeks, sends what the send queue takes, and only then takes that much off the receive queue: nothing is buffered
+  // here, and a peer that does not read stops being read.
   void echo_stream(int fd) {
     const ssize_t got = sl_recv(fd, buffer_.data(), buffer_.size(), MSG_PEEK);
     if (got < 0 && errno == EAGAIN) return;
@@ -54,25 +52,21 @@ class Echo {
   EventLoop& loop_;
   net::Socket listener_;
   net::Socket datagrams_;
-  bool ready_ = false;
   std::array<char, 65536> buffer_;
 };
 
 }  // namespace
 
 int run_echo(const Common& common, const EchoOptions& options) {
-  const auto runtime = open_runtime(common, Options::Threads::kEventLoop);
-  if (runtime == nullptr) return kExitUnavailable;
-  EventLoop loop(*runtime);
-  handle_signals(loop, *runtime, common);
-  Echo echo(loop, options.port);
+  const auto session = ServerSession::open(common);
+  if (!session) return session.error();
+  Echo echo((*session)->loop(), options.port);
   if (!echo.ready()) {
     fprintf(stderr, "echo: port %u: %s\n", options.port, describe(static_cast<Errno>(errno)).c_str());
     return kExitFailed;
   }
   fprintf(stderr, "echo: port %u, TCP and UDP\n", options.port);
-  loop.run();
-  return kExitOk;
+  return (*session)->run();
 }
 
 }  // namespace sluice::apps

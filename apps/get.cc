@@ -21,18 +21,25 @@ struct Url {
   std::string host;
   std::uint16_t port = 80;
   std::string path = "/";
+  std::string authority;  // host and port as written, for the Host field
 };
 
 bool parse_url(std::string text, Url& url) {
   if (text.rfind("http://", 0) == 0) text.erase(0, 7);
   if (text.find("://") != std::string::npos) return false;
+  text.resize(std::min(text.size(), text.find('#')));
+  for (const char c : text) {
+    if (c <= ' ' || c == 0x7f) return false;  // nothing that could end the request line
+  }
   const std::size_t slash = text.find('/');
   if (slash != std::string::npos) url.path = text.substr(slash);
   std::string host = text.substr(0, slash);
+  url.authority = host;
   const std::size_t colon = host.find(':');
   if (colon != std::string::npos) {
-    const long port = strtol(host.c_str() + colon + 1, nullptr, 10);
-    if (port < 1 || port > 65535) return false;
+    char* end = nullptr;
+    const long port = strtol(host.c_str() + colon + 1, &end, 10);
+    if (port < 1 || port > 65535 || *end != '\0') return false;
     url.port = static_cast<std::uint16_t>(port);
     host.resize(colon);
   }
@@ -40,34 +47,45 @@ bool parse_url(std::string text, Url& url) {
   return !host.empty();
 }
 
+// The last part of the path names the file.
+std::string name_for(const Url& url) {
+  const std::string path = url.path.substr(0, url.path.find('?'));
+  const std::string name = path.substr(path.rfind('/') + 1);
+  return name.empty() ? "index.html" : name;
+}
+
+// A bar on a terminal, and the rate at the end.
 class Progress {
  public:
-  Progress(Runtime& runtime, bool quiet) : runtime_(runtime), shown_(!quiet && isatty(STDERR_FILENO) != 0), start_(runtime.now()) {}
+  Progress(Runtime& runtime, bool quiet)
+      : runtime_(runtime), quiet_(quiet), bar_(!quiet && isatty(STDERR_FILENO) != 0), start_(runtime.now()) {}
   void update(std::uint64_t done, std::uint64_t total) {
-    if (!shown_ || runtime_.now() - last_ < 100_ms) return;
+    if (!bar_ || runtime_.now() - last_ < 100_ms) return;
     last_ = runtime_.now();
     draw(done, total);
   }
-  void finish(std::uint64_t done, bool quiet) const {
-    if (shown_) draw(done, done);
-    const double s = std::max((runtime_.now() - start_).to_seconds(), 1e-9);
-    if (!quiet) {
-      fprintf(stderr, "%s%llu bytes in %.3f s, %.1f Mbit/s\n", shown_ ? "\n" : "", static_cast<unsigned long long>(done), s,
-              static_cast<double>(done) * 8 / s / 1e6);
-    }
+  void finish(std::uint64_t done) const {
+    if (quiet_) return;
+    if (bar_) draw(done, done);
+    fprintf(stderr, "%s%llu bytes in %.3f s, %.1f Mbit/s\n", bar_ ? "\n" : "", static_cast<unsigned long long>(done),
+            elapsed(), rate(done));
   }
 
  private:
+  [[nodiscard]] double elapsed() const { return std::max((runtime_.now() - start_).to_seconds(), 1e-9); }
+  [[nodiscard]] double rate(std::uint64_t done) const { return static_cast<double>(done) * 8 / elapsed() / 1e6; }
+  // Without a Content-Length the bar stays empty, and the bytes are counted.
   void draw(std::uint64_t done, std::uint64_t total) const {
     constexpr int kWidth = 40;
     const double part = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;
-    const double s = std::max((runtime_.now() - start_).to_seconds(), 1e-9);
     const int filled = static_cast<int>(part * kWidth);
     fprintf(stderr, "\r[%.*s%*s] %3.0f%%  %.1f MiB  %.1f Mbit/s ", filled, "########################################",
-            kWidth - filled, "", part * 100, static_cast<double>(done) / 1048576, static_cast<double>(done) * 8 / s / 1e6);
+            kWidth - filled, "", part * 100, static_cast<double>(done) / 1048576, rate(done));
   }
+
   Runtime& runtime_;
-  bool shown_;
+  bool quiet_;
+  bool bar_;
   Instant start_;
   Instant last_ = Instant::past();
 };
@@ -80,7 +98,7 @@ class Fetch {
 
   // The status of the response; 0 when it broke off, with a message.
   int run(const Url& url) {
-    const std::string request = "GET " + url.path + " HTTP/1.1\r\nHost: " + url.host +
+    const std::string request = "GET " + url.path + " HTTP/1.1\r\nHost: " + url.authority +
                                 "\r\nUser-Agent: sluice\r\nAccept: */*\r\nConnection: close\r\n\r\n";
     const Bytes bytes(reinterpret_cast<const std::uint8_t*>(request.data()), request.size());
     if (const Status sent = stream_.write(bytes); !sent) return complain(describe(sent.error()));
@@ -107,20 +125,22 @@ class Fetch {
     fprintf(stderr, "get: %s\n", what.c_str());
     return 0;
   }
+  // Takes off `input` what the parser can use.
   bool consume(std::string& input) {
-    while (!input.empty() && !parser_.is_done()) {
+    std::size_t at = 0;
+    while (at < input.size() && !parser_.is_done()) {
       std::array<char, 64 << 10> body;
       parser_.get().body().data = body.data();
       parser_.get().body().size = body.size();
       boost::system::error_code error;
-      const std::size_t used = parser_.put(boost::asio::const_buffer(input.data(), input.size()), error);
+      const std::size_t used = parser_.put(boost::asio::const_buffer(input.data() + at, input.size() - at), error);
       const std::size_t got = body.size() - parser_.get().body().size;
       if (parser_.is_header_done() && got > 0 && fwrite(body.data(), 1, got, out_) != got) {
         error_ = strerror(errno);
         return false;
       }
       received_ += got;
-      input.erase(0, used);
+      at += used;
       const bool more = error == http::error::need_more || error == http::error::need_buffer;
       if (error && !more) {
         error_ = error.message();
@@ -128,6 +148,7 @@ class Fetch {
       }
       if (used == 0 && error == http::error::need_more) break;
     }
+    input.erase(0, at);
     progress_.update(received_, parser_.content_length().value_or(0));
     return true;
   }
@@ -150,33 +171,27 @@ int run_get(const Common& common, const GetOptions& options) {
     return kExitUsage;
   }
   if (!parse_host(url.host, host)) return kExitUsage;
-  std::string name = options.output.empty() ? url.path.substr(url.path.rfind('/') + 1) : options.output;
-  if (name.empty()) name = "index.html";
-  const auto runtime = open_runtime(common, Options::Threads::kThreads);
-  if (runtime == nullptr) return kExitUnavailable;
+  const auto session = BlockingSession::open(common);
+  if (!session) return session.error();
   auto stream = net::TcpStream::connect({host, url.port});
   if (!stream) {
     fprintf(stderr, "get: connect to %s port %u: %s\n", url.host.c_str(), url.port, describe(stream.error()).c_str());
     return kExitFailed;
   }
+  const std::string name = options.output.empty() ? name_for(url) : options.output;
   std::FILE* out = name == "-" ? stdout : fopen(name.c_str(), "wbe");
   if (out == nullptr) {
     fprintf(stderr, "get: %s: %s\n", name.c_str(), strerror(errno));
     return kExitFailed;
   }
-  Progress progress(*runtime, options.quiet);
-  int status = 0;
-  {
-    Fetch fetch(std::move(*stream), out, progress);
-    status = fetch.run(url);
-    progress.finish(fetch.received(), options.quiet);
-  }
-  const bool written = fflush(out) == 0;
-  if (out != stdout) fclose(out);
-  linger_until_sent(*runtime);
-  if (common.statistics) print_statistics(*runtime, common.json);
-  if (status != 0 && status != 200) fprintf(stderr, "get: the server answered %d\n", status);
-  return status == 200 && written ? kExitOk : kExitFailed;
+  Progress progress((*session)->runtime(), options.quiet);
+  Fetch fetch(std::move(*stream), out, progress);
+  const int status = fetch.run(url);
+  progress.finish(fetch.received());
+  const bool written = (out == stdout ? fflush(out) : fclose(out)) == 0;
+  if (!written) fprintf(stderr, "get: %s: %s\n", name.c_str(), strerror(errno));
+  if (status != 0 && (status < 200 || status > 299)) fprintf(stderr, "get: the server answered %d\n", status);
+  return status >= 200 && status <= 299 && written ? kExitOk : kExitFailed;
 }
 
 }  // namespace sluice::apps

@@ -9,151 +9,251 @@ namespace {
 using namespace sluice::apps;
 using Chosen = std::function<int()>;
 
-constexpr const char* kFooter = R"(Devices:
-  tap:NAME         a TAP interface: Ethernet; root, or inside a namespace (unshare -Urn)
-  tun:NAME         a TUN interface: bare IP packets
-  live:IFACE       an existing interface through libpcap, as another station on its segment
-  pcap:IN[,OUT]    a capture as the network; what is sent is written to OUT
-  mem              an in-memory Ethernet with a second stack at its other end; needs no privilege
+constexpr const char* kDevices = R"(Devices, for --dev:
+  tap:NAME        a TAP interface: Ethernet frames to and from this machine's kernel. Needs root, or a namespace of
+                  your own. The kernel's side has to be set up once:
+                    unshare -Urn bash                    (unless root)
+                    ip tuntap add dev tap0 mode tap && ip address add 10.0.0.1/24 dev tap0 && ip link set tap0 up
+                    sluice httpd --dev tap:tap0 --addr 10.0.0.2/24 & curl http://10.0.0.2/
+  tun:NAME        a TUN interface: the same with bare IP packets, no Ethernet, no ARP
+  live:IFACE      an existing interface through libpcap, as one more station on its segment. Needs root.
+  pcap:IN[,OUT]   a capture (pcap or pcapng) as the network, in recorded time; what is sent goes to the file OUT
+  mem             an in-memory Ethernet, with a second stack in this program at its other end. It has the first free
+                  address of --addr's network, and serves echo (7), discard (9), chargen (19), HTTP (80). Needs nothing.
+)";
 
-First steps:
-  sluice ping --dev mem --addr 10.0.0.1/24 10.0.0.2
-  sluice get  --dev mem --addr 10.0.0.1/24 http://10.0.0.2/ -o -
-  sluice dump -v capture.pcap
-`sluice COMMAND --help` explains a command.)";
+constexpr const char* kImpair = R"(Impairments, for --impair; any of these, with commas between them:
+  loss=1%             frames lost at random
+  burst=1%:20%        bursts of loss: chance of a frame to begin one, chance of the next to end it
+  delay=10ms          one way, on each of the two
+  jitter=2ms          up to so much more, order kept
+  reorder=5%:10ms     frames held back by so long while others overtake
+  duplicate=1%        frames that arrive twice
+  corrupt=0.1%        frames with one bit flipped
+  rate=100mbit        of the link, with queue=256k bytes waiting for it; kbit, mbit, gbit
+  down=10s:500ms      an outage every so often, for so long
+--seed N repeats the same fate.
+Example: sluice get --dev mem --addr 10.0.0.1/24 --impair loss=2%,delay=20ms http://10.0.0.2/ -o -
+)";
 
-void add_common(CLI::App& app, Common& common) {
-  auto& o = common.runtime;
-  app.add_option("--dev", o.device, "device: tap:NAME tun:NAME live:IFACE pcap:IN[,OUT] mem")->group("Common");
-  app.add_option("--addr", o.addresses, "our address with its length, like 10.0.0.2/24; may be given again")->allow_extra_args(false)->group("Common");
-  app.add_option("--gateway", o.gateway, "address of the default router")->group("Common");
-  app.add_option("--mac", o.mac, "our MAC address (default: random)")->group("Common");
-  app.add_option("--mtu", o.mtu, "largest IP packet, bytes (default: the device's)")->check(CLI::Range(68, 65535))->group("Common");
-  app.add_option("--capture", o.capture, "write every frame to this pcap file")->group("Common");
-  app.add_option("--impair", o.impair, "make the link worse: loss=1%,delay=10ms,reorder=5%:10ms,rate=100mbit ...")->group("Common");
-  app.add_option("--cc", o.congestion, "congestion control")->group("Common");
-  app.add_option("--seed", o.seed, "make randomness repeat (default: from the system)")->group("Common");
-  app.add_flag("--json", common.json, "machine-readable output")->group("Common");
-  app.add_flag("--stats", common.statistics, "print counters at the end")->group("Common");
-}
+constexpr const char* kFirstSteps = R"(First steps, without any privilege:
+  sluice ping --dev mem --addr 10.0.0.1/24 -c 3 10.0.0.2
+  sluice get --dev mem --addr 10.0.0.1/24 --capture page.pcap http://10.0.0.2/ -o -
+  sluice dump --ladder page.pcap
+More: sluice COMMAND --help, sluice help devices, sluice help impair
+)";
+
+constexpr const char* kTap = "--dev tap:tap0 --addr 10.0.0.2/24";
 
 class CommandLine {
  public:
   CommandLine() {
-    app_.footer(kFooter);
+    app_.footer(kFirstSteps);
     app_.require_subcommand(1);
-    app_.fallthrough();
     app_.set_help_all_flag("--help-all", "help of all commands");
-    add_common(app_, common_);
-    add_small();
-    add_transfer();
+    add_common(app_);
+    add_probes();
+    add_httpd();
+    add_get();
+    add_nc();
+    add_small_servers();
     add_perf();
-    add_captures();
+    add_replay();
+    add_dump();
+    add_help();
   }
   int run(int argc, char** argv) {
+    if (argc == 1) {
+      printf("%s", app_.help().c_str());
+      return kExitUsage;
+    }
     try {
       app_.parse(argc, argv);
     } catch (const CLI::ParseError& e) {
-      const int code = app_.exit(e);
-      return code == 0 ? kExitOk : kExitUsage;
+      return e.get_exit_code() == 0 ? app_.exit(e) : complain(e);
     }
     return chosen_();
   }
 
  private:
-  void add_small() {
-    auto* ping = app_.add_subcommand("ping", "ICMP echo: is the host there, and how far is it");
-    ping->add_option("host", ping_.host, "IPv4 address")->required();
-    ping->add_option("-c", ping_.count, "stop after so many requests");
-    ping->add_option("-i", ping_.interval, "seconds between requests")->check(CLI::Range(0.0, 3600.0));
-    ping->add_option("-s", ping_.size, "bytes of data")->check(CLI::Range(0, 65507));
-    ping->add_option("-W", ping_.wait, "seconds to wait for the last reply");
-    ping->add_option("-t", ping_.ttl, "time to live")->check(CLI::Range(1, 255));
-    ping->add_flag("-q", ping_.quiet, "only the summary");
-    ping->callback([this] { chosen_ = [this] { return run_ping(common_, ping_); }; });
-
-    auto* arping = app_.add_subcommand("arping", "ARP request: which MAC has this address");
-    arping->add_option("host", arping_.host, "IPv4 address")->required();
-    arping->add_option("-c", arping_.count, "requests");
-    arping->callback([this] { chosen_ = [this] { return run_arping(common_, arping_); }; });
-
-    auto* echo = app_.add_subcommand("echo", "server that returns what it is sent, TCP and UDP");
-    echo->add_option("-p,--port", echo_.port, "port (default 7)");
-    echo->callback([this] { chosen_ = [this] { return run_echo(common_, echo_); }; });
-
-    auto* stat = app_.add_subcommand("stat", "what is counted: counters and drop reasons with their meaning");
-    stat->callback([this] { chosen_ = [this] { return run_stat(common_); }; });
-
-    auto* benchd = app_.add_subcommand("benchd", "services to be measured: discard, source, echo, HTTP");
-    benchd->callback([this] { chosen_ = [this] { return run_benchd(common_); }; });
+  // What is wrong, and where to read on.
+  int complain(const CLI::ParseError& e) const {
+    const auto chosen = app_.get_subcommands();
+    if (!chosen.empty()) {
+      fprintf(stderr, "sluice %s: %s\nTry: sluice %s --help\n", chosen[0]->get_name().c_str(), e.what(), chosen[0]->get_name().c_str());
+      return kExitUsage;
+    }
+    const std::vector<std::string> left = app_.remaining();
+    const std::string word = left.empty() ? "" : left.front();
+    if (word.empty() || word[0] == '-') {
+      fprintf(stderr, "sluice: %s\nTry: sluice --help\n", e.what());
+      return kExitUsage;
+    }
+    fprintf(stderr, "sluice: '%s' is no command; there are:", word.c_str());
+    for (const CLI::App* sub : commands()) fprintf(stderr, " %s", sub->get_name().c_str());
+    fprintf(stderr, "\n");
+    return kExitUsage;
   }
 
-  void add_transfer() {
-    auto* httpd = app_.add_subcommand("httpd", "HTTP server: a directory, or built-in pages");
-    httpd->add_option("root", httpd_.root, "directory to serve (default: built-in pages / /stats /bytes/N)");
-    httpd->add_option("-p,--port", httpd_.port, "port (default 80)");
-    httpd->callback([this] { chosen_ = [this] { return run_httpd(common_, httpd_); }; });
+  [[nodiscard]] std::vector<const CLI::App*> commands() const {
+    return app_.get_subcommands([](const CLI::App*) { return true; });
+  }
+  [[nodiscard]] const CLI::App* find_command(const std::string& name) const {
+    for (const CLI::App* sub : commands()) {
+      if (sub->check_name(name)) return sub;
+    }
+    return nullptr;
+  }
 
-    auto* get = app_.add_subcommand("get", "HTTP client: saves a page");
+  // Given before or after the command.
+  void add_common(CLI::App& app) {
+    auto& o = common_.runtime;
+    const auto add = [&app](const char* name, auto& variable, const char* help) {
+      return app.add_option(name, variable, help)->group("Stack");
+    };
+    add("--dev", o.device, "tap:NAME tun:NAME live:IFACE pcap:IN[,OUT] mem; see `sluice help devices`");
+    add("--addr", o.addresses, "our address with its length, like 10.0.0.2/24; may be given again")->allow_extra_args(false);
+    add("--gateway", o.gateway, "address of the default router");
+    add("--mac", o.mac, "our MAC address (default: random)");
+    add("--mtu", o.mtu, "largest IP packet, bytes (default: the device's)")->check(CLI::Range(68, 65535));
+    add("--capture", o.capture, "write every frame to this pcap file");
+    add("--impair", o.impair, "make the link worse, like loss=1%,delay=10ms; see `sluice help impair`");
+    add("--cc", o.congestion, "TCP congestion control");
+    add("--seed", o.seed, "make randomness repeat (default: from the system)");
+    app.add_flag("--json", common_.json, "machine-readable output")->group("Stack");
+    app.add_flag("--stats", common_.statistics, "print counters at the end; SIGUSR1 prints them at any time")->group("Stack");
+  }
+
+  enum class Needs : std::uint8_t { kStack, kNothing };
+  CLI::App* add(const std::string& name, const char* what, const std::string& example, Needs needs, Chosen run) {
+    CLI::App* sub = app_.add_subcommand(name, what);
+    if (needs == Needs::kStack) add_common(*sub);
+    sub->footer("Example:\n  sluice " + name + " " + example + "\n");
+    sub->callback([this, run = std::move(run)] { chosen_ = run; });
+    return sub;
+  }
+
+  void add_probes() {
+    auto* ping = add("ping", "ICMP echo: is the host there, and how far is it", std::string(kTap) + " -c 3 10.0.0.1",
+                     Needs::kStack, [this] { return run_ping(common_, ping_); });
+    ping->add_option("host", ping_.host, "IPv4 address")->required();
+    ping->add_option("-c", ping_.count, "stop after so many requests (default: when interrupted)");
+    ping->add_option("-i", ping_.interval, "seconds between requests (default 1)")->check(CLI::Range(0.0, 3600.0));
+    ping->add_option("-s", ping_.size, "bytes of data (default 56)")->check(CLI::Range(0, 65507));
+    ping->add_option("-W", ping_.wait, "seconds to wait for replies after the last request (default 1)")->check(CLI::Range(0.0, 3600.0));
+    ping->add_option("-t", ping_.ttl, "time to live (default 64)")->check(CLI::Range(1, 255));
+    ping->add_flag("-q", ping_.quiet, "only the summary");
+
+    auto* arping = add("arping", "ARP request: which MAC has this address", std::string(kTap) + " 10.0.0.1", Needs::kStack,
+                       [this] { return run_arping(common_, arping_); });
+    arping->add_option("host", arping_.host, "IPv4 address")->required();
+    arping->add_option("-c", arping_.count, "requests, one a second, until there is a reply (default 3)");
+  }
+
+  void add_httpd() {
+    auto* httpd = add("httpd", "HTTP server: a directory, or built-in pages", std::string(kTap) + " ./public", Needs::kStack,
+                      [this] { return run_httpd(common_, httpd_); });
+    httpd->add_option("root", httpd_.root, "directory to serve (default: a welcome page); /stats and /bytes/N are always there");
+    httpd->add_option("-p,--port", httpd_.port, "port (default 80)");
+  }
+
+  void add_get() {
+    auto* get = add("get", "HTTP client: saves a page", std::string(kTap) + " -o page.html http://10.0.0.1:8000/", Needs::kStack,
+                    [this] { return run_get(common_, get_); });
     get->add_option("url", get_.url, "http://ADDRESS[:PORT]/PATH")->required();
     get->add_option("-o,--output", get_.output, "file; - is standard output (default: the last part of the URL)");
     get->add_flag("-q", get_.quiet, "no progress, no rate");
-    get->callback([this] { chosen_ = [this] { return run_get(common_, get_); }; });
+  }
 
-    auto* nc = app_.add_subcommand("nc", "netcat: standard input and output over TCP or UDP");
+  void add_nc() {
+    auto* nc = add("nc", "netcat: standard input and output over TCP or UDP", std::string(kTap) + " 10.0.0.1 7000", Needs::kStack,
+                   [this] { return run_netcat(); });
     nc->add_flag("-l", nc_.listen, "listen instead of connecting");
-    nc->add_option("-p", nc_.port, "port to listen on");
+    nc->add_option("-p", nc_.source_port, "port to listen on, or to connect from");
     nc->add_flag("-u", nc_.udp, "UDP");
     nc->add_flag("-k", nc_.keep, "with -l: go on after a connection ends");
     nc->add_flag("-z", nc_.scan, "only connect and say whether that works");
     nc->add_flag("-v", nc_.verbose, "say what happens");
-    nc->add_option("-w", nc_.timeout, "seconds of silence after which to stop");
+    nc->add_option("-w", nc_.timeout, "seconds for connecting, and of silence, after which to stop")->check(CLI::Range(0.0, 86400.0));
     nc->add_flag("-N,!--no-shutdown", nc_.shutdown_on_eof, "close our side at the end of input (default)");
-    nc->add_option("host", nc_words_, "[HOST] PORT")->expected(0, 2);
-    nc->callback([this] { chosen_ = [this] { return run_netcat(); }; });
+    nc->add_option("where", nc_words_, "HOST PORT; with -l: PORT")->expected(0, 2);
   }
 
   int run_netcat() {
     if (nc_words_.size() == 2) nc_.host = nc_words_[0];
-    if (!nc_words_.empty()) nc_.port = static_cast<std::uint16_t>(strtoul(nc_words_.back().c_str(), nullptr, 10));
-    if (nc_.port == 0 || (!nc_.listen && nc_.host.empty())) {
-      fprintf(stderr, "nc: say where: `sluice nc HOST PORT`, or `sluice nc -l PORT`\n");
+    if (!nc_words_.empty() && !CLI::detail::lexical_cast(nc_words_.back(), nc_.port)) {
+      fprintf(stderr, "nc: '%s' is no port; ports are numbers from 1 to 65535\n", nc_words_.back().c_str());
       return kExitUsage;
     }
-    return sluice::apps::run_nc(common_, nc_);
+    if (nc_.listen && nc_.port == 0) nc_.port = nc_.source_port;
+    if (nc_.port == 0 || (!nc_.listen && nc_.host.empty())) {
+      fprintf(stderr, "nc: where to? `sluice nc HOST PORT`, or `sluice nc -l PORT`\n");
+      return kExitUsage;
+    }
+    return run_nc(common_, nc_);
+  }
+
+  void add_small_servers() {
+    auto* echo = add("echo", "server that returns what it is sent, TCP and UDP", kTap, Needs::kStack,
+                     [this] { return run_echo(common_, echo_); });
+    echo->add_option("-p,--port", echo_.port, "port (default 7)");
+    add("benchd", "services to be measured: discard 5001, source 5002, echo 5003 and 5004/udp, HTTP 8080", kTap, Needs::kStack,
+        [this] { return run_benchd(common_); });
+    add("stat", "what is counted: counters, and drop reasons with their meaning", "", Needs::kNothing,
+        [this] { return run_stat(common_); });
   }
 
   void add_perf() {
-    auto* perf = app_.add_subcommand("perf", "throughput between two sluices: server without HOST, client with it");
+    auto* perf = add("perf", "throughput between two sluices: server without HOST, client with it",
+                     std::string(kTap) + "            (the server)\n  sluice perf --dev tap:tap1 --addr 10.0.0.3/24 10.0.0.2   (the client)",
+                     Needs::kStack, [this] { return run_perf(common_, perf_); });
     perf->add_option("host", perf_.host, "the server's IPv4 address");
     perf->add_option("-p,--port", perf_.port, "port (default 5201)");
-    perf->add_option("-t", perf_.seconds, "seconds to send")->check(CLI::Range(0.1, 86400.0));
-    perf->add_option("-i", perf_.interval, "seconds between reports")->check(CLI::Range(0.1, 3600.0));
-    perf->add_option("-P", perf_.parallel, "connections at once")->check(CLI::Range(1, 128));
+    perf->add_option("-t", perf_.seconds, "seconds to send (default 10)")->check(CLI::Range(0.1, 86400.0));
+    perf->add_option("-n", perf_.bytes, "bytes to send instead, like 100M")->transform(CLI::AsSizeValue(false));
+    perf->add_option("-i", perf_.interval, "seconds between reports (default 1)")->check(CLI::Range(0.1, 3600.0));
+    perf->add_option("-P", perf_.parallel, "streams at once (default 1)")->check(CLI::Range(1, 128));
     perf->add_flag("-R", perf_.reverse, "the server sends");
     perf->add_flag("-u", perf_.udp, "UDP");
-    perf->add_option("-b", perf_.rate_mbit, "Mbit/s of UDP")->check(CLI::Range(0.001, 100000.0));
-    perf->add_option("-l", perf_.length, "bytes a write or datagram");
-    perf->callback([this] { chosen_ = [this] { return sluice::apps::run_perf(common_, perf_); }; });
+    perf->add_option("-b", perf_.rate_mbit, "Mbit/s of each UDP stream (default 10)")->check(CLI::Range(0.001, 100000.0));
+    perf->add_option("-l", perf_.length, "bytes a write or datagram (default 128 KiB, UDP 1400)")->check(CLI::Range(8, 16 << 20));
   }
 
-  void add_captures() {
-    auto* replay = app_.add_subcommand("replay", "run a capture into a stack that plays one of its hosts");
+  void add_replay() {
+    auto* replay = add("replay", "run a capture into a stack that plays one of its hosts, and print both sides",
+                       "capture.pcap --as 192.168.1.10/24 --listen 80", Needs::kNothing, [this] { return run_replay(common_, replay_); });
     replay->add_option("file", replay_.file, "pcap or pcapng")->required()->check(CLI::ExistingFile);
     replay->add_option("--as", replay_.address, "the host to play, with a length: 192.168.1.10/24")->required();
+    replay->add_option("--listen", replay_.listen, "TCP ports that accept; others refuse")->delimiter(',');
     replay->add_option("--out", replay_.out, "write what the stack sends to this pcap file");
-    replay->callback([this] { chosen_ = [this] { return run_replay(common_, replay_); }; });
+    replay->add_option("--seed", common_.runtime.seed, "make randomness repeat (default 1)");
+    replay->add_flag("--stats", common_.statistics, "print counters at the end");
+  }
 
-    auto* dump = app_.add_subcommand("dump", "print the packets of a capture");
+  void add_dump() {
+    auto* dump = add("dump", "print the packets of a capture", "-v capture.pcap", Needs::kNothing,
+                     [this] { return run_dump(common_, dump_); });
     dump->add_option("file", dump_.file, "pcap or pcapng")->required()->check(CLI::ExistingFile);
     dump->add_flag("-v", dump_.verbose, "every field, layer by layer");
     dump->add_flag("-x", dump_.hex, "the bytes as well");
     dump->add_flag("--ladder", dump_.ladder, "as a ladder between the hosts");
     dump->add_option("-c", dump_.count, "at most so many packets");
-    dump->callback([this] { chosen_ = [this] { return run_dump(common_, dump_); }; });
   }
 
-  CLI::App app_{"sluice: a TCP/IP stack in user space"};
+  void add_help() {
+    CLI::App* help = add("help", "help about: devices, impair, or a command", "devices", Needs::kNothing, [this] { return show_help(); });
+    help->add_option("topic", topic_, "devices, impair, or a command");
+  }
+  int show_help() const {
+    const CLI::App* sub = find_command(topic_);
+    if (topic_ == "devices") return printf("%s", kDevices), kExitOk;
+    if (topic_ == "impair") return printf("%s", kImpair), kExitOk;
+    if (topic_.empty() || sub != nullptr) return printf("%s", (sub != nullptr ? sub->help("sluice") : app_.help()).c_str()), kExitOk;
+    fprintf(stderr, "help: nothing about '%s'; there are: devices, impair, and the commands\n", topic_.c_str());
+    return kExitUsage;
+  }
+
+  CLI::App app_{"sluice: a TCP/IP stack in user space, and programs that use it", "sluice"};
   Common common_;
   Chosen chosen_;
   PingOptions ping_;
@@ -166,6 +266,7 @@ class CommandLine {
   PerfOptions perf_;
   ReplayOptions replay_;
   DumpOptions dump_;
+  std::string topic_;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // sluice nc: standard input to a TCP or UDP peer, the peer to standard output. Data on stdout, messages on stderr.
 #include <stdio.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <array>
@@ -25,87 +26,130 @@ bool write_all(int fd, const char* data, std::size_t size) {
 
 class Nc {
  public:
-  Nc(const NcOptions& options, const wire::Address& host) : options_(options), peer_(net::to_sockaddr({host, options.port})) {}
+  Nc(const NcOptions& options, const wire::Address& host)
+      : options_(options), peer_(net::to_sockaddr({host, options.port})) {}
 
   int connect() {
-    net::Socket s(sl_socket(AF_INET, options_.udp ? SOCK_DGRAM : SOCK_STREAM, 0));
-    if (sl_connect(s.fd(), net::generic(peer_), sizeof peer_) < 0) return complain("connect");
-    if (options_.verbose) fprintf(stderr, "Connection to %s %u port succeeded!\n", options_.host.c_str(), options_.port);
+    const net::Socket s(sl_socket(AF_INET, options_.udp ? SOCK_DGRAM : SOCK_STREAM, 0));
+    if (options_.source_port != 0 && !bind(s.fd(), options_.source_port)) return complain("bind");
+    const auto us = static_cast<std::int64_t>(options_.timeout * 1e6);
+    const timeval patience{us / 1'000'000, us % 1'000'000};
+    (void)sl_setsockopt(s.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+    if (sl_connect(s.fd(), net::generic(peer_), sizeof peer_) < 0) {
+      if (errno == EINPROGRESS || errno == EAGAIN) errno = ETIMEDOUT;  // our own patience ended, not TCP's
+      fprintf(stderr, "nc: connect to %s port %u: %s\n", options_.host.c_str(), options_.port, strerror(errno));
+      return kExitFailed;
+    }
+    if (options_.verbose || options_.scan) {
+      const char* protocol = options_.udp ? "udp" : "tcp";
+      fprintf(stderr, "Connection to %s %u port [%s] succeeded!\n", options_.host.c_str(), options_.port, protocol);
+    }
     return options_.scan ? kExitOk : relay(s.fd());
   }
 
   int listen() {
-    net::Socket s(sl_socket(AF_INET, options_.udp ? SOCK_DGRAM : SOCK_STREAM, 0));
-    const sockaddr_in local = net::to_sockaddr({wire::Ipv4Address::any(), options_.port});
-    if (sl_bind(s.fd(), net::generic(local), sizeof local) < 0) return complain("bind");
+    const net::Socket s(sl_socket(AF_INET, options_.udp ? SOCK_DGRAM : SOCK_STREAM, 0));
+    const int on = 1;
+    (void)sl_setsockopt(s.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (!bind(s.fd(), options_.port)) return complain("bind");
+    if (!options_.udp && sl_listen(s.fd(), 16) < 0) return complain("listen");
     if (options_.verbose) fprintf(stderr, "Listening on 0.0.0.0 %u\n", options_.port);
-    if (options_.udp) return listen_datagram(s.fd());
-    if (sl_listen(s.fd(), 16) < 0) return complain("listen");
     int code = kExitOk;
     do {
-      net::Socket connection(sl_accept(s.fd(), net::generic(peer_), &length_));
-      if (!connection) return interrupted() ? code : complain("accept");
-      if (options_.verbose) fprintf(stderr, "Connection received on %s\n", to_text(net::to_endpoint(peer_)).c_str());
-      code = relay(connection.fd());
+      code = options_.udp ? serve_datagrams(s.fd()) : serve_connection(s.fd());
     } while (options_.keep && !interrupted());
     return code;
   }
 
  private:
-  int complain(const char* what) const {
+  static bool bind(int fd, std::uint16_t port) {
+    const sockaddr_in local = net::to_sockaddr({wire::Ipv4Address::any(), port});
+    return sl_bind(fd, net::generic(local), sizeof local) == 0;
+  }
+  static int complain(const char* what) {
+    if (errno == EINTR) return kExitOk;
     fprintf(stderr, "nc: %s: %s\n", what, strerror(errno));
     return kExitFailed;
   }
+  void tell_peer() const {
+    if (options_.verbose) fprintf(stderr, "Connection received on %s\n", to_text(net::to_endpoint(peer_)).c_str());
+  }
 
-  // The first datagram tells who the peer is.
-  int listen_datagram(int fd) {
-    const ssize_t n = sl_recvfrom(fd, buffer_.data(), buffer_.size(), 0, net::generic(peer_), &length_);
+  int serve_connection(int listener) {
+    socklen_t length = sizeof peer_;
+    const net::Socket connection(sl_accept(listener, net::generic(peer_), &length));
+    if (!connection) return complain("accept");
+    tell_peer();
+    return relay(connection.fd());
+  }
+
+  // The first datagram tells who the peer is; with -k, whoever sends is read, and nobody answered.
+  int serve_datagrams(int fd) {
+    socklen_t length = sizeof peer_;
+    const ssize_t n = sl_recvfrom(fd, received_.data(), received_.size(), 0, net::generic(peer_), &length);
     if (n < 0) return complain("recvfrom");
-    if (!write_all(STDOUT_FILENO, buffer_.data(), static_cast<std::size_t>(n))) return complain("stdout");
+    tell_peer();
+    if (!write_all(STDOUT_FILENO, received_.data(), static_cast<std::size_t>(n))) return complain("stdout");
+    if (options_.keep) return kExitOk;
     if (sl_connect(fd, net::generic(peer_), sizeof peer_) < 0) return complain("connect");
     return relay(fd);
   }
 
+  // Both directions at once, until both are done. What the send queue does not take waits in pending_, and standard
+  // input with it: neither direction ever holds up the other.
   int relay(int fd) {
-    bool reading_stdin = true;
-    bool reading_peer = true;
-    while (reading_peer || reading_stdin) {  // until both directions are done
-      pollfd p[2] = {{fd, static_cast<short>(reading_peer ? POLLIN : 0), 0}, {reading_stdin ? STDIN_FILENO : -1, POLLIN, 0}};
+    open_in_ = reading_stdin_ = true;
+    pending_ = {};
+    while (open_in_ || reading_stdin_ || !pending_.empty()) {
+      const int net_events = (open_in_ ? POLLIN : 0) | (pending_.empty() ? 0 : POLLOUT);
+      const bool want_input = reading_stdin_ && pending_.empty();
+      pollfd p[2] = {{fd, static_cast<short>(net_events), 0}, {want_input ? STDIN_FILENO : -1, POLLIN, 0}};
       const int timeout = options_.timeout > 0 ? static_cast<int>(options_.timeout * 1000) : -1;
-      const int n = sl_poll(p, reading_stdin ? 2 : 1, timeout);
-      if (n < 0) return errno == EINTR ? kExitOk : complain("poll");
+      const int n = sl_poll(p, 2, timeout);
+      if (n < 0) return complain("poll");
       if (n == 0) return kExitOk;  // silence for the time allowed
-      if (reading_peer && p[0].revents != 0 && !to_stdout(fd)) {
-        reading_peer = false;
-        if (result_ != kExitOk) return result_;
-      }
-      if (reading_stdin && p[1].revents != 0) {
-        const ssize_t got = ::read(STDIN_FILENO, buffer_.data(), buffer_.size());
-        if (got <= 0) {
-          reading_stdin = false;
-          if (!options_.udp && options_.shutdown_on_eof) (void)sl_shutdown(fd, SHUT_WR);
-          continue;
-        }
-        if (sl_send(fd, buffer_.data(), static_cast<std::size_t>(got), 0) < 0) return complain("send");
-      }
+      if (want_input && p[1].revents != 0) read_stdin(fd);
+      if (p[0].revents != 0 && !move_data(fd)) return kExitFailed;
+      const bool over = (p[0].revents & (POLLERR | POLLHUP)) != 0;
+      if (over && !open_in_ && reading_stdin_) return errno = ECONNRESET, complain("send");
     }
     return kExitOk;
   }
 
-  // False at the end of the peer's stream.
-  bool to_stdout(int fd) {
-    const ssize_t n = sl_recv(fd, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
-    if (n > 0 || (n == 0 && options_.udp)) return write_all(STDOUT_FILENO, buffer_.data(), static_cast<std::size_t>(n));
-    if (n < 0 && errno == EAGAIN) return true;
-    result_ = n == 0 ? kExitOk : complain("recv");
-    return false;
+  void read_stdin(int fd) {
+    const ssize_t got = ::read(STDIN_FILENO, input_.data(), input_.size());
+    if (got > 0) {
+      pending_ = std::string_view(input_.data(), static_cast<std::size_t>(got));
+      (void)send_pending(fd);  // an error shows itself at the next poll
+      return;
+    }
+    reading_stdin_ = false;
+    if (!options_.udp && options_.shutdown_on_eof) (void)sl_shutdown(fd, SHUT_WR);
+  }
+
+  bool send_pending(int fd) {
+    const ssize_t n = sl_send(fd, pending_.data(), pending_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n > 0) pending_.remove_prefix(static_cast<std::size_t>(n));
+    return n >= 0 || errno == EAGAIN;
+  }
+
+  // False when the connection has failed.
+  bool move_data(int fd) {
+    if (!pending_.empty() && !send_pending(fd)) return complain("send"), false;
+    if (!open_in_) return true;
+    const ssize_t n = sl_recv(fd, received_.data(), received_.size(), MSG_DONTWAIT);
+    if (n < 0) return errno == EAGAIN ? true : (complain("recv"), false);
+    if (n == 0 && !options_.udp) open_in_ = false;
+    return write_all(STDOUT_FILENO, received_.data(), static_cast<std::size_t>(n)) || (complain("stdout"), false);
   }
 
   const NcOptions& options_;
   sockaddr_in peer_;
-  socklen_t length_ = sizeof peer_;
-  int result_ = kExitOk;
-  std::array<char, kChunk> buffer_;
+  bool open_in_ = true;         // the peer may still send
+  bool reading_stdin_ = true;
+  std::string_view pending_;    // of input_, not sent yet
+  std::array<char, kChunk> input_;
+  std::array<char, kChunk> received_;
 };
 
 }  // namespace
@@ -113,14 +157,10 @@ class Nc {
 int run_nc(const Common& common, const NcOptions& options) {
   wire::Address host;
   if (!options.listen && !parse_host(options.host, host)) return kExitUsage;
-  const auto runtime = open_runtime(common, Options::Threads::kThreads);
-  if (runtime == nullptr) return kExitUnavailable;
-  catch_interrupt();
+  const auto session = BlockingSession::open(common);
+  if (!session) return session.error();
   Nc nc(options, host);
-  const int code = options.listen ? nc.listen() : nc.connect();
-  linger_until_sent(*runtime);
-  if (common.statistics) print_statistics(*runtime, common.json);
-  return code;
+  return options.listen ? nc.listen() : nc.connect();
 }
 
 }  // namespace sluice::apps

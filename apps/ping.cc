@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bitset>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -16,126 +17,178 @@ namespace sluice::apps {
 namespace {
 
 constexpr std::size_t kHeader = 8;
+constexpr std::uint8_t kEchoRequest = 8;
+
+Duration seconds(double s) { return Duration::nanos(static_cast<std::int64_t>(s * 1e9)); }
+
+// Round-trip times, ms.
+struct Times {
+  std::uint64_t count = 0;
+  double sum = 0, squares = 0, low = 0, high = 0;
+
+  void add(double ms) {
+    low = count == 0 ? ms : std::min(low, ms);
+    high = count == 0 ? ms : std::max(high, ms);
+    ++count;
+    sum += ms;
+    squares += ms * ms;
+  }
+  [[nodiscard]] double mean() const { return count > 0 ? sum / static_cast<double>(count) : 0; }
+  [[nodiscard]] double deviation() const {
+    return count > 0 ? sqrt(std::max(squares / static_cast<double>(count) - mean() * mean(), 0.0)) : 0;
+  }
+};
 
 class Ping {
  public:
-  Ping(const Common& common, const PingOptions& options, Runtime& runtime, const wire::Address& host)
-      : common_(common), options_(options), runtime_(runtime), peer_(net::to_sockaddr({host, 0})) {}
+  Ping(const Common& common, const PingOptions& options, BlockingSession& session, const wire::Address& host)
+      : options_(options), json_(common.json), quiet_(common.json || options.quiet), session_(session),
+        peer_(net::to_sockaddr({host, 0})), socket_(sl_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP)) {
+    const int on = 1;
+    (void)sl_setsockopt(socket_.fd(), IPPROTO_IP, IP_RECVTTL, &on, sizeof on);
+    const int ttl = options_.ttl;
+    if (ttl != 0) (void)sl_setsockopt(socket_.fd(), IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
+  }
 
   int run() {
-    socket_ = net::Socket(sl_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP));
-    if (options_.ttl != 0) {
-      const int ttl = options_.ttl;
-      (void)sl_setsockopt(socket_.fd(), IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
-    }
-    if (!common_.json) {
+    if (!json_) {
       printf("PING %s (%s) %u(%u) bytes of data.\n", options_.host.c_str(), options_.host.c_str(), options_.size,
              options_.size + 28);
     }
-    start_ = runtime_.now();
+    start_ = last_event_ = now();
     Instant next = start_;
-    const auto interval = Duration::nanos(static_cast<std::int64_t>(options_.interval * 1e9));
-    while (!interrupted() && (options_.count == 0 || sent_ < options_.count)) {
+    while (!interrupted() && !all_sent()) {
       send_request();
-      next = next + interval;
-      const bool last = options_.count != 0 && sent_ == options_.count;
-      const auto patience = Duration::nanos(static_cast<std::int64_t>(options_.wait * 1e9));
-      collect(last ? runtime_.now() + patience : next, last);
+      next = next + seconds(options_.interval);
+      if (!all_sent()) collect(next);
     }
+    // A slow network has shown how long a reply may take.
+    if (!interrupted()) collect(now() + std::max(seconds(options_.wait), seconds(2 * times_.high / 1e3)));
     report();
-    return received_ > 0 ? kExitOk : kExitFailed;
+    return times_.count > 0 ? kExitOk : kExitFailed;
   }
 
  private:
+  [[nodiscard]] Instant now() { return session_.runtime().now(); }
+  [[nodiscard]] bool all_sent() const { return options_.count != 0 && sent_ == options_.count; }
+
   void send_request() {
     std::vector<std::uint8_t> message(kHeader + options_.size);
-    message[0] = 8;
-    ++sent_;
-    store_be16(message.data() + 6, static_cast<std::uint16_t>(sent_));
+    message[0] = kEchoRequest;
     for (std::size_t i = kHeader; i < message.size(); ++i) message[i] = static_cast<std::uint8_t>(i);
-    outstanding_[static_cast<std::uint16_t>(sent_)] = runtime_.now();
+    const auto sequence = static_cast<std::uint16_t>(++sent_);
+    store_be16(message.data() + 6, sequence);
+    answered_[sequence] = false;
+    outstanding_[sequence] = last_event_ = now();
     if (sl_sendto(socket_.fd(), message.data(), message.size(), 0, net::generic(peer_), sizeof peer_) < 0) {
-      printf("ping: sendto: %s\n", strerror(errno));
+      fprintf(stderr, "ping: sendto: %s\n", strerror(errno));
       ++errors_;
     }
   }
 
   // Takes in replies until `until`, or until the last one is there.
-  void collect(Instant until, bool stop_when_all) {
-    while (!interrupted() && !(stop_when_all && outstanding_.empty())) {
-      const Duration left = until - runtime_.now();
-      if (left <= Duration()) return;
+  void collect(Instant until) {
+    do {
+      const std::int64_t left = std::clamp<std::int64_t>((until - now()).to_nanos(), 0, 60'000'000'000);
       pollfd p{socket_.fd(), POLLIN, 0};
-      const auto ms = static_cast<int>(std::min<std::int64_t>((left.to_nanos() + 999'999) / 1'000'000, 60'000));
-      if (sl_poll(&p, 1, ms) > 0) take_reply();
-    }
+      if (sl_poll(&p, 1, static_cast<int>((left + 999'999) / 1'000'000)) > 0) take_reply();
+    } while (!interrupted() && now() < until && !(all_sent() && outstanding_.empty()));
   }
 
   void take_reply() {
     std::array<std::uint8_t, 65536> bytes;
-    iovec piece{bytes.data(), bytes.size()};
+    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(int))> control{};
     sockaddr_in from{};
+    iovec piece{bytes.data(), bytes.size()};
     msghdr message{};
     message.msg_name = &from;
     message.msg_namelen = sizeof from;
     message.msg_iov = &piece;
     message.msg_iovlen = 1;
-    const Instant now = runtime_.now();
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
     const ssize_t n = sl_recvmsg(socket_.fd(), &message, MSG_DONTWAIT);
-    if (n < 0) {
-      if (errno == EAGAIN) return;
-      ++errors_;
-      if (!options_.quiet && !common_.json) printf("From %s icmp_seq=%u %s\n", options_.host.c_str(), sent_, strerror(errno));
-      return;
-    }
-    const std::uint16_t sequence = load_be16(bytes.data() + 6);
-    const auto request = outstanding_.find(sequence);
-    if (request == outstanding_.end()) return;  // a duplicate
-    const double ms = static_cast<double>((now - request->second).to_nanos()) / 1e6;
-    outstanding_.erase(request);
-    ++received_;
-    times_.push_back(ms);
-    if (!options_.quiet && !common_.json) {
-      printf("%zd bytes from %s: icmp_seq=%u ttl=64 time=%.*f ms\n", n, to_text(net::to_endpoint(from).address).c_str(), sequence,
-             ms < 1 ? 3 : ms < 10 ? 2 : ms < 100 ? 1 : 0, ms);
-      fflush(stdout);
-    }
+    last_event_ = now();
+    if (n < 0) return report_error();
+    if (n < static_cast<ssize_t>(kHeader)) return;
+    print_reply(static_cast<std::size_t>(n), net::to_endpoint(from).address, ttl_of(message), load_be16(bytes.data() + 6));
   }
 
-  void report() const {
-    double sum = 0;
-    double squares = 0;
-    for (const double t : times_) sum += t, squares += t * t;
-    const double n = std::max<double>(static_cast<double>(times_.size()), 1);
-    const double mean = sum / n;
-    const double mdev = sqrt(std::max(squares / n - mean * mean, 0.0));
-    const double low = times_.empty() ? 0 : *std::min_element(times_.begin(), times_.end());
-    const double high = times_.empty() ? 0 : *std::max_element(times_.begin(), times_.end());
-    const double loss = sent_ > 0 ? 100.0 * (sent_ - received_) / sent_ : 0;
-    if (common_.json) {
-      const nlohmann::ordered_json out = {{"host", options_.host}, {"transmitted", sent_}, {"received", received_},
-                                          {"loss_percent", loss}, {"rtt_ms", {{"min", low}, {"avg", mean}, {"max", high}, {"mdev", mdev}}}};
+  static int ttl_of(msghdr& message) {
+    int ttl = 0;
+    const cmsghdr* control = CMSG_FIRSTHDR(&message);
+    if (control != nullptr && control->cmsg_type == IP_TTL) memcpy(&ttl, CMSG_DATA(control), sizeof ttl);
+    return ttl;
+  }
+
+  void print_reply(std::size_t size, const wire::Address& from, int ttl, std::uint16_t sequence) {
+    const auto request = outstanding_.find(sequence);
+    if (request == outstanding_.end()) {
+      if (!answered_[sequence]) return;  // to none of our requests
+      ++duplicates_;
+      if (!quiet_) printf("%zu bytes from %s: icmp_seq=%u ttl=%d (DUP!)\n", size, to_text(from).c_str(), sequence, ttl);
+      return;
+    }
+    const double ms = (last_event_ - request->second).to_seconds() * 1e3;
+    outstanding_.erase(request);
+    answered_[sequence] = true;
+    times_.add(ms);
+    if (quiet_) return;
+    const int digits = ms < 1 ? 3 : ms < 10 ? 2 : ms < 100 ? 1 : 0;
+    printf("%zu bytes from %s: icmp_seq=%u ttl=%d time=%.*f ms\n", size, to_text(from).c_str(), sequence, ttl, digits, ms);
+    fflush(stdout);
+  }
+
+  // An ICMP error has come for a request, or the host's MAC could not be found out.
+  void report_error() {
+    if (errno == EAGAIN || errno == EINTR) return;
+    ++errors_;
+    if (quiet_) return;
+    const char* what = errno == EHOSTUNREACH ? "Destination Host Unreachable"
+                       : errno == ENETUNREACH ? "Destination Net Unreachable"
+                                              : strerror(errno);
+    printf("icmp_seq=%u %s\n", static_cast<std::uint16_t>(sent_), what);
+    fflush(stdout);
+  }
+
+  void report() {
+    const double loss = sent_ > 0 ? 100.0 * static_cast<double>(sent_ - times_.count) / static_cast<double>(sent_) : 0;
+    if (json_) {
+      const nlohmann::ordered_json out = {
+          {"host", options_.host},
+          {"transmitted", sent_},
+          {"received", times_.count},
+          {"duplicates", duplicates_},
+          {"errors", errors_},
+          {"loss_percent", loss},
+          {"rtt_ms", {{"min", times_.low}, {"avg", times_.mean()}, {"max", times_.high}, {"mdev", times_.deviation()}}}};
       printf("%s\n", out.dump().c_str());
       return;
     }
     printf("\n--- %s ping statistics ---\n", options_.host.c_str());
-    printf("%u packets transmitted, %u received, ", sent_, received_);
+    printf("%llu packets transmitted, %llu received, ", static_cast<unsigned long long>(sent_),
+           static_cast<unsigned long long>(times_.count));
+    if (duplicates_ > 0) printf("+%u duplicates, ", duplicates_);
     if (errors_ > 0) printf("+%u errors, ", errors_);
-    printf("%g%% packet loss, time %lldms\n", loss, static_cast<long long>((runtime_.now() - start_).to_millis()));
-    if (!times_.empty()) printf("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", low, mean, high, mdev);
+    printf("%g%% packet loss, time %lldms\n", loss, static_cast<long long>((last_event_ - start_).to_millis()));
+    if (times_.count == 0) return void(printf("\n"));
+    printf("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", times_.low, times_.mean(), times_.high, times_.deviation());
   }
 
-  const Common& common_;
   const PingOptions& options_;
-  Runtime& runtime_;
+  bool json_;
+  bool quiet_;
+  BlockingSession& session_;
   sockaddr_in peer_;
   net::Socket socket_;
   Instant start_;
-  std::uint32_t sent_ = 0;
-  std::uint32_t received_ = 0;
+  Instant last_event_;
+  std::uint64_t sent_ = 0;
   std::uint32_t errors_ = 0;
-  std::map<std::uint16_t, Instant> outstanding_;
-  std::vector<double> times_;
+  std::uint32_t duplicates_ = 0;
+  std::map<std::uint16_t, Instant> outstanding_;  // by sequence number, when sent
+  std::bitset<65536> answered_;
+  Times times_;
 };
 
 }  // namespace
@@ -143,12 +196,9 @@ class Ping {
 int run_ping(const Common& common, const PingOptions& options) {
   wire::Address host;
   if (!parse_host(options.host, host)) return kExitUsage;
-  const auto runtime = open_runtime(common, Options::Threads::kThreads);
-  if (runtime == nullptr) return kExitUnavailable;
-  catch_interrupt();
-  const int code = Ping(common, options, *runtime, host).run();
-  if (common.statistics) print_statistics(*runtime, common.json);
-  return code;
+  const auto session = BlockingSession::open(common);
+  if (!session) return session.error();
+  return Ping(common, options, **session, host).run();
 }
 
 }  // namespace sluice::apps

@@ -11,6 +11,8 @@ namespace sluice::apps {
 
 namespace {
 
+constexpr int kRoundsAfterTheEnd = 300;  // delayed ACKs and first repetitions still come out
+
 // Prints every frame that passes, marked with its direction.
 class Watcher final : public link::NetDevice {
  public:
@@ -72,10 +74,12 @@ int run_replay(const Common& common, const ReplayOptions& options) {
     fprintf(stderr, "replay: %s\n", runtime.error().message.c_str());
     return kExitFailed;
   }
-  // The stack's addresses are those of the capture's host, whatever its MAC was.
+  std::vector<net::Socket> listeners;
+  for (const std::uint16_t port : options.listen) listeners.push_back(listen_stream(port));
+  // Time is the program's own: a millisecond a round, whatever the clock says.
   (*runtime)->with_stack([&](Stack& stack) {
     Instant now = (*runtime)->now();
-    for (int idle = 0; idle < 3; idle = watcher.finished() ? idle + 1 : 0) {
+    for (int idle = 0; idle < kRoundsAfterTheEnd; idle = watcher.finished() ? idle + 1 : 0) {
       stack.poll(now);
       now = now + 1_ms;
     }

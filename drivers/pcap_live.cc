@@ -32,7 +32,8 @@ Result<std::unique_ptr<PcapLive>, Failure> PcapLive::open(const std::string& int
   std::string why;
   pcap* handle = activate(interface, why);
   if (handle == nullptr) {
-    return fail(Failure{"interface " + interface + ": " + why + "; `ip link` lists interfaces, and root is needed"});
+    return fail(Failure{"interface " + interface + ": " + why + "; `ip link` lists interfaces, and root is needed",
+                        Failure::Cause::kEnvironment});
   }
   if (pcap_datalink(handle) != DLT_EN10MB) {
     pcap_close(handle);

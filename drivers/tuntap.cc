@@ -36,12 +36,13 @@ ifreq request_for(const std::string& name) {
 
 Failure open_failure(const std::string& name, int error) {
   Failure failure = system_failure("/dev/net/tun", error);
+  failure.cause = Failure::Cause::kEnvironment;
   if (error == EPERM || error == EACCES) {
     failure.message += "; run as root, or inside a namespace: unshare -Urn";
   } else if (error == EBUSY) {
-    failure.message = "interface " + name + " is in use by another program";
+    failure.message = "interface " + name + " is in use by another program; end that one, or give another name";
   } else if (error == EINVAL) {
-    failure.message = "interface " + name + " exists and is of another kind";
+    failure.message = "interface " + name + " exists and is of another kind; `ip -d link show` tells which";
   }
   return failure;
 }
@@ -56,7 +57,7 @@ std::uint32_t mtu_of(const std::string& name) {
 
 }  // namespace
 
-Failure system_failure(const std::string& what, int error) { return {what + ": " + std::strerror(error)}; }
+Failure system_failure(const std::string& what, int error) { return {what + ": " + std::strerror(error), Failure::Cause::kRequest}; }
 
 Result<std::unique_ptr<TunTap>, Failure> TunTap::open(Kind kind, const std::string& name) {
   if (name.empty() || name.size() >= IFNAMSIZ) {

@@ -99,6 +99,7 @@ struct Descriptor {
   socket::Handle handle = -1;
   std::uint32_t generation = 0;      // changes when the number is closed
   bool nonblocking = false;
+  bool receive_ttl = false;          // IP_RECVTTL
   Duration receive_timeout;          // 0: none
   Duration send_timeout;
 };

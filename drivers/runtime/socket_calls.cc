@@ -313,6 +313,27 @@ ssize_t sl_writev(int fd, const iovec* pieces, int count) {
   return sl_sendmsg(fd, &message, 0);
 }
 
+namespace {
+
+// The received TTL as ancillary data, where it was asked for (IP_RECVTTL) and there is room.
+void store_ttl(const Descriptor& d, int ttl, msghdr& message) {
+  const std::size_t room = message.msg_control != nullptr ? message.msg_controllen : 0;
+  message.msg_controllen = 0;
+  if (!d.receive_ttl) return;
+  if (room < CMSG_SPACE(sizeof ttl)) {
+    message.msg_flags |= MSG_CTRUNC;
+    return;
+  }
+  message.msg_controllen = CMSG_SPACE(sizeof ttl);
+  cmsghdr* control = CMSG_FIRSTHDR(&message);
+  control->cmsg_level = IPPROTO_IP;
+  control->cmsg_type = IP_TTL;
+  control->cmsg_len = CMSG_LEN(sizeof ttl);
+  memcpy(CMSG_DATA(control), &ttl, sizeof ttl);
+}
+
+}  // namespace
+
 ssize_t sl_recvmsg(int fd, msghdr* message, int flags) {
   Descriptor* d = sluice::find_descriptor(fd);
   if (d == nullptr) return set_errno(Errno::kBadFile);
@@ -321,7 +342,7 @@ ssize_t sl_recvmsg(int fd, msghdr* message, int flags) {
   const auto got = receive_pieces(*d, *p, flags);
   if (!got) return set_errno(got.error());
   message->msg_flags = got->truncated ? MSG_TRUNC : 0;
-  message->msg_controllen = 0;
+  store_ttl(*d, got->ttl, *message);
   if (message->msg_name != nullptr) {
     store_endpoint(got->source, static_cast<sockaddr*>(message->msg_name), &message->msg_namelen);
   }
@@ -393,6 +414,14 @@ int set_timeout(Duration& timeout, const void* value, socklen_t length) {
   return 0;
 }
 
+int set_flag(bool& flag, const void* value, socklen_t length) {
+  int number = 0;
+  if (length < sizeof number) return set_errno(Errno::kInvalid);
+  memcpy(&number, value, sizeof number);
+  flag = number != 0;
+  return 0;
+}
+
 int store_value(const void* from, std::size_t size, void* value, socklen_t* length) {
   const std::size_t n = std::min<std::size_t>(size, *length);
   memcpy(value, from, n);
@@ -422,6 +451,7 @@ int sl_setsockopt(int fd, int level, int name, const void* value, socklen_t leng
     if (index == 0) return set_errno(Errno::kNoDevice);
     return answer(sockets.set_option(d->handle, Option::kTcpCongestion, index));
   }
+  if (level == IPPROTO_IP && name == IP_RECVTTL) return set_flag(d->receive_ttl, value, length);
   const auto option = int_option(level, name);
   if (!option || *option == Option::kError || *option == Option::kAcceptConnection) return set_errno(Errno::kNoProtocolOption);
   int number = 0;
