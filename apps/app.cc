@@ -27,7 +27,8 @@ Result<std::unique_ptr<Runtime>, int> open_runtime(const Common& common, Options
   Options options = common.runtime;
   options.threads = threads;
   if (options.device.empty()) {
-    fprintf(stderr, "sluice: --dev is missing; `--dev mem --addr 10.0.0.1/24` needs no privilege (`sluice help devices`)\n");
+    fprintf(stderr,
+            "sluice: --dev is missing; `--dev mem --addr 10.0.0.1/24` needs no privilege (`sluice help devices`)\n");
     return fail(kExitUsage);
   }
   if (options.addresses.empty()) {
@@ -67,17 +68,22 @@ void print_statistics(Runtime& runtime, bool json) {
     fprintf(stderr, "%s\n", nlohmann::ordered_json{{"counters", counters}, {"drops", drops}}.dump().c_str());
     return;
   }
-  for (const auto& [name, value] : counters.items()) fprintf(stderr, "%14llu  %s\n", value.get<unsigned long long>(), name.c_str());
+  for (const auto& [name, value] : counters.items())
+    fprintf(stderr, "%14llu  %s\n", value.get<unsigned long long>(), name.c_str());
   for (std::size_t i = 0; i < kDropCount; ++i) {
     const auto d = static_cast<Drop>(i);
     if (!drops.contains(name_of(d))) continue;
-    fprintf(stderr, "%14llu  dropped: %s (%s)\n", drops[name_of(d)].get<unsigned long long>(), name_of(d), meaning_of(d));
+    fprintf(stderr, "%14llu  dropped: %s (%s)\n", drops[name_of(d)].get<unsigned long long>(), name_of(d),
+            meaning_of(d));
   }
 }
 
-// --- blocking commands ---------------------------------------------------------------------------------------------------
+// --- blocking commands
+// ---------------------------------------------------------------------------------------------------
 
-bool interrupted() { return interrupt_seen; }
+bool interrupted() {
+  return interrupt_seen;
+}
 
 Result<std::unique_ptr<BlockingSession>, int> BlockingSession::open(const Common& common) {
   block(SIGUSR1);  // before there are threads: they inherit it
@@ -135,7 +141,8 @@ void BlockingSession::linger_until_sent() {
   }
 }
 
-// --- servers ---------------------------------------------------------------------------------------------------------------
+// --- servers
+// ---------------------------------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<ServerSession>, int> ServerSession::open(const Common& common) {
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) block(signal);
@@ -195,6 +202,8 @@ net::Socket bind_datagram(std::uint16_t port) {
   return s;
 }
 
-std::string describe(Errno error) { return strerror(static_cast<int>(error)); }
+std::string describe(Errno error) {
+  return strerror(static_cast<int>(error));
+}
 
 }  // namespace sluice::apps

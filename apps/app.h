@@ -79,7 +79,8 @@ class ServerSession {
   int signal_fd_ = -1;
 };
 
-// Listening sockets of a server: on any address, not blocking. An empty one when the port cannot be had; errno says why.
+// Listening sockets of a server: on any address, not blocking. An empty one when the port cannot be had; errno says
+// why.
 net::Socket listen_stream(std::uint16_t port);
 net::Socket bind_datagram(std::uint16_t port);
 

@@ -43,7 +43,8 @@ bool await_reply(BlockingSession& session, const wire::Address& host) {
   while (!interrupted() && runtime.now() - start < 1_s) {
     const std::string mac = look_up(runtime, host);
     if (!mac.empty()) {
-      printf("reply from %s [%s]  %.3f ms\n", to_text(host).c_str(), mac.c_str(), (runtime.now() - start).to_seconds() * 1e3);
+      printf("reply from %s [%s]  %.3f ms\n", to_text(host).c_str(), mac.c_str(),
+             (runtime.now() - start).to_seconds() * 1e3);
       return true;
     }
     session.run_for(1_ms);

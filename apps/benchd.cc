@@ -1,5 +1,5 @@
-// sluice benchd: the stack's end of measurements. TCP 5001 discards, 5002 sends without end, 5003 echoes, 8080 answers HTTP
-// with a fixed page; UDP 5004 echoes. Any outside client can then measure the stack.
+// sluice benchd: the stack's end of measurements. TCP 5001 discards, 5002 sends without end, 5003 echoes, 8080 answers
+// HTTP with a fixed page; UDP 5004 echoes. Any outside client can then measure the stack.
 #include <netinet/tcp.h>
 
 #include <array>
@@ -63,7 +63,8 @@ class Bench {
 
   // A page for each request that ends in these bytes; load generators send requests whole.
   void answer_http(int fd, std::string_view requests) {
-    for (std::size_t at = requests.find("\r\n\r\n"); at != std::string_view::npos; at = requests.find("\r\n\r\n", at + 4)) {
+    for (std::size_t at = requests.find("\r\n\r\n"); at != std::string_view::npos;
+         at = requests.find("\r\n\r\n", at + 4)) {
       if (sl_send(fd, kPage.data(), kPage.size(), 0) != static_cast<ssize_t>(kPage.size())) return drop(fd);
     }
   }

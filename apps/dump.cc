@@ -55,7 +55,7 @@ class Ladder {
   };
 
   void header(const wire::Summary& s) {
-    if (printed_header_) return;
+    if (printed_header_ || s.source == s.destination) return;  // an announcement names one host only
     printed_header_ = true;
     const std::string right = s.source == left_ ? s.destination : s.source;
     printf("%10s  %-15s %46s %s\n", "", left_.c_str(), "", right.c_str());
@@ -113,7 +113,8 @@ int run_dump(const Common&, const DumpOptions& options) {
       ladder.add(at, wire::summarize(frame.bytes, layer));
       continue;
     }
-    const std::string text = options.verbose ? wire::print_layers(frame.bytes, layer) : wire::print_line(frame.bytes, layer) + '\n';
+    const std::string text =
+        options.verbose ? wire::print_layers(frame.bytes, layer) : wire::print_line(frame.bytes, layer) + '\n';
     printf("%5llu %10.6f  %s", static_cast<unsigned long long>(n + 1), at, text.c_str());
     if (options.hex) print_hex(frame.bytes);
   }

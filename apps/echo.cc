@@ -41,7 +41,8 @@ class Echo {
     sockaddr_in from{};
     socklen_t length = sizeof from;
     const ssize_t n = sl_recvfrom(datagrams_.fd(), buffer_.data(), buffer_.size(), 0, net::generic(from), &length);
-    if (n >= 0) (void)sl_sendto(datagrams_.fd(), buffer_.data(), static_cast<std::size_t>(n), 0, net::generic(from), length);
+    if (n >= 0)
+      (void)sl_sendto(datagrams_.fd(), buffer_.data(), static_cast<std::size_t>(n), 0, net::generic(from), length);
   }
 
   void drop(int fd) {

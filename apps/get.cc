@@ -4,8 +4,8 @@
 #include <unistd.h>
 
 #include <array>
-#include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
 #include <memory>
 #include <string>
 
@@ -92,7 +92,8 @@ class Progress {
 
 class Fetch {
  public:
-  Fetch(net::TcpStream stream, std::FILE* out, Progress& progress) : stream_(std::move(stream)), out_(out), progress_(progress) {
+  Fetch(net::TcpStream stream, std::FILE* out, Progress& progress)
+      : stream_(std::move(stream)), out_(out), progress_(progress) {
     parser_.body_limit(UINT64_MAX);
   }
 

@@ -1,5 +1,5 @@
-// sluice httpd: HTTP/1.1 (RFC 9110, 9112) on an event loop: GET and HEAD, keep-alive, pipelining. Requests are parsed by
-// Boost.Beast; a body is sent as the send queue takes it. Idle and stuck connections end after a while.
+// sluice httpd: HTTP/1.1 (RFC 9110, 9112) on an event loop: GET and HEAD, keep-alive, pipelining. Requests are parsed
+// by Boost.Beast; a body is sent as the send queue takes it. Idle and stuck connections end after a while.
 #include <stdio.h>
 #include <time.h>
 
@@ -24,8 +24,8 @@ constexpr std::size_t kReadChunk = 16 << 10;
 constexpr std::size_t kFileChunk = 64 << 10;
 constexpr std::uint32_t kMaxRequestHeader = 16 << 10;
 constexpr std::size_t kMaxConnections = 10'000;
-constexpr Duration kPatience = 60_s;         // with a request that does not come, or a response that is not taken
-constexpr Duration kClosingPatience = 5_s;   // until the peer closes too
+constexpr Duration kPatience = 60_s;        // with a request that does not come, or a response that is not taken
+constexpr Duration kClosingPatience = 5_s;  // until the peer closes too
 constexpr Duration kSweepInterval = 1_s;
 
 // RFC 9110 §5.6.7. Made once a second.
@@ -73,8 +73,8 @@ class Connection {
   net::Socket socket_;
   Phase phase_ = Phase::kReading;
   Instant deadline_;
-  bool keep_ = true;       // after this response
-  bool peer_done_ = false; // no more requests will come
+  bool keep_ = true;        // after this response
+  bool peer_done_ = false;  // no more requests will come
   std::string input_;
   std::optional<Parser> parser_;
   std::string header_;
@@ -86,7 +86,10 @@ class Connection {
 class Server {
  public:
   Server(EventLoop& loop, Runtime& runtime, const HttpdOptions& options)
-      : loop_(loop), runtime_(runtime), site_(runtime.counters(), options.root), listener_(listen_stream(options.port)) {
+      : loop_(loop),
+        runtime_(runtime),
+        site_(runtime.counters(), options.root),
+        listener_(listen_stream(options.port)) {
     if (!listening()) return;
     loop_.watch(listener_.fd(), POLLIN, [this](short) { accept_all(); });
     loop_.after(kSweepInterval, [this] { sweep(); });
@@ -132,7 +135,9 @@ class Server {
   std::array<char, kFileChunk> scratch_;
 };
 
-Connection::Connection(Server& server, int fd) : server_(server), socket_(fd) { expect_request(); }
+Connection::Connection(Server& server, int fd) : server_(server), socket_(fd) {
+  expect_request();
+}
 
 void Connection::expect_request() {
   phase_ = Phase::kReading;
@@ -186,17 +191,21 @@ void Connection::respond(const http::request<http::empty_body>& request) {
   const bool head = request.method() == http::verb::head;
   if (!head && request.method() != http::verb::get) return refuse(405, "Method Not Allowed", "only GET and HEAD\n");
   // RFC 9112 §3.2: a request of HTTP/1.1 without Host is not answered otherwise.
-  if (request.version() >= 11 && request.count(http::field::host) != 1) return refuse(400, "Bad Request", "one Host, please\n");
+  if (request.version() >= 11 && request.count(http::field::host) != 1)
+    return refuse(400, "Bad Request", "one Host, please\n");
   if (!parser_->is_done()) return refuse(400, "Bad Request", "a body, with a method that has none\n");
   keep_ = request.keep_alive();
   const std::string_view target(request.target().data(), request.target().size());
-  start(server_.site().answer(target), !keep_ ? "Connection: close\r\n" : request.version() < 11 ? "Connection: keep-alive\r\n" : "");
+  start(server_.site().answer(target), !keep_                   ? "Connection: close\r\n"
+                                       : request.version() < 11 ? "Connection: keep-alive\r\n"
+                                                                : "");
   if (head) body_.reset();
 }
 
 void Connection::refuse(int status, const char* reason, const std::string& text) {
   keep_ = false;
-  start(text_response(status, reason, text), status == 405 ? "Allow: GET, HEAD\r\nConnection: close\r\n" : "Connection: close\r\n");
+  start(text_response(status, reason, text),
+        status == 405 ? "Allow: GET, HEAD\r\nConnection: close\r\n" : "Connection: close\r\n");
 }
 
 void Connection::start(Response response, const char* connection_field) {
@@ -217,7 +226,8 @@ void Connection::write() {
   while (header_sent_ < header_.size() || body_sent_ < size) {
     const std::string_view head = std::string_view(header_).substr(header_sent_);
     const std::string_view part = body_sent_ < size ? body_->at(body_sent_, server_.scratch()) : std::string_view();
-    if (part.empty() && body_sent_ < size) return void(phase_ = Phase::kOver);  // the file shrank: only a break-off tells
+    if (part.empty() && body_sent_ < size)
+      return void(phase_ = Phase::kOver);  // the file shrank: only a break-off tells
     iovec pieces[2] = {{const_cast<char*>(head.data()), head.size()}, {const_cast<char*>(part.data()), part.size()}};
     const ssize_t n = sl_writev(fd(), pieces, 2);
     if (n < 0 && errno == EAGAIN) return;

@@ -1,4 +1,5 @@
-// The sluice command line: common options and one subcommand a file. CLI11 is included here only: it is slow to compile.
+// The sluice command line: common options and one subcommand a file. CLI11 is included here only: it is slow to
+// compile.
 #include <CLI/CLI.hpp>
 #include <functional>
 
@@ -80,7 +81,8 @@ class CommandLine {
   int complain(const CLI::ParseError& e) const {
     const auto chosen = app_.get_subcommands();
     if (!chosen.empty()) {
-      fprintf(stderr, "sluice %s: %s\nTry: sluice %s --help\n", chosen[0]->get_name().c_str(), e.what(), chosen[0]->get_name().c_str());
+      fprintf(stderr, "sluice %s: %s\nTry: sluice %s --help\n", chosen[0]->get_name().c_str(), e.what(),
+              chosen[0]->get_name().c_str());
       return kExitUsage;
     }
     const std::vector<std::string> left = app_.remaining();
@@ -112,7 +114,8 @@ class CommandLine {
       return app.add_option(name, variable, help)->group("Stack");
     };
     add("--dev", o.device, "tap:NAME tun:NAME live:IFACE pcap:IN[,OUT] mem; see `sluice help devices`");
-    add("--addr", o.addresses, "our address with its length, like 10.0.0.2/24; may be given again")->allow_extra_args(false);
+    add("--addr", o.addresses, "our address with its length, like 10.0.0.2/24; may be given again")
+        ->allow_extra_args(false);
     add("--gateway", o.gateway, "address of the default router");
     add("--mac", o.mac, "our MAC address (default: random)");
     add("--mtu", o.mtu, "largest IP packet, bytes (default: the device's)")->check(CLI::Range(68, 65535));
@@ -121,7 +124,8 @@ class CommandLine {
     add("--cc", o.congestion, "TCP congestion control");
     add("--seed", o.seed, "make randomness repeat (default: from the system)");
     app.add_flag("--json", common_.json, "machine-readable output")->group("Stack");
-    app.add_flag("--stats", common_.statistics, "print counters at the end; SIGUSR1 prints them at any time")->group("Stack");
+    app.add_flag("--stats", common_.statistics, "print counters at the end; SIGUSR1 prints them at any time")
+        ->group("Stack");
   }
 
   enum class Needs : std::uint8_t { kStack, kNothing };
@@ -140,41 +144,44 @@ class CommandLine {
     ping->add_option("-c", ping_.count, "stop after so many requests (default: when interrupted)");
     ping->add_option("-i", ping_.interval, "seconds between requests (default 1)")->check(CLI::Range(0.0, 3600.0));
     ping->add_option("-s", ping_.size, "bytes of data (default 56)")->check(CLI::Range(0, 65507));
-    ping->add_option("-W", ping_.wait, "seconds to wait for replies after the last request (default 1)")->check(CLI::Range(0.0, 3600.0));
+    ping->add_option("-W", ping_.wait, "seconds to wait for replies after the last request (default 1)")
+        ->check(CLI::Range(0.0, 3600.0));
     ping->add_option("-t", ping_.ttl, "time to live (default 64)")->check(CLI::Range(1, 255));
     ping->add_flag("-q", ping_.quiet, "only the summary");
 
-    auto* arping = add("arping", "ARP request: which MAC has this address", std::string(kTap) + " 10.0.0.1", Needs::kStack,
-                       [this] { return run_arping(common_, arping_); });
+    auto* arping = add("arping", "ARP request: which MAC has this address", std::string(kTap) + " 10.0.0.1",
+                       Needs::kStack, [this] { return run_arping(common_, arping_); });
     arping->add_option("host", arping_.host, "IPv4 address")->required();
     arping->add_option("-c", arping_.count, "requests, one a second, until there is a reply (default 3)");
   }
 
   void add_httpd() {
-    auto* httpd = add("httpd", "HTTP server: a directory, or built-in pages", std::string(kTap) + " ./public", Needs::kStack,
-                      [this] { return run_httpd(common_, httpd_); });
-    httpd->add_option("root", httpd_.root, "directory to serve (default: a welcome page); /stats and /bytes/N are always there");
+    auto* httpd = add("httpd", "HTTP server: a directory, or built-in pages", std::string(kTap) + " ./public",
+                      Needs::kStack, [this] { return run_httpd(common_, httpd_); });
+    httpd->add_option("root", httpd_.root,
+                      "directory to serve (default: a welcome page); /stats and /bytes/N are always there");
     httpd->add_option("-p,--port", httpd_.port, "port (default 80)");
   }
 
   void add_get() {
-    auto* get = add("get", "HTTP client: saves a page", std::string(kTap) + " -o page.html http://10.0.0.1:8000/", Needs::kStack,
-                    [this] { return run_get(common_, get_); });
+    auto* get = add("get", "HTTP client: saves a page", std::string(kTap) + " -o page.html http://10.0.0.1:8000/",
+                    Needs::kStack, [this] { return run_get(common_, get_); });
     get->add_option("url", get_.url, "http://ADDRESS[:PORT]/PATH")->required();
     get->add_option("-o,--output", get_.output, "file; - is standard output (default: the last part of the URL)");
     get->add_flag("-q", get_.quiet, "no progress, no rate");
   }
 
   void add_nc() {
-    auto* nc = add("nc", "netcat: standard input and output over TCP or UDP", std::string(kTap) + " 10.0.0.1 7000", Needs::kStack,
-                   [this] { return run_netcat(); });
+    auto* nc = add("nc", "netcat: standard input and output over TCP or UDP", std::string(kTap) + " 10.0.0.1 7000",
+                   Needs::kStack, [this] { return run_netcat(); });
     nc->add_flag("-l", nc_.listen, "listen instead of connecting");
     nc->add_option("-p", nc_.source_port, "port to listen on, or to connect from");
     nc->add_flag("-u", nc_.udp, "UDP");
     nc->add_flag("-k", nc_.keep, "with -l: go on after a connection ends");
     nc->add_flag("-z", nc_.scan, "only connect and say whether that works");
     nc->add_flag("-v", nc_.verbose, "say what happens");
-    nc->add_option("-w", nc_.timeout, "seconds for connecting, and of silence, after which to stop")->check(CLI::Range(0.0, 86400.0));
+    nc->add_option("-w", nc_.timeout, "seconds for connecting, and of silence, after which to stop")
+        ->check(CLI::Range(0.0, 86400.0));
     nc->add_flag("-N,!--no-shutdown", nc_.shutdown_on_eof, "close our side at the end of input (default)");
     nc->add_option("where", nc_words_, "HOST PORT; with -l: PORT")->expected(0, 2);
   }
@@ -197,16 +204,18 @@ class CommandLine {
     auto* echo = add("echo", "server that returns what it is sent, TCP and UDP", kTap, Needs::kStack,
                      [this] { return run_echo(common_, echo_); });
     echo->add_option("-p,--port", echo_.port, "port (default 7)");
-    add("benchd", "services to be measured: discard 5001, source 5002, echo 5003 and 5004/udp, HTTP 8080", kTap, Needs::kStack,
-        [this] { return run_benchd(common_); });
+    add("benchd", "services to be measured: discard 5001, source 5002, echo 5003 and 5004/udp, HTTP 8080", kTap,
+        Needs::kStack, [this] { return run_benchd(common_); });
     add("stat", "what is counted: counters, and drop reasons with their meaning", "", Needs::kNothing,
         [this] { return run_stat(common_); });
   }
 
   void add_perf() {
-    auto* perf = add("perf", "throughput between two sluices: server without HOST, client with it",
-                     std::string(kTap) + "            (the server)\n  sluice perf --dev tap:tap1 --addr 10.0.0.3/24 10.0.0.2   (the client)",
-                     Needs::kStack, [this] { return run_perf(common_, perf_); });
+    auto* perf =
+        add("perf", "throughput between two sluices: server without HOST, client with it",
+            std::string(kTap) +
+                "            (the server)\n  sluice perf --dev tap:tap1 --addr 10.0.0.3/24 10.0.0.2   (the client)",
+            Needs::kStack, [this] { return run_perf(common_, perf_); });
     perf->add_option("host", perf_.host, "the server's IPv4 address");
     perf->add_option("-p,--port", perf_.port, "port (default 5201)");
     perf->add_option("-t", perf_.seconds, "seconds to send (default 10)")->check(CLI::Range(0.1, 86400.0));
@@ -215,13 +224,16 @@ class CommandLine {
     perf->add_option("-P", perf_.parallel, "streams at once (default 1)")->check(CLI::Range(1, 128));
     perf->add_flag("-R", perf_.reverse, "the server sends");
     perf->add_flag("-u", perf_.udp, "UDP");
-    perf->add_option("-b", perf_.rate_mbit, "Mbit/s of each UDP stream (default 10)")->check(CLI::Range(0.001, 100000.0));
-    perf->add_option("-l", perf_.length, "bytes a write or datagram (default 128 KiB, UDP 1400)")->check(CLI::Range(8, 16 << 20));
+    perf->add_option("-b", perf_.rate_mbit, "Mbit/s of each UDP stream (default 10)")
+        ->check(CLI::Range(0.001, 100000.0));
+    perf->add_option("-l", perf_.length, "bytes a write or datagram (default 128 KiB, UDP 1400)")
+        ->check(CLI::Range(8, 16 << 20));
   }
 
   void add_replay() {
     auto* replay = add("replay", "run a capture into a stack that plays one of its hosts, and print both sides",
-                       "capture.pcap --as 192.168.1.10/24 --listen 80", Needs::kNothing, [this] { return run_replay(common_, replay_); });
+                       "capture.pcap --as 192.168.1.10/24 --listen 80", Needs::kNothing,
+                       [this] { return run_replay(common_, replay_); });
     replay->add_option("file", replay_.file, "pcap or pcapng")->required()->check(CLI::ExistingFile);
     replay->add_option("--as", replay_.address, "the host to play, with a length: 192.168.1.10/24")->required();
     replay->add_option("--listen", replay_.listen, "TCP ports that accept; others refuse")->delimiter(',');
@@ -241,14 +253,16 @@ class CommandLine {
   }
 
   void add_help() {
-    CLI::App* help = add("help", "help about: devices, impair, or a command", "devices", Needs::kNothing, [this] { return show_help(); });
+    CLI::App* help = add("help", "help about: devices, impair, or a command", "devices", Needs::kNothing,
+                         [this] { return show_help(); });
     help->add_option("topic", topic_, "devices, impair, or a command");
   }
   int show_help() const {
     const CLI::App* sub = find_command(topic_);
     if (topic_ == "devices") return printf("%s", kDevices), kExitOk;
     if (topic_ == "impair") return printf("%s", kImpair), kExitOk;
-    if (topic_.empty() || sub != nullptr) return printf("%s", (sub != nullptr ? sub->help("sluice") : app_.help()).c_str()), kExitOk;
+    if (topic_.empty() || sub != nullptr)
+      return printf("%s", (sub != nullptr ? sub->help("sluice") : app_.help()).c_str()), kExitOk;
     fprintf(stderr, "help: nothing about '%s'; there are: devices, impair, and the commands\n", topic_.c_str());
     return kExitUsage;
   }
@@ -271,4 +285,6 @@ class CommandLine {
 
 }  // namespace
 
-int main(int argc, char** argv) { return CommandLine().run(argc, argv); }
+int main(int argc, char** argv) {
+  return CommandLine().run(argc, argv);
+}

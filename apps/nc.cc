@@ -145,9 +145,9 @@ class Nc {
 
   const NcOptions& options_;
   sockaddr_in peer_;
-  bool open_in_ = true;         // the peer may still send
+  bool open_in_ = true;  // the peer may still send
   bool reading_stdin_ = true;
-  std::string_view pending_;    // of input_, not sent yet
+  std::string_view pending_;  // of input_, not sent yet
   std::array<char, kChunk> input_;
   std::array<char, kChunk> received_;
 };

@@ -17,16 +17,20 @@
 
 namespace sluice::apps::perf {
 
-inline constexpr std::size_t kWrite = 128 << 10;       // bytes a call of a stream
-inline constexpr std::size_t kDatagram = 1400;         // bytes, when not chosen
+inline constexpr std::size_t kWrite = 128 << 10;  // bytes a call of a stream
+inline constexpr std::size_t kDatagram = 1400;    // bytes, when not chosen
 inline constexpr std::size_t kDatagramHeader = 8;
 inline constexpr std::size_t kMaxDatagram = 65507;
 
 inline double mbit(std::uint64_t bytes, double seconds) {
   return static_cast<double>(bytes) * 8 / std::max(seconds, 1e-9) / 1e6;
 }
-inline double mebibytes(std::uint64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
-inline Duration from_seconds(double s) { return Duration::nanos(static_cast<std::int64_t>(s * 1e9)); }
+inline double mebibytes(std::uint64_t bytes) {
+  return static_cast<double>(bytes) / (1 << 20);
+}
+inline Duration from_seconds(double s) {
+  return Duration::nanos(static_cast<std::int64_t>(s * 1e9));
+}
 
 int serve(const Common& common, const PerfOptions& options);
 int measure(const Common& common, const PerfOptions& options, const wire::Address& host);

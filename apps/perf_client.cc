@@ -27,14 +27,23 @@ struct Interval {
 };
 
 Json rate_json(double begin, double end, std::uint64_t bytes) {
-  return {{"start", begin}, {"end", end}, {"seconds", end - begin}, {"bytes", bytes}, {"bits_per_second", mbit(bytes, end - begin) * 1e6}};
+  return {{"start", begin},
+          {"end", end},
+          {"seconds", end - begin},
+          {"bytes", bytes},
+          {"bits_per_second", mbit(bytes, end - begin) * 1e6}};
 }
 
 class Client {
  public:
   Client(const Common& common, const PerfOptions& options, BlockingSession& session, const wire::Address& host)
-      : json_(common.json), options_(options), session_(session), peer_{host, options.port},
-        length_(options.length != 0 ? options.length : options.udp ? kDatagram : kWrite),
+      : json_(common.json),
+        options_(options),
+        session_(session),
+        peer_{host, options.port},
+        length_(options.length != 0 ? options.length
+                : options.udp       ? kDatagram
+                                    : kWrite),
         id_base_((static_cast<std::uint32_t>(session.runtime().now().to_nanos() / 1000) << 8) | 0x8000'0000u) {}
 
   int run() {
@@ -136,9 +145,7 @@ class Client {
     }
   }
 
-  [[nodiscard]] std::uint32_t id_of(std::uint32_t number) const {
-    return id_base_ + number;
-  }
+  [[nodiscard]] std::uint32_t id_of(std::uint32_t number) const { return id_base_ + number; }
 
   Status send_datagrams(net::TcpStream& control, std::uint32_t number) {
     const auto socket = net::UdpSocket::bind({wire::Ipv4Address::any(), 0});
@@ -178,9 +185,11 @@ class Client {
     (void)sl_setsockopt(socket.fd(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
     if (sl_connect(socket.fd(), net::generic(to), sizeof to) < 0) return net::last_error();
     const std::uint32_t id = id_of(number);
-    const double seconds = options_.bytes != 0 ? static_cast<double>(share()) * 8 / (options_.rate_mbit * 1e6) : options_.seconds;
-    const Status asked = ask(control, "PERF udp-down " + std::to_string(id) + " " + std::to_string(seconds) + " " +
-                       std::to_string(options_.rate_mbit * 1e6) + " " + std::to_string(length_) + "\n");
+    const double seconds =
+        options_.bytes != 0 ? static_cast<double>(share()) * 8 / (options_.rate_mbit * 1e6) : options_.seconds;
+    const Status asked =
+        ask(control, "PERF udp-down " + std::to_string(id) + " " + std::to_string(seconds) + " " +
+                         std::to_string(options_.rate_mbit * 1e6) + " " + std::to_string(length_) + "\n");
     if (!asked) return asked;
     std::uint8_t hello[kDatagramHeader] = {};
     store_be32(hello, id);
@@ -208,14 +217,17 @@ class Client {
   void report_intervals() {
     std::uint64_t before = 0;
     for (double at = 0; running_ > 0;) {
-      const double limit = options_.bytes != 0 ? at + options_.interval : std::min(at + options_.interval, options_.seconds);
+      const double limit =
+          options_.bytes != 0 ? at + options_.interval : std::min(at + options_.interval, options_.seconds);
       if (limit <= at + 1e-6) return;
-      while (running_ > 0 && (now() - start_).to_seconds() < limit) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      while (running_ > 0 && (now() - start_).to_seconds() < limit)
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
       const double end = running_ > 0 ? limit : std::min(limit, (now() - start_).to_seconds());
       const std::uint64_t bytes = bytes_;
       intervals_.push_back({at, end, bytes - before});
       if (!json_ && !failed_) {
-        printf("%6.2f-%-6.2f s %10.2f MiB %12.1f Mbit/s\n", at, end, mebibytes(bytes - before), mbit(bytes - before, end - at));
+        printf("%6.2f-%-6.2f s %10.2f MiB %12.1f Mbit/s\n", at, end, mebibytes(bytes - before),
+               mbit(bytes - before, end - at));
         fflush(stdout);
       }
       before = bytes;
@@ -223,7 +235,9 @@ class Client {
     }
   }
 
-  [[nodiscard]] std::uint64_t lost() const { return datagrams_ - std::min(datagrams_.load(), datagrams_received_.load()); }
+  [[nodiscard]] std::uint64_t lost() const {
+    return datagrams_ - std::min(datagrams_.load(), datagrams_received_.load());
+  }
   [[nodiscard]] double lost_percent() const {
     return datagrams_ > 0 ? 100.0 * static_cast<double>(lost()) / static_cast<double>(datagrams_) : 0;
   }
@@ -239,8 +253,11 @@ class Client {
   void print_json() const {
     Json out;
     out["start"]["connecting_to"] = {{"host", options_.host}, {"port", options_.port}};
-    out["start"]["test_start"] = {{"protocol", options_.udp ? "UDP" : "TCP"}, {"num_streams", options_.parallel},
-                                  {"blksize", length_}, {"duration", options_.seconds}, {"bytes", options_.bytes},
+    out["start"]["test_start"] = {{"protocol", options_.udp ? "UDP" : "TCP"},
+                                  {"num_streams", options_.parallel},
+                                  {"blksize", length_},
+                                  {"duration", options_.seconds},
+                                  {"bytes", options_.bytes},
                                   {"reverse", options_.reverse ? 1 : 0}};
     out["intervals"] = Json::array();
     for (const Interval& i : intervals_) out["intervals"].push_back({{"sum", rate_json(i.begin, i.end, i.bytes)}});
@@ -259,9 +276,9 @@ class Client {
   const PerfOptions& options_;
   BlockingSession& session_;
   wire::Endpoint peer_;
-  std::size_t length_;  // bytes a call or datagram
+  std::size_t length_;                       // bytes a call or datagram
   std::vector<net::TcpStream> connections_;  // one a stream
-  std::uint32_t id_base_;  // of the datagrams of this run; not 0
+  std::uint32_t id_base_;                    // of the datagrams of this run; not 0
   Instant start_;
   double elapsed_ = 0;
   std::vector<Interval> intervals_;
@@ -271,8 +288,8 @@ class Client {
   std::atomic<std::uint64_t> datagrams_{0};
   std::atomic<std::uint64_t> datagrams_received_{0};
   std::atomic<bool> failed_{false};
-  std::mutex mutex_;          // of the two below
-  Instant end_;               // when the last stream was done
+  std::mutex mutex_;  // of the two below
+  Instant end_;       // when the last stream was done
   std::string failure_;
 };
 

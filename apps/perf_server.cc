@@ -22,12 +22,12 @@ constexpr double kMaxSeconds = 86400;
 
 struct Test {
   std::string line;
-  std::uint32_t id = 0;         // of datagrams
-  std::uint64_t bytes = 0;      // received or sent
+  std::uint32_t id = 0;     // of datagrams
+  std::uint64_t bytes = 0;  // received or sent
   std::uint64_t datagrams = 0;
-  std::uint64_t limit = 0;      // bytes to send; 0: until the time is over
-  double rate = 0;              // bit/s of datagrams
-  std::size_t size = 0;         // bytes a datagram
+  std::uint64_t limit = 0;          // bytes to send; 0: until the time is over
+  double rate = 0;                  // bit/s of datagrams
+  std::size_t size = 0;             // bytes a datagram
   std::optional<sockaddr_in> peer;  // of datagrams, once it is known
   Instant start;
   Instant until;
@@ -36,7 +36,10 @@ struct Test {
 class Server {
  public:
   Server(ServerSession& session, std::uint16_t port)
-      : runtime_(session.runtime()), loop_(session.loop()), data_(kWrite, 'x'), listener_(listen_stream(port)),
+      : runtime_(session.runtime()),
+        loop_(session.loop()),
+        data_(kWrite, 'x'),
+        listener_(listen_stream(port)),
         datagrams_(bind_datagram(port)) {
     if (!ready()) return;
     const int buffer = 4 << 20;
@@ -99,7 +102,8 @@ class Server {
     test.bytes += static_cast<std::uint64_t>(n);
     if (n > 0) return;
     const double seconds = (runtime_.now() - test.start).to_seconds();
-    fprintf(stderr, "perf: received %.1f MiB in %.2f s, %.1f Mbit/s\n", mebibytes(test.bytes), seconds, mbit(test.bytes, seconds));
+    fprintf(stderr, "perf: received %.1f MiB in %.2f s, %.1f Mbit/s\n", mebibytes(test.bytes), seconds,
+            mbit(test.bytes, seconds));
     answer(fd, test.bytes);
   }
 
@@ -107,7 +111,8 @@ class Server {
     Test& test = tests_[fd];
     const bool enough = test.limit != 0 ? test.bytes >= test.limit : runtime_.now() >= test.until;
     if (enough) return drop(fd);
-    const std::size_t n = test.limit != 0 ? std::min<std::uint64_t>(data_.size(), test.limit - test.bytes) : data_.size();
+    const std::size_t n =
+        test.limit != 0 ? std::min<std::uint64_t>(data_.size(), test.limit - test.bytes) : data_.size();
     const ssize_t sent = sl_send(fd, data_.data(), n, 0);
     if (sent < 0 && errno != EAGAIN) return drop(fd);
     if (sent > 0) test.bytes += static_cast<std::uint64_t>(sent);
@@ -145,12 +150,14 @@ class Server {
     if (at == tests_.end() || !at->second.peer) return;
     Test& test = at->second;
     const Instant now = std::min(runtime_.now(), test.until);
-    const auto due = static_cast<std::uint64_t>((now - test.start).to_seconds() * test.rate / 8 / static_cast<double>(test.size));
+    const auto due =
+        static_cast<std::uint64_t>((now - test.start).to_seconds() * test.rate / 8 / static_cast<double>(test.size));
     for (; test.datagrams < due; ++test.datagrams) {
       std::vector<std::uint8_t> bytes(test.size, 'x');
       store_be32(bytes.data(), test.id);
       store_be32(bytes.data() + 4, static_cast<std::uint32_t>(test.datagrams));
-      const ssize_t sent = sl_sendto(datagrams_.fd(), bytes.data(), bytes.size(), 0, net::generic(*test.peer), sizeof *test.peer);
+      const ssize_t sent =
+          sl_sendto(datagrams_.fd(), bytes.data(), bytes.size(), 0, net::generic(*test.peer), sizeof *test.peer);
       if (sent < 0) break;
     }
     if (now >= test.until) return answer(fd, test.datagrams);

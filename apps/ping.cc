@@ -19,7 +19,9 @@ namespace {
 constexpr std::size_t kHeader = 8;
 constexpr std::uint8_t kEchoRequest = 8;
 
-Duration seconds(double s) { return Duration::nanos(static_cast<std::int64_t>(s * 1e9)); }
+Duration seconds(double s) {
+  return Duration::nanos(static_cast<std::int64_t>(s * 1e9));
+}
 
 // Round-trip times, ms.
 struct Times {
@@ -42,8 +44,12 @@ struct Times {
 class Ping {
  public:
   Ping(const Common& common, const PingOptions& options, BlockingSession& session, const wire::Address& host)
-      : options_(options), json_(common.json), quiet_(common.json || options.quiet), session_(session),
-        peer_(net::to_sockaddr({host, 0})), socket_(sl_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP)) {
+      : options_(options),
+        json_(common.json),
+        quiet_(common.json || options.quiet),
+        session_(session),
+        peer_(net::to_sockaddr({host, 0})),
+        socket_(sl_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP)) {
     const int on = 1;
     (void)sl_setsockopt(socket_.fd(), IPPROTO_IP, IP_RECVTTL, &on, sizeof on);
     const int ttl = options_.ttl;
@@ -111,7 +117,8 @@ class Ping {
     last_event_ = now();
     if (n < 0) return report_error();
     if (n < static_cast<ssize_t>(kHeader)) return;
-    print_reply(static_cast<std::size_t>(n), net::to_endpoint(from).address, ttl_of(message), load_be16(bytes.data() + 6));
+    print_reply(static_cast<std::size_t>(n), net::to_endpoint(from).address, ttl_of(message),
+                load_be16(bytes.data() + 6));
   }
 
   static int ttl_of(msghdr& message) {
@@ -135,7 +142,8 @@ class Ping {
     times_.add(ms);
     if (quiet_) return;
     const int digits = ms < 1 ? 3 : ms < 10 ? 2 : ms < 100 ? 1 : 0;
-    printf("%zu bytes from %s: icmp_seq=%u ttl=%d time=%.*f ms\n", size, to_text(from).c_str(), sequence, ttl, digits, ms);
+    printf("%zu bytes from %s: icmp_seq=%u ttl=%d time=%.*f ms\n", size, to_text(from).c_str(), sequence, ttl, digits,
+           ms);
     fflush(stdout);
   }
 
@@ -144,7 +152,7 @@ class Ping {
     if (errno == EAGAIN || errno == EINTR) return;
     ++errors_;
     if (quiet_) return;
-    const char* what = errno == EHOSTUNREACH ? "Destination Host Unreachable"
+    const char* what = errno == EHOSTUNREACH  ? "Destination Host Unreachable"
                        : errno == ENETUNREACH ? "Destination Net Unreachable"
                                               : strerror(errno);
     printf("icmp_seq=%u %s\n", static_cast<std::uint16_t>(sent_), what);
@@ -161,7 +169,8 @@ class Ping {
           {"duplicates", duplicates_},
           {"errors", errors_},
           {"loss_percent", loss},
-          {"rtt_ms", {{"min", times_.low}, {"avg", times_.mean()}, {"max", times_.high}, {"mdev", times_.deviation()}}}};
+          {"rtt_ms",
+           {{"min", times_.low}, {"avg", times_.mean()}, {"max", times_.high}, {"mdev", times_.deviation()}}}};
       printf("%s\n", out.dump().c_str());
       return;
     }
@@ -172,7 +181,8 @@ class Ping {
     if (errors_ > 0) printf("+%u errors, ", errors_);
     printf("%g%% packet loss, time %lldms\n", loss, static_cast<long long>((last_event_ - start_).to_millis()));
     if (times_.count == 0) return void(printf("\n"));
-    printf("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", times_.low, times_.mean(), times_.high, times_.deviation());
+    printf("rtt min/avg/max/mdev = %.3f/%.3f/%.3f/%.3f ms\n", times_.low, times_.mean(), times_.high,
+           times_.deviation());
   }
 
   const PingOptions& options_;

@@ -21,10 +21,16 @@ constexpr const char* kWelcome =
     "<!doctype html><title>sluice</title><h1>sluice</h1><p>This page came over a TCP/IP stack in user space.</p>"
     "<p><a href=/stats>/stats</a> counters &middot; <a href=/bytes/1000000>/bytes/N</a> N bytes</p>\n";
 
-Response not_found() { return text_response(404, "Not Found", "not found\n"); }
-Response bad_request(const char* why) { return text_response(400, "Bad Request", why); }
+Response not_found() {
+  return text_response(404, "Not Found", "not found\n");
+}
+Response bad_request(const char* why) {
+  return text_response(400, "Bad Request", why);
+}
 
-Response html(std::string text) { return {200, "OK", kHtml, std::make_unique<Body>(std::move(text)), {}}; }
+Response html(std::string text) {
+  return {200, "OK", kHtml, std::make_unique<Body>(std::move(text)), {}};
+}
 
 // "/bytes/N": N bytes.
 Response generated(std::string_view number) {
@@ -40,11 +46,20 @@ std::string html_escape(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -74,7 +89,8 @@ Response listing(const fs::path& folder, const std::string& title) {
     names.push_back(entry.path().filename().string() + (entry.is_directory(ignored) ? "/" : ""));
   }
   std::sort(names.begin(), names.end());
-  std::string text = "<!doctype html><title>" + html_escape(title) + "</title><h1>" + html_escape(title) + "</h1><ul>\n";
+  std::string text =
+      "<!doctype html><title>" + html_escape(title) + "</title><h1>" + html_escape(title) + "</h1><ul>\n";
   for (const std::string& name : names) {
     text += "<li><a href=\"./" + percent_encode(name) + "\">" + html_escape(name) + "</a>\n";
   }
@@ -109,29 +125,29 @@ std::optional<std::string> percent_decode(std::string_view text) {
 }
 
 std::string content_type(const fs::path& path) {
-  static const std::map<std::string_view, const char*> kTypes = {
-      {".html", kHtml},
-      {".htm", kHtml},
-      {".txt", "text/plain; charset=utf-8"},
-      {".md", "text/plain; charset=utf-8"},
-      {".css", "text/css; charset=utf-8"},
-      {".js", "text/javascript; charset=utf-8"},
-      {".json", "application/json"},
-      {".pdf", "application/pdf"},
-      {".png", "image/png"},
-      {".jpg", "image/jpeg"},
-      {".jpeg", "image/jpeg"},
-      {".gif", "image/gif"},
-      {".svg", "image/svg+xml"},
-      {".ico", "image/x-icon"},
-      {".gz", "application/gzip"},
-      {".pcap", "application/vnd.tcpdump.pcap"}};
+  static const std::map<std::string_view, const char*> kTypes = {{".html", kHtml},
+                                                                 {".htm", kHtml},
+                                                                 {".txt", "text/plain; charset=utf-8"},
+                                                                 {".md", "text/plain; charset=utf-8"},
+                                                                 {".css", "text/css; charset=utf-8"},
+                                                                 {".js", "text/javascript; charset=utf-8"},
+                                                                 {".json", "application/json"},
+                                                                 {".pdf", "application/pdf"},
+                                                                 {".png", "image/png"},
+                                                                 {".jpg", "image/jpeg"},
+                                                                 {".jpeg", "image/jpeg"},
+                                                                 {".gif", "image/gif"},
+                                                                 {".svg", "image/svg+xml"},
+                                                                 {".ico", "image/x-icon"},
+                                                                 {".gz", "application/gzip"},
+                                                                 {".pcap", "application/vnd.tcpdump.pcap"}};
   const std::string extension = path.extension().string();
   const auto at = kTypes.find(extension);
   return at != kTypes.end() ? at->second : "application/octet-stream";
 }
 
-// --- bodies --------------------------------------------------------------------------------------------------------------
+// --- bodies
+// --------------------------------------------------------------------------------------------------------------
 
 Body::Body(std::string text) : text_(std::move(text)), size_(text_.size()) {}
 
@@ -168,7 +184,8 @@ std::string_view Body::at(std::uint64_t offset, std::span<char> scratch) const {
   return {scratch.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
 }
 
-// --- the site --------------------------------------------------------------------------------------------------------------
+// --- the site
+// --------------------------------------------------------------------------------------------------------------
 
 Site::Site(const Counters& counters, const std::string& root) : counters_(counters) {
   if (!root.empty()) root_ = fs::canonical(root);
@@ -191,7 +208,8 @@ Response Site::stats() const {
   }
   for (std::size_t i = 0; i < kDropCount; ++i) {
     const auto drop = static_cast<Drop>(i);
-    if (counters_.get(drop) != 0) text += std::string("dropped ") + name_of(drop) + " " + std::to_string(counters_.get(drop)) + "\n";
+    if (counters_.get(drop) != 0)
+      text += std::string("dropped ") + name_of(drop) + " " + std::to_string(counters_.get(drop)) + "\n";
   }
   return text_response(200, "OK", std::move(text));
 }
