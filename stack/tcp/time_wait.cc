@@ -7,6 +7,7 @@ TimeWaitVerdict judge(const TimeWait& record, const Arriving& s) {
   if (flags.rst()) return TimeWaitVerdict::kIgnore;  // assassination (RFC 1337 §3)
   const bool newer_time = record.timestamps && s.options.has_timestamps &&
                           static_cast<std::int32_t>(s.options.timestamps.value - record.ts_recent) > 0;
+  if (flags.syn() && flags.fin()) return TimeWaitVerdict::kIgnore;  // no such segment opens anything
   if (flags.syn() && !flags.ack()) {
     const bool newer_number = s.seq > record.rcv_nxt;
     return newer_time || (!record.timestamps && newer_number) ? TimeWaitVerdict::kReopen : TimeWaitVerdict::kAck;
