@@ -223,12 +223,13 @@ def nc_from_kernel(folder):
 
 
 def nc_udp(folder):
+    # A tap just attached may have no carrier for a moment, and the first ARP exchange is then repeated after a second.
     import socket
     with interface():
         listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         listener.bind((KERNEL, 7001))
         listener.settimeout(10)
-        run(SLUICE, "nc", *options(), "-u", "-w", "1", KERNEL, "7001", input="one datagram\n")
+        run(SLUICE, "nc", *options(), "-u", "-w", "4", KERNEL, "7001", input="one datagram\n")
         check(listener.recv(100) == b"one datagram\n", "the datagram did not arrive")
 
 
