@@ -11,6 +11,7 @@ namespace ipv4 = wire::ipv4;
 
 namespace {
 
+constexpr std::uint32_t kMinMtu = 68;         // RFC 791 §3.2: every link carries that much
 constexpr std::size_t kMaxErrorPacket = 576;  // RFC 1812 §4.3.2.3: quote as much as fits
 
 // The kind of an unreachable message, by its code (RFC 1122 §3.2.2.1).
@@ -61,11 +62,12 @@ bool is_icmp_error(const Arrival& a) {
 
 // RFC 1122 §3.2.2: not about an ICMP error (RFC1122-ICMP-05), nor about a packet to many (RFC1122-ICMP-06) or that came
 // as a link-layer broadcast (RFC1122-ICMP-07), nor about a later fragment (RFC1122-ICMP-08), nor to a source that is
-// not one host (RFC1122-ICMP-09).
+// not one host (RFC1122-ICMP-09). A loopback address is one host only over the loopback.
 bool icmp_error_forbidden(const Arrival& a) {
   const wire::Ipv4Address s = a.header.source;
   return is_icmp_error(a) || a.cast != Cast::kUnicast || a.link_cast != link::LinkCast::kUnicast ||
-         a.header.fragment_offset != 0 || s.is_this_network() || s.is_loopback() || s.is_multicast() || s.is_class_e();
+         a.header.fragment_offset != 0 || s.is_this_network() || s.is_multicast() || s.is_class_e() ||
+         (s.is_loopback() && a.interface != kLoopback);
 }
 
 bool Ip::Impl::error_allowed(const Arrival& a) const {
@@ -80,18 +82,19 @@ void Ip::Impl::send_error(const Arrival& a, std::uint8_t type, std::uint8_t code
   const std::size_t quoted = std::min(a.packet.size(), kMaxErrorPacket - ipv4::kHeaderSize - icmp::kHeaderSize);
   const bool local = is_local(a.header.destination);
   send_icmp({type, code, rest, a.packet.first(quoted)}, local ? Address(a.header.destination) : Address(),
-            a.header.source, config_.default_ttl);
+            a.header.source, 0);
 }
 
 void Ip::Impl::send_icmp(const icmp::Message& message, const Address& source, const Address& destination,
-                         std::uint8_t ttl) {
+                         std::uint8_t tos) {
   const auto way = route(destination, source, kNoInterface);
   if (!way) return context_.drop(Drop::kIpNoRoute);
   buf::TxPacket packet;
   if (!packet.append(message.body)) return;
   icmp::emit(packet.prepend(icmp::kHeaderSize), message);
   SendOptions options{.source = way->source, .destination = destination, .protocol = Protocol::kIcmp};
-  options.ttl = ttl;
+  options.ttl = config_.default_ttl;
+  options.tos = tos;
   options.dont_fragment = false;
   (void)send(packet, options, *way);  // nobody to tell: drops are counted where they happen
 }
@@ -123,13 +126,15 @@ void Ip::Impl::icmp_input(const Datagram& d, const Arrival& arrival) {
   }
 }
 
-// (RFC1122-ICMP-22, -25, -26; RFC792-02). Not for a broadcast or multicast request (RFC1122-ICMP-24).
+// (RFC1122-ICMP-22, -25, -26; RFC792-02; RFC1122-MH-01). Not for a broadcast or multicast request (RFC1122-ICMP-24).
+// The reply has the DSCP of the request (RFC 1349 §5.1), not its ECN bits.
 void Ip::Impl::answer_echo(const icmp::Message& request, const Datagram& d, const Arrival& arrival) {
   if (arrival.cast != Cast::kUnicast || arrival.link_cast != link::LinkCast::kUnicast || request.code != 0) {
     return context_.drop(Drop::kIcmpIgnored, d.packet);
   }
   context_.counters.add(Counter::kIcmpEchoReplies);
-  send_icmp({icmp::kEchoReply, 0, request.rest, request.body}, d.destination, d.source, config_.default_ttl);
+  constexpr std::uint8_t kDscp = 0xfc;
+  send_icmp({icmp::kEchoReply, 0, request.rest, request.body}, d.destination, d.source, d.tos & kDscp);
 }
 
 void Ip::Impl::echo_reply_input(const icmp::Message& message, const Datagram& d) {  // (RFC1122-ICMP-27)
@@ -145,12 +150,20 @@ void Ip::Impl::echo_reply_input(const icmp::Message& message, const Datagram& d)
 std::uint32_t Ip::Impl::too_big_mtu(const icmp::Message& message, const icmp::Quote& quote) const {
   const std::uint32_t said = message.next_hop_mtu();
   const std::uint32_t mtu = said != 0 ? said : plateau_below(quote.header.total_length);
-  return std::max(mtu, std::max<std::uint32_t>(config_.min_path_mtu, 68));
+  return std::max(mtu, kMinMtu);  // (RFC1191-03)
+}
+
+// Whether we can have sent what is quoted, and this can be about it. What we sent to ourselves never left; an error
+// from a network about it is forged.
+bool Ip::Impl::quotes_us(const icmp::Quote& quote, const Datagram& d) const {
+  if (!is_local(quote.header.source) || d.cast != Cast::kUnicast) return false;
+  const bool looped = quote.header.source.is_loopback() || is_local(quote.header.destination);
+  return looped == (d.interface == kLoopback);
 }
 
 void Ip::Impl::icmp_error_input(const icmp::Message& message, const Datagram& d) {
   const auto quote = icmp::parse_quote(message.body);
-  if (!quote || !is_local(quote->header.source)) return context_.drop(Drop::kIcmpQuote, d.packet);
+  if (!quote || !quotes_us(*quote, d)) return context_.drop(Drop::kIcmpQuote, d.packet);
   IcmpError error;
   error.type = message.type;
   error.code = message.code;

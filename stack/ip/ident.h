@@ -19,7 +19,8 @@ class Identification {
     context_.rng.fill({static_cast<std::uint8_t*>(static_cast<void*>(counters_.data())), sizeof counters_});
   }
 
-  std::uint16_t next(const Address& source, const Address& destination, std::uint8_t protocol) {
+  // The first of `count` numbers in a row that are used up by this call.
+  std::uint16_t next(const Address& source, const Address& destination, std::uint8_t protocol, std::size_t count = 1) {
     std::array<std::uint8_t, 33> message{};
     const Bytes s = source.octets();
     const Bytes d = destination.octets();
@@ -28,8 +29,10 @@ class Identification {
     message[32] = protocol;
     const std::uint64_t hash = siphash24(key_, message);
     std::uint16_t& counter = counters_[hash % counters_.size()];
-    counter = static_cast<std::uint16_t>(counter + 1 + context_.rng.below(kMaxStep));
-    return static_cast<std::uint16_t>(counter + (hash >> 48));
+    counter = static_cast<std::uint16_t>(counter + context_.rng.below(kMaxStep));
+    const auto first = static_cast<std::uint16_t>(counter + (hash >> 48));
+    counter = static_cast<std::uint16_t>(counter + count);
+    return first;
   }
 
  private:

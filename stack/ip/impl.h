@@ -70,6 +70,7 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   // --- input.cc
   void on_packet(link::Link& link, buf::Buffer packet, link::LinkCast cast, const buf::Offload& offload) override;
   void on_unreachable(link::Link& link, Bytes packet) override;
+  void on_addresses_changed() override { ++generation_; }
   void on_reassembly_timeout(Bytes first, InterfaceId interface) override;
   void input(buf::Buffer packet, InterfaceId interface, link::LinkCast link_cast, const buf::Offload& offload);
   Result<void, Drop> check_source(const Arrival& arrival) const;
@@ -86,6 +87,7 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   [[nodiscard]] Result<Address> choose_source(const Interface& out, const Address& source,
                                               const Address& next_hop) const;
   Status send(buf::TxPacket& packet, const SendOptions& options, const Route& route);
+  wire::ipv4::Header header_for(const SendOptions& options, const Route& route, std::size_t datagrams);
   Status send_fragments(buf::TxPacket& packet, const SendOptions& options, const Route& route);
   Status send_one(buf::TxPacket& packet, const wire::ipv4::Header& header, const Route& route);
   Status loop_back(buf::TxPacket& packet);
@@ -96,11 +98,12 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   void answer_echo(const wire::icmp::Message& request, const Datagram& datagram, const Arrival& arrival);
   void echo_reply_input(const wire::icmp::Message& message, const Datagram& datagram);
   void icmp_error_input(const wire::icmp::Message& message, const Datagram& datagram);
+  [[nodiscard]] bool quotes_us(const wire::icmp::Quote& quote, const Datagram& datagram) const;
   void report(const IcmpError& error, Protocol protocol);
   [[nodiscard]] bool error_allowed(const Arrival& arrival) const;
   void send_error(const Arrival& arrival, std::uint8_t type, std::uint8_t code, std::uint32_t rest);
   void send_icmp(const wire::icmp::Message& message, const Address& source, const Address& destination,
-                 std::uint8_t ttl);
+                 std::uint8_t tos);
   [[nodiscard]] std::uint32_t too_big_mtu(const wire::icmp::Message& message, const wire::icmp::Quote& quote) const;
 
   struct IcmpUserEntry {
@@ -114,6 +117,7 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   std::array<Interface*, kMaxInterfaces> interfaces_{};
   std::size_t interface_count_ = 0;
   RouteTable routes_;
+  std::uint32_t generation_ = 1;  // of routes: counted up by whatever changes one
   PathMtuCache path_mtu_;
   RateLimit error_limit_;
   Identification identification_;
@@ -121,7 +125,6 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   std::array<Transport*, 256> transports_{};
   std::array<IcmpUserEntry, kMaxIcmpUsers> icmp_users_{};
   buf::Queue loopback_;
-  std::uint32_t generation_ = 1;
 };
 
 // True if no ICMP error may be sent about this packet: RFC 1122 §3.2.2.

@@ -8,6 +8,26 @@ namespace sluice::ip {
 namespace ipv4 = wire::ipv4;
 using link::LinkCast;
 
+namespace {
+// The device's metadata must speak of the packet that it came with.
+bool offload_fits(const buf::Offload& offload, const ipv4::Packet& packet) {
+  const auto protocol = static_cast<Protocol>(packet.header.protocol);
+  const std::size_t header_size = ipv4::kHeaderSize + packet.options.size();
+  if (offload.checksum == buf::ChecksumState::kPartial && offload.checksum_start != header_size) return false;
+  switch (offload.gso) {
+    case buf::GsoType::kNone:
+      return true;
+    case buf::GsoType::kTcp4:
+      return protocol == Protocol::kTcp && !packet.header.is_fragment();
+    case buf::GsoType::kUdp:
+      return protocol == Protocol::kUdp && !packet.header.is_fragment();
+    case buf::GsoType::kTcp6:
+      break;
+  }
+  return false;
+}
+}  // namespace
+
 void Ip::Impl::on_packet(link::Link& link, buf::Buffer packet, LinkCast cast, const buf::Offload& offload) {
   input(std::move(packet), interface_of(link).id, cast, offload);
 }
@@ -18,6 +38,7 @@ void Ip::Impl::input(buf::Buffer packet, InterfaceId id, LinkCast link_cast, con
   if (!bytes.empty() && bytes[0] >> 4 == 6) return context_.drop(Drop::kIpv6Unsupported, bytes);
   const auto parsed = ipv4::parse(bytes);
   if (!parsed) return context_.drop(parsed.error(), bytes);
+  if (!offload_fits(offload, *parsed)) return context_.drop(Drop::kDeviceOffload, bytes);
   const Interface* in = std::as_const(*this).interface(id);
   Arrival arrival{parsed->header, bytes.first(parsed->header.total_length), id, cast_of(parsed->header.destination, in),
                   link_cast};
@@ -35,11 +56,11 @@ void Ip::Impl::input(buf::Buffer packet, InterfaceId id, LinkCast link_cast, con
   if (!arrival.header.is_fragment()) return deliver(std::move(packet), arrival, header_size, offload);
   buf::Buffer whole = reassembler_.add(std::move(packet), *parsed, id);  // (RFC1122-FRAG-01)
   if (!whole) return;
+  const auto joined = ipv4::parse(whole.bytes(), wire::ChecksumPolicy::kTrust);
+  if (!joined) return context_.drop(joined.error(), whole.bytes());
   arrival.packet = whole.bytes();
-  header_size = static_cast<std::size_t>(arrival.packet[0] & 0xf) * 4;
-  arrival.header.total_length = static_cast<std::uint16_t>(whole.size());
-  arrival.header.more_fragments = false;
-  arrival.header.fragment_offset = 0;
+  arrival.header = joined->header;  // of the first fragment, not of the one that came last
+  header_size = ipv4::kHeaderSize + joined->options.size();
   deliver(std::move(whole), arrival, header_size, {});
 }
 

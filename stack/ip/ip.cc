@@ -53,7 +53,7 @@ Ip::Impl::Impl(Context& context, buf::Pool& pool, const IpConfig& config)
     : context_(context),
       pool_(pool),
       config_(config),
-      path_mtu_(context),
+      path_mtu_(context, generation_),
       error_limit_(context, config.icmp_errors_per_second),
       identification_(context),
       reassembler_(context, pool, *this, config) {}
@@ -172,10 +172,13 @@ Status Ip::remove_address(InterfaceId id, const Address& address) {
   const auto at =
       std::find_if(interface->addresses.begin(), end, [&](const Prefix& p) { return p.address == address; });
   if (at == end) return fail(Errno::kAddressNotAvailable);
-  impl_->routes_.remove_on(id, network_of(*at));
+  const Prefix network = network_of(*at);
   interface->link.remove_address(address.v4());
   std::move(at + 1, end, at);
   --interface->address_count;
+  const auto left = interface->all_addresses();
+  const bool shared = std::any_of(left.begin(), left.end(), [&](const Prefix& p) { return network_of(p) == network; });
+  if (!shared) impl_->routes_.remove_on(id, network);
   ++impl_->generation_;
   return {};
 }
@@ -243,7 +246,7 @@ void Ip::accept_path_mtu(const Address& destination, std::uint32_t mtu) {
   const auto current = impl_->route(destination, Address(), kNoInterface);
   const std::uint32_t floor = std::max(impl_->config_.min_path_mtu, kMinMtu);  // (RFC1191-03)
   if (!current || impl_->config_.path_mtu_discovery == IpConfig::Discovery::kOff) return;
-  if (!impl_->path_mtu_.lower(destination, std::max(mtu, floor), current->link_mtu)) return;
+  if (!impl_->path_mtu_.lower(destination, mtu, floor, current->link_mtu)) return;
   impl_->context_.counters.add(Counter::kPathMtuReduced);
   ++impl_->generation_;
 }

@@ -92,7 +92,8 @@ class Ip {
   void reject(const Datagram& datagram, ErrorKind kind);
 
   // The transport believes an error of kind kFragmentationNeeded: the path MTU estimate goes down to `mtu`, never up,
-  // and not below IpConfig::min_path_mtu (RFC1191-01, -03, -04).
+  // and not below IpConfig::min_path_mtu (RFC1191-01, -03, -04); to a path that carries even less, packets go without
+  // DF.
   void accept_path_mtu(const Address& destination, std::uint32_t mtu);
 
   // The transport has proof that `destination` answers (RFC 1122 §2.3.2.1): its neighbour entry stays fresh.

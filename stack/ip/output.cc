@@ -87,7 +87,9 @@ Result<Route> Ip::Impl::route_over(const Interface& out, const Address& destinat
   r.next_hop = next_hop;
   r.cast = cast_of(destination, &out);
   r.link_mtu = out.link.mtu();
-  r.mtu = r.cast == Cast::kUnicast ? path_mtu_.get(destination, r.link_mtu) : r.link_mtu;
+  const PathMtu path = r.cast == Cast::kUnicast ? path_mtu_.get(destination, r.link_mtu) : PathMtu{r.link_mtu};
+  r.mtu = path.mtu;
+  r.below_floor = path.below_floor;
   r.max_gso_bytes = std::max(r.mtu, out.link.max_gso_bytes());
   r.tx_checksum = out.link.device().capabilities().tx_checksum;
   r.generation = generation_;
@@ -103,18 +105,29 @@ Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const R
     if (options.dont_fragment) return context_.drop(Drop::kIpTooBig), fail(Errno::kMessageSize);  // (RFC791-08)
     return send_fragments(packet, options, route);
   }
-  const ipv4::Header header{.tos = options.tos,
-                            .total_length = static_cast<std::uint16_t>(size),
-                            .identification = options.dont_fragment
-                                                  ? std::uint16_t{0}
-                                                  : identification_.next(options.source, options.destination,
-                                                                         static_cast<std::uint8_t>(options.protocol)),
-                            .dont_fragment = options.dont_fragment,
-                            .ttl = options.ttl,
-                            .protocol = static_cast<std::uint8_t>(options.protocol),
-                            .source = options.source.v4(),
-                            .destination = options.destination.v4()};
+  const std::size_t datagrams = cut_below ? packet.payload_size() / packet.offload.gso_size + 1 : 1;
+  ipv4::Header header = header_for(options, route, datagrams);
+  header.total_length = static_cast<std::uint16_t>(size);
   return send_one(packet, header, route);
+}
+
+// The fields that do not depend on the size. The identification is the first of `datagrams` in a row.
+// DEVIATION(RFC 1191 §3): ICMP goes without DF unless it asks for it: nobody would send an echo reply again that was
+// too large for the path.
+ipv4::Header Ip::Impl::header_for(const SendOptions& options, const Route& route, std::size_t datagrams) {
+  const bool discover = config_.path_mtu_discovery == IpConfig::Discovery::kOn && route.cast == Cast::kUnicast &&
+                        options.protocol != Protocol::kIcmp;
+  ipv4::Header h{.tos = options.tos,
+                 .dont_fragment = (options.dont_fragment || discover) && !route.below_floor,
+                 .ttl = options.ttl,
+                 .protocol = static_cast<std::uint8_t>(options.protocol),
+                 .source = options.source.v4(),
+                 .destination = options.destination.v4()};
+  // Atomic datagrams need no identification (RFC6864-02).
+  if (!h.dont_fragment) {
+    h.identification = identification_.next(options.source, options.destination, h.protocol, datagrams);
+  }
+  return h;
 }
 
 Status Ip::Impl::send_one(buf::TxPacket& packet, const ipv4::Header& header, const Route& route) {
@@ -158,13 +171,11 @@ Status Ip::Impl::send_fragments(buf::TxPacket& packet, const SendOptions& option
   }
   const std::size_t total = packet.size();
   const std::size_t step = (route.mtu - ipv4::kHeaderSize) / 8 * 8;
-  ipv4::Header header{.tos = options.tos,
-                      .identification = identification_.next(options.source, options.destination,
-                                                             static_cast<std::uint8_t>(options.protocol)),
-                      .ttl = options.ttl,
-                      .protocol = static_cast<std::uint8_t>(options.protocol),
-                      .source = options.source.v4(),
-                      .destination = options.destination.v4()};
+  SendOptions fragmentable = options;
+  fragmentable.dont_fragment = false;
+  Route cut_here = route;
+  cut_here.below_floor = true;  // and, if it must be, cut again on the way
+  ipv4::Header header = header_for(fragmentable, cut_here, 1);
   for (std::size_t offset = 0; offset < total; offset += step) {
     const std::size_t size = std::min(step, total - offset);
     buf::TxPacket fragment;

@@ -24,6 +24,7 @@ struct Reassembler::Partial {
   InterfaceId interface = kNoInterface;
   bool poisoned = false;
   bool has_last = false;
+  bool congestion = false;  // a fragment came with CE
   std::size_t total = 0;    // payload bytes, once has_last
   std::size_t held = 0;     // payload bytes held
   std::size_t charged = 0;  // memory
@@ -41,6 +42,8 @@ struct Reassembler::Partial {
 };
 
 namespace {
+constexpr std::uint8_t kEcnMask = 3;
+constexpr std::uint8_t kCongestionExperienced = 3;
 constexpr std::size_t kOverhead = 64;          // charged for a fragment beyond its bytes
 constexpr std::size_t kMaxFragments = 1500;    // of one datagram: 65535 bytes at the smallest MTU, 68
 constexpr std::size_t kMaxOfOneSource = 64;    // datagrams under way
@@ -157,6 +160,7 @@ buf::Buffer Reassembler::add(buf::Buffer buffer, const ipv4::Packet& packet, Int
     poison(*p);
     return {};
   }
+  p->congestion |= (h.tos & kEcnMask) == kCongestionExperienced;
   insert(*p, std::move(buffer), packet, frame);
   if (!p->poisoned && p->has_last && p->held == p->total) {
     buf::Buffer whole = assemble(*p);
@@ -241,6 +245,7 @@ buf::Buffer Reassembler::assemble(Partial& p) {
   for (const Fragment& f : p.fragments) {
     std::memcpy(out + header_size + f.begin, f.buffer.bytes().data(), f.buffer.size());
   }
+  if (p.congestion) out[1] |= kCongestionExperienced;  // (RFC3168-15)
   store_be16(out + 2, static_cast<std::uint16_t>(size));
   store_be16(out + 6, 0);
   store_be16(out + 10, 0);

@@ -56,7 +56,7 @@ struct IcmpError {
   ErrorKind kind{};
   std::uint8_t type = 0;
   std::uint8_t code = 0;
-  std::uint32_t mtu = 0;  // kFragmentationNeeded: the path MTU after this message, bytes
+  std::uint32_t mtu = 0;  // kFragmentationNeeded: what the reporter says fits, bytes, at least 68
   Address reporter{};     // who sent the error
   Address source{};       // of the quoted packet: an address of ours
   Address destination{};  // of the quoted packet
@@ -87,6 +87,7 @@ struct Route {
   std::uint32_t max_gso_bytes = 0;  // largest IP packet the transport may send with gso_size set (the link or the
                                     // device cuts it); never 0 for TCP, at least mtu
   bool tx_checksum = false;         // leave the transport checksum partial
+  bool below_floor = false;         // the path carries less than `mtu`: DF is never set
   std::uint32_t generation = 0;
 };
 
@@ -97,7 +98,9 @@ struct SendOptions {
   Protocol protocol{};
   std::uint8_t ttl = 64;  // 1..255
   std::uint8_t tos = 0;
-  bool dont_fragment = true;  // IPv4 DF; without it the datagram may be fragmented here
+  // A datagram larger than the path MTU is refused rather than fragmented here. What is not fragmented has DF set in
+  // either case while path MTU discovery is on (RFC1191-10); ICMP only when it asks for it.
+  bool dont_fragment = true;
 };
 
 }  // namespace sluice::ip

@@ -5,6 +5,7 @@
 namespace sluice::link {
 namespace {
 // RFC 5227 §1.1.
+constexpr Duration kProbeWait = 1_s;  // at random up to this before the first probe (RFC5227-07)
 constexpr int kProbes = 3;
 constexpr Duration kProbeSpacing = 1_s;  // PROBE_MIN; up to PROBE_MAX, 2 s, at random
 constexpr Duration kAnnounceWait = 2_s;
@@ -36,7 +37,11 @@ Status AddressGuard::add(wire::Ipv4Address address, Start start) {
   free->state = start == Start::kProbe ? State::kProbing : State::kAnnouncing;
   free->left = start == Start::kProbe ? kProbes : kAnnouncements;
   free->next = context_.now;
-  context_.timers.schedule(timer_, context_.now);
+  if (start == Start::kProbe) {
+    const auto longest = static_cast<std::uint32_t>(kProbeWait.to_micros());
+    free->next = free->next + Duration::micros(context_.rng.below(longest));
+  }
+  if (free->next < timer_.deadline()) context_.timers.schedule(timer_, free->next);
   return {};
 }
 
@@ -62,7 +67,7 @@ wire::Ipv4Address AddressGuard::source_for(wire::Ipv4Address target) const {
 void AddressGuard::inspect(const wire::arp::Packet& packet) {
   if (packet.sender_mac == mac_) return;
   if (Entry* e = find(packet.sender_ip); e != nullptr) return on_conflict(*e);
-  // Another station probing for the address that we are probing for (RFC 5227 §2.1.1).
+  // Another station probing for the address that we are probing for (RFC5227-05).
   Entry* e = packet.sender_ip.is_any() ? find(packet.target_ip) : nullptr;
   if (e != nullptr && e->state == State::kProbing) on_conflict(*e);
 }
@@ -71,10 +76,10 @@ void AddressGuard::on_conflict(Entry& entry) {
   context_.counters.add(Counter::kArpConflicts);
   context_.emit({.kind = EventKind::kAddressConflict, .a = entry.address.value});
   if (entry.state == State::kProbing) {
-    entry.state = State::kLost;  // the address is another's: never used
-    return;
+    entry.state = State::kLost;  // the address is another's: never used (RFC5227-04)
+    return user_.on_usable_changed();
   }
-  // RFC 5227 §2.4 (c): defend always, but not more often than every ten seconds.
+  // RFC 5227 §2.4 (c): defend always, but not more often than every ten seconds (RFC5227-09, -10).
   if (entry.state == State::kLost) return;
   if (entry.defended != Instant::past() && context_.now - entry.defended < kDefendInterval) return;
   entry.defended = context_.now;
@@ -84,8 +89,9 @@ void AddressGuard::on_conflict(Entry& entry) {
 
 void AddressGuard::run(Entry& entry) {
   if (entry.state == State::kProbing && entry.left == 0) {
-    entry.state = State::kAnnouncing;  // nobody objected
+    entry.state = State::kAnnouncing;  // nobody objected; answered for from now on (RFC5227-08, -12)
     entry.left = kAnnouncements;
+    user_.on_usable_changed();
   }
   --entry.left;
   if (entry.state == State::kProbing) {

@@ -18,6 +18,7 @@ class AddressGuardUser {
   virtual ~AddressGuardUser() = default;
   virtual void send_probe(wire::Ipv4Address address) = 0;         // sender address zero
   virtual void send_announcement(wire::Ipv4Address address) = 0;  // sender and target the same
+  virtual void on_usable_changed() = 0;                           // of any address: found free, or lost
 };
 
 class AddressGuard {

@@ -97,6 +97,7 @@ void Link::receive(buf::RxFrame frame) {
   frame.buffer.trim_front(header_size);
   frame.buffer.truncate(payload_size);
   if (frame.offload.checksum == buf::ChecksumState::kPartial) {
+    if (frame.offload.checksum_start < header_size) return context_.drop(Drop::kDeviceOffload, frame.buffer.bytes());
     frame.offload.checksum_start = static_cast<std::uint16_t>(frame.offload.checksum_start - header_size);
   }
   user_.on_packet(*this, std::move(frame.buffer), cast, frame.offload);
@@ -158,14 +159,15 @@ void Link::receive_arp(Bytes payload) {
   const auto parsed = wire::arp::parse(payload);
   if (!parsed) return context_.drop(parsed.error(), payload);
   const wire::arp::Packet& p = *parsed;
+  if (p.sender_mac.is_group() || p.sender_mac.is_zero() || p.sender_mac == config_.mac) {  // (RFC826-07)
+    return context_.drop(Drop::kArpSender, payload);
+  }
   guard_.inspect(p);
   const bool asks_us = p.operation == wire::arp::Operation::kRequest && guard_.usable(p.target_ip);
   const bool probe = p.sender_ip.is_any();  // RFC 5227: somebody checks whether the address is free
   const bool bad_ip = p.sender_ip.is_multicast() || p.sender_ip.is_class_e() || p.sender_ip.is_loopback() ||
                       (p.sender_ip.is_this_network() && !probe) || guard_.usable(p.sender_ip);
-  if (bad_ip || p.sender_mac.is_group() || p.sender_mac.is_zero()) {  // (RFC826-07)
-    return context_.drop(Drop::kArpSender, payload);
-  }
+  if (bad_ip) return context_.drop(Drop::kArpSender, payload);
   if (!probe) {
     using Learn = NeighborCache::Learn;
     const bool reply_to_us = p.operation == wire::arp::Operation::kReply && p.target_mac == config_.mac;
@@ -254,44 +256,49 @@ void Link::transmit_cut(const buf::TxPacket& packet, std::size_t ip_offset) {
   }
 }
 
+// All frames that can go as they are go in one call; only what needs a trailer is handed over by itself.
 void Link::put(std::span<const buf::TxFrame> frames) {
-  const bool short_one =
-      std::any_of(frames.begin(), frames.end(), [](const buf::TxFrame& f) { return f.size() < ethernet::kMinSize; });
-  if (ethernet_ && (fcs_ || short_one)) return put_with_trailers(frames);
-  std::size_t bytes = 0;
-  for (const buf::TxFrame& f : frames) bytes += f.size();
+  const auto needs_trailer = [this](const buf::TxFrame& f) {
+    return ethernet_ && (fcs_ || f.size() < ethernet::kMinSize);
+  };
+  while (!frames.empty()) {
+    const auto end = std::find_if(frames.begin(), frames.end(), needs_trailer);
+    const auto run = static_cast<std::size_t>(end - frames.begin());
+    if (run > 0) hand_over(frames.first(run));
+    if (end == frames.end()) return;
+    put_with_trailer(*end);
+    frames = frames.subspan(run + 1);
+  }
+}
+
+void Link::hand_over(std::span<const buf::TxFrame> frames) {
   const std::size_t taken = device_.tx(context_.now, frames);
+  std::size_t bytes = 0;
+  for (const buf::TxFrame& f : frames.first(taken)) bytes += f.size();
   context_.counters.add(Counter::kLinkTxFrames, taken);
   context_.counters.add(Counter::kLinkTxBytes, bytes);
-  for (std::size_t i = taken; i < frames.size(); ++i) context_.drop(Drop::kDeviceFull, frames[i].header);
+  for (const buf::TxFrame& f : frames.subspan(taken)) context_.drop(Drop::kDeviceFull, f.header);
 }
 
 // Pads with zeros to the minimum (IEEE802.3-01, RFC894-02) and adds the FCS where the device wants one.
-void Link::put_with_trailers(std::span<const buf::TxFrame> frames) {
-  for (const buf::TxFrame& frame : frames) {
-    std::array<Bytes, buf::TxPacket::kMaxPieces + 1> pieces;
-    std::copy(frame.payload.begin(), frame.payload.end(), pieces.begin());
-    std::array<std::uint8_t, ethernet::kMinSize + ethernet::kFcsSize> trailer{};
-    const std::size_t size = frame.size();
-    const std::size_t pad = size < ethernet::kMinSize ? ethernet::kMinSize - size : 0;
-    std::size_t trailer_size = pad;
-    if (fcs_) {
-      wire::Crc32 crc;
-      crc.add(frame.header);
-      for (Bytes piece : frame.payload) crc.add(piece);
-      crc.add(Bytes(trailer).first(pad));
-      ethernet::emit_fcs(MutableBytes(trailer).subspan(pad), crc.finish());
-      trailer_size += ethernet::kFcsSize;
-    }
-    pieces[frame.payload.size()] = Bytes(trailer).first(trailer_size);
-    const buf::TxFrame whole{frame.header, {pieces.data(), frame.payload.size() + 1}, frame.offload};
-    if (device_.tx(context_.now, {&whole, 1}) == 0) {
-      context_.drop(Drop::kDeviceFull, frame.header);
-      continue;
-    }
-    context_.counters.add(Counter::kLinkTxFrames);
-    context_.counters.add(Counter::kLinkTxBytes, whole.size());
+void Link::put_with_trailer(const buf::TxFrame& frame) {
+  std::array<Bytes, buf::TxPacket::kMaxPieces + 1> pieces;
+  std::copy(frame.payload.begin(), frame.payload.end(), pieces.begin());
+  std::array<std::uint8_t, ethernet::kMinSize + ethernet::kFcsSize> trailer{};
+  const std::size_t size = frame.size();
+  const std::size_t pad = size < ethernet::kMinSize ? ethernet::kMinSize - size : 0;
+  std::size_t trailer_size = pad;
+  if (fcs_) {
+    wire::Crc32 crc;
+    crc.add(frame.header);
+    for (Bytes piece : frame.payload) crc.add(piece);
+    crc.add(Bytes(trailer).first(pad));
+    ethernet::emit_fcs(MutableBytes(trailer).subspan(pad), crc.finish());
+    trailer_size += ethernet::kFcsSize;
   }
+  pieces[frame.payload.size()] = Bytes(trailer).first(trailer_size);
+  const buf::TxFrame whole{frame.header, {pieces.data(), frame.payload.size() + 1}, frame.offload};
+  hand_over({&whole, 1});
 }
 
 void Link::send_arp(const wire::arp::Packet& arp, const MacAddress& destination) {

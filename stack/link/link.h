@@ -26,7 +26,7 @@ struct LinkConfig {
   std::uint16_t vlan = 0;  // 0: untagged
   enum class Promiscuity : std::uint8_t { kOff, kOn } promiscuity = Promiscuity::kOff;
   AddressGuard::Start address_start = AddressGuard::Start::kAnnounce;
-  NeighborConfig neighbors;
+  NeighborConfig neighbors{};
 };
 
 class Link;
@@ -39,6 +39,8 @@ class LinkUser {
   virtual void on_packet(Link& link, buf::Buffer packet, LinkCast cast, const buf::Offload& offload) = 0;
   // The next hop of a packet we sent does not answer.
   virtual void on_unreachable(Link& link, Bytes packet) = 0;
+  // address_usable() may answer differently now.
+  virtual void on_addresses_changed() = 0;
 };
 
 class Link final : private NeighborUser, private AddressGuardUser {
@@ -81,6 +83,7 @@ class Link final : private NeighborUser, private AddressGuardUser {
   void on_unreachable(const wire::Address& address, Bytes packet) override;
   void send_probe(wire::Ipv4Address address) override;
   void send_announcement(wire::Ipv4Address address) override;
+  void on_usable_changed() override { user_.on_addresses_changed(); }
 
   void receive(buf::RxFrame frame);
   bool strip_fcs(buf::RxFrame& frame);
@@ -97,7 +100,8 @@ class Link final : private NeighborUser, private AddressGuardUser {
   void transmit_cut(const buf::TxPacket& packet, std::size_t ip_offset);
   void enqueue_unresolved(buf::TxPacket& packet, const wire::Address& next_hop);
   void put(std::span<const buf::TxFrame> frames);
-  void put_with_trailers(std::span<const buf::TxFrame> frames);
+  void put_with_trailer(const buf::TxFrame& frame);
+  void hand_over(std::span<const buf::TxFrame> frames);
   [[nodiscard]] bool device_cuts(const buf::Offload& offload) const;
 
   Context& context_;

@@ -13,8 +13,8 @@ struct NeighborCache::Entry {
   NeighborState state = NeighborState::kFree;
   std::int16_t next = -1;  // in its bucket
   int attempts = 0;        // requests sent since the last answer
-  Instant confirmed;
-  Instant used;
+  Instant confirmed = Instant::past();
+  Instant used = Instant::past();  // by a packet of ours
   Instant asked = Instant::past();
   Instant changed = Instant::past();  // when the MAC was set
   buf::Queue waiting;
@@ -52,28 +52,39 @@ std::size_t NeighborCache::bucket(const wire::Address& address) const {
 }
 
 NeighborCache::Entry* NeighborCache::find(const wire::Address& address) {
+  if (latest_found_ != nullptr && latest_found_->address == address) return latest_found_;
   for (std::int16_t i = buckets_[bucket(address)]; i != kNone; i = entries_[i].next) {
-    if (entries_[i].address == address) return &entries_[i];
+    if (entries_[i].address == address) return latest_found_ = &entries_[i];
   }
   return nullptr;
 }
 
-// A free slot; or the entry whose loss costs least: unresolved before resolved, long unused before in use.
-NeighborCache::Entry* NeighborCache::victim() {
-  Entry* best = nullptr;
-  const auto rank = [this](const Entry& e) {
-    if (e.state == NeighborState::kIncomplete) return 0;
-    return context_.now - e.used > kInUse ? 1 : 2;
-  };
-  for (Entry* e = entries_; e != entries_ + kCapacity; ++e) {
-    if (e->state == NeighborState::kFree) return e;
-    if (best == nullptr || rank(*e) < rank(*best) || (rank(*e) == rank(*best) && e->used < best->used)) best = e;
-  }
-  return rank(*best) < 2 ? best : nullptr;
+// What the loss of an entry would cost: 0 it was never used by us, 1 not for long, 2 it is not resolved, 3 it is in
+// use.
+int NeighborCache::worth(const Entry& e) const {
+  if (e.used == Instant::past()) return 0;
+  if (e.state == NeighborState::kIncomplete) return 2;
+  return context_.now - e.used > kInUse ? 1 : 3;
 }
 
-NeighborCache::Entry* NeighborCache::make(const wire::Address& address) {
-  Entry* entry = victim();
+// A free slot; or the entry whose loss costs least, among equals the one longest unused.
+NeighborCache::Entry* NeighborCache::victim(Beneficiary beneficiary) {
+  constexpr int kWorthLittle = 1;
+  const auto before = [this](const Entry& a, const Entry& b) {
+    const int worth_a = worth(a);
+    const int worth_b = worth(b);
+    return worth_a != worth_b ? worth_a < worth_b : std::max(a.used, a.confirmed) < std::max(b.used, b.confirmed);
+  };
+  Entry* best = entries_;
+  for (Entry* e = entries_; e != entries_ + kCapacity; ++e) {
+    if (e->state == NeighborState::kFree) return e;
+    if (before(*e, *best)) best = e;
+  }
+  return beneficiary == Beneficiary::kOwnTraffic || worth(*best) <= kWorthLittle ? best : nullptr;
+}
+
+NeighborCache::Entry* NeighborCache::make(const wire::Address& address, Beneficiary beneficiary) {
+  Entry* entry = victim(beneficiary);
   if (entry == nullptr) {
     context_.drop(Drop::kArpCacheFull);
     return nullptr;
@@ -81,8 +92,7 @@ NeighborCache::Entry* NeighborCache::make(const wire::Address& address) {
   if (entry->state != NeighborState::kFree) release(*entry);
   entry->address = address;
   entry->attempts = 0;
-  entry->asked = entry->changed = Instant::past();
-  entry->used = context_.now;
+  entry->asked = entry->changed = entry->confirmed = entry->used = Instant::past();
   std::int16_t& head = buckets_[bucket(address)];
   entry->next = head;
   head = static_cast<std::int16_t>(entry - entries_);
@@ -101,6 +111,7 @@ void NeighborCache::release(Entry& entry) {
     context_.drop(Drop::kArpUnresolved, packet.bytes());
     --waiting_;
   }
+  if (latest_found_ == &entry) latest_found_ = nullptr;
   set_state(entry, NeighborState::kFree);
   --used_;
 }
@@ -126,17 +137,20 @@ const wire::MacAddress* NeighborCache::resolve(const wire::Address& address) {
   return &entry->mac;
 }
 
-// The newest packets are kept (RFC1122-LNK-05): when an address has its share, its oldest goes.
+void NeighborCache::drop_oldest(Entry& entry) {
+  const buf::Buffer oldest = entry.waiting.pop();
+  context_.drop(Drop::kArpQueueFull, oldest.bytes());
+  --waiting_;
+}
+
+// The newest packets are kept (RFC1122-LNK-05): when an address has its share, or all have theirs, its oldest goes.
 void NeighborCache::enqueue(const wire::Address& address, Bytes header, std::span<const Bytes> payload) {
   Entry* entry = find(address);
-  if (entry == nullptr) entry = make(address);
+  if (entry == nullptr) entry = make(address, Beneficiary::kOwnTraffic);
   if (entry == nullptr) return;
   entry->used = context_.now;
-  if (entry->waiting.size() == config_.max_waiting) {
-    const buf::Buffer oldest = entry->waiting.pop();
-    context_.drop(Drop::kArpQueueFull, oldest.bytes());
-    --waiting_;
-  }
+  const bool full = entry->waiting.size() >= config_.max_waiting || waiting_ >= config_.max_waiting_total;
+  if (full && !entry->waiting.empty()) drop_oldest(*entry);
   const buf::TxFrame frame{header, payload, {}};
   buf::Buffer copy = waiting_ < config_.max_waiting_total ? pool_.allocate(frame.size()) : buf::Buffer();
   if (!copy) {
@@ -151,9 +165,10 @@ void NeighborCache::enqueue(const wire::Address& address, Bytes header, std::spa
 
 void NeighborCache::solicit(const wire::Address& address) {
   Entry* entry = find(address);
-  if (entry == nullptr) entry = make(address);
-  if (entry != nullptr && (entry->asked == Instant::past() || context_.now - entry->asked >= config_.retry))
-    ask(*entry);
+  if (entry == nullptr) entry = make(address, Beneficiary::kOwnTraffic);
+  if (entry == nullptr) return;
+  entry->used = context_.now;
+  if (entry->asked == Instant::past() || context_.now - entry->asked >= config_.retry) ask(*entry);
 }
 
 void NeighborCache::ask(Entry& entry) {
@@ -171,9 +186,9 @@ void NeighborCache::set_mac(Entry& entry, const wire::MacAddress& mac) {
 
 void NeighborCache::learn(const wire::Address& address, const wire::MacAddress& mac, Learn how) {
   Entry* entry = find(address);
-  if (entry == nullptr && how == Learn::kCreate) entry = make(address);
+  if (entry == nullptr && how == Learn::kCreate) entry = make(address, Beneficiary::kStranger);
   if (entry == nullptr) {
-    context_.drop(Drop::kArpIgnored);
+    if (how != Learn::kCreate) context_.drop(Drop::kArpIgnored);
     return;
   }
   // A claim that moves a live entry to another station is believed at most once in a while (RFC 826 lets any packet
@@ -251,7 +266,8 @@ void NeighborCache::tend(Entry& entry) {
       if (now - entry.confirmed >= config_.lifetime) set_state(entry, NeighborState::kStale);
       return;
     case NeighborState::kStale:
-      if (now - entry.used >= config_.lifetime * 10) release(entry);  // forgotten (RFC1122-LNK-02)
+      if (now - std::max(entry.used, entry.confirmed) >= config_.lifetime * 10)
+        release(entry);  // forgotten (RFC1122-LNK-02)
       return;
   }
 }

@@ -27,7 +27,7 @@ struct NeighborConfig {
   Duration retry = 1_s;          // between requests for one address (RFC1122-LNK-03)
   int attempts = 3;              // then the next hop is unreachable
   Duration hold = 1_s;           // an entry's MAC changes at most this often
-  std::size_t max_waiting = 16;  // packets kept for one address
+  std::size_t max_waiting = 64;  // packets kept for one address: a large datagram in fragments, a segment cut up
   std::size_t max_waiting_total = 256;
 };
 
@@ -74,14 +74,19 @@ class NeighborCache {
  private:
   struct Entry;
 
+  // For whom an entry is made. Strangers who ask for us never cost us an entry that we use.
+  enum class Beneficiary : std::uint8_t { kStranger, kOwnTraffic };
+
   Entry* find(const wire::Address& address);
-  Entry* make(const wire::Address& address);
-  Entry* victim();
+  Entry* make(const wire::Address& address, Beneficiary beneficiary);
+  Entry* victim(Beneficiary beneficiary);
+  [[nodiscard]] int worth(const Entry& entry) const;
   [[nodiscard]] std::size_t bucket(const wire::Address& address) const;
   void release(Entry& entry);
   void set_state(Entry& entry, NeighborState state);
   void set_mac(Entry& entry, const wire::MacAddress& mac);
   void ask(Entry& entry);
+  void drop_oldest(Entry& entry);
   void flush(Entry& entry);
   void give_up(Entry& entry);
   void on_tick();
@@ -96,7 +101,8 @@ class NeighborCache {
   NeighborConfig config_;
   SipKey key_{};
   Timer timer_;
-  Entry* entries_;  // kCapacity of them
+  Entry* entries_;                 // kCapacity of them
+  Entry* latest_found_ = nullptr;  // most packets go where the one before went
   std::array<std::int16_t, kBuckets> buckets_;
   std::size_t used_ = 0;
   std::size_t waiting_ = 0;

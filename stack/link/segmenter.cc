@@ -25,7 +25,8 @@ void complete_checksum(MutableBytes header, std::span<const Bytes> payload, cons
 }
 
 Segmenter::Segmenter(const buf::TxPacket& packet, std::size_t ip_offset) : packet_(packet), ip_offset_(ip_offset) {
-  assert(packet.offload.gso_size > 0 && packet.header_size() <= kMaxHeader);
+  assert(packet.offload.gso == buf::GsoType::kTcp4 && packet.offload.gso_size > 0);
+  assert(packet.header_size() <= kMaxHeader);
 }
 
 std::span<const buf::TxFrame> Segmenter::next() {
