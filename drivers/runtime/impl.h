@@ -17,7 +17,7 @@
 namespace sluice {
 
 Instant monotonic_now();
-Rng::Seed system_seed();  // from getrandom(2); ends the program when the system has no entropy to give (RFC 4086)
+Rng::Seed system_seed();  // from getrandom(2); ends the program when the system has no entropy to give (RFC6528-03)
 
 // A peer for `--dev mem`: a second stack in a thread of its own, with the small services (mem_peer.cc).
 class MemoryPeer {
@@ -55,7 +55,7 @@ struct Runtime::Impl {
   void after_call();
 
   struct Waiter {
-    int event_fd = -1;             // written when there is news, for those who wait in poll(2)
+    int event_fd = -1;  // written when there is news, for those who wait in poll(2)
     bool news = false;
   };
 
@@ -76,10 +76,10 @@ struct Runtime::Impl {
   std::mutex mutex;
   std::condition_variable news;
   std::list<Waiter*> waiters;
-  bool worker = false;               // somebody runs the stack
-  bool helper_works = false;         // it is the helper
+  bool worker = false;        // somebody runs the stack
+  bool helper_works = false;  // it is the helper
   bool worker_asleep = false;
-  Instant worker_until;              // when it will get up
+  Instant worker_until;  // when it will get up
   int app_waiters = 0;
   Instant last_work;
   int wake_fd = -1;
@@ -97,14 +97,14 @@ void forget_runtime(Runtime::Impl* impl);
 struct Descriptor {
   Runtime::Impl* runtime = nullptr;
   socket::Handle handle = -1;
-  std::uint32_t generation = 0;      // changes when the number is closed
+  std::uint32_t generation = 0;  // changes when the number is closed
   bool nonblocking = false;
-  bool receive_ttl = false;          // IP_RECVTTL
-  Duration receive_timeout;          // 0: none
+  bool receive_ttl = false;  // IP_RECVTTL
+  Duration receive_timeout;  // 0: none
   Duration send_timeout;
 };
 int allocate_descriptor(Runtime::Impl* runtime, socket::Handle handle, bool nonblocking);
-Descriptor* find_descriptor(int fd);   // null: EBADF
+Descriptor* find_descriptor(int fd);  // null: EBADF
 void release_descriptor(int fd);
 
 short poll_events_of(socket::Ready ready);

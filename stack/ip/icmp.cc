@@ -74,7 +74,8 @@ bool Ip::Impl::error_allowed(const Arrival& a) const {
   return !icmp_error_forbidden(a) && cast_of(a.header.source, nullptr) == Cast::kUnicast;
 }
 
-// Quotes the packet as it came (RFC1122-ICMP-02), up to 576 bytes in all.
+// Quotes the packet as it came (RFC1122-ICMP-02), up to 576 bytes in all. The errors that exist are unreachable, time
+// exceeded and parameter problem (RFC1122-ICMP-10): never redirect (RFC1122-ICMP-16), never source quench (RFC6633-01).
 void Ip::Impl::send_error(const Arrival& a, std::uint8_t type, std::uint8_t code, std::uint32_t rest) {
   if (!error_allowed(a)) return context_.drop(Drop::kIcmpForbidden, a.packet);
   if (!error_limit_.allow(a.header.source)) return context_.drop(Drop::kIcmpRateLimited, a.packet);

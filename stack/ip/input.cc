@@ -54,7 +54,7 @@ void Ip::Impl::input(buf::Buffer packet, InterfaceId id, LinkCast link_cast, con
   std::size_t header_size = ipv4::kHeaderSize + parsed->options.size();
   packet.truncate(arrival.header.total_length);  // what follows is link padding (RFC791-02, IEEE802.3-10)
   if (!arrival.header.is_fragment()) return deliver(std::move(packet), arrival, header_size, offload);
-  buf::Buffer whole = reassembler_.add(std::move(packet), *parsed, id);  // (RFC1122-FRAG-01)
+  buf::Buffer whole = reassembler_.add(std::move(packet), *parsed, id);  // (RFC1122-FRAG-01, -02; RFC791-03)
   if (!whole) return;
   const auto joined = ipv4::parse(whole.bytes(), wire::ChecksumPolicy::kTrust);
   if (!joined) return context_.drop(joined.error(), whole.bytes());
@@ -64,7 +64,8 @@ void Ip::Impl::input(buf::Buffer packet, InterfaceId id, LinkCast link_cast, con
   deliver(std::move(whole), arrival, header_size, {});
 }
 
-// Sources that no host can have (RFC1122-IP-10). What we sent to ourselves comes in over the loopback.
+// Sources that no host can have (RFC1122-IP-10), so that no transport sees them (RFC1122-UDP-12, RFC9293-MUST-63). What
+// we sent to ourselves comes in over the loopback.
 Result<void, Drop> Ip::Impl::check_source(const Arrival& a) const {
   if (a.interface == kLoopback) return {};
   const wire::Ipv4Address s = a.header.source;

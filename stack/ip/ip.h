@@ -1,5 +1,6 @@
 // The IP layer as transports and the stack see it: interfaces, addresses, routes, sending, receiving.
-// RFC 791, RFC 1122 §3. The work is done by the parts beside this file; this class joins them.
+// RFC 791, RFC 1122 §3: IP with its ICMP (RFC1122-IP-01). The work is done by the parts beside this file; this class
+// joins them.
 #pragma once
 
 #include <cstdint>
@@ -88,7 +89,8 @@ class Ip {
   // A packet that waits for address resolution is copied. kNoBuffers, kHostUnreachable, kNetworkDown, kInvalid.
   Status send(buf::TxPacket& packet, const SendOptions& options, const Route& route);
 
-  // A transport has no use for this datagram: answer with ICMP port or protocol unreachable where that is allowed.
+  // A transport has no use for this datagram: answer with ICMP port or protocol unreachable where that is allowed
+  // (RFC1122-IF-03).
   void reject(const Datagram& datagram, ErrorKind kind);
 
   // The transport believes an error of kind kFragmentationNeeded: the path MTU estimate goes down to `mtu`, never up,

@@ -28,8 +28,8 @@ link::LinkCast link_cast_of(Cast cast) {
 Result<Route> Ip::Impl::route(const Address& destination, const Address& source, InterfaceId id) {
   if (!destination.is_v4()) return fail(Errno::kFamilyNotSupported);
   const wire::Ipv4Address d = destination.v4();
-  if (d.is_this_network() || (d.is_class_e() && !d.is_broadcast())) return fail(Errno::kInvalid);
-  if (!source.is_any() && !is_local(source)) return fail(Errno::kAddressNotAvailable);  // (RFC1122-IP-08)
+  if (d.is_this_network() || (d.is_class_e() && !d.is_broadcast())) return fail(Errno::kInvalid);  // (RFC1122-IP-11)
+  if (!source.is_any() && !is_local(source)) return fail(Errno::kAddressNotAvailable);             // (RFC1122-IP-08)
   if (is_local(destination)) return route_local(destination, source);
   if (d.is_broadcast() || d.is_multicast()) {  // straight to an interface (RFC1122-RT-01)
     const Interface* out = pick_for_group(id);

@@ -4,6 +4,9 @@
 // DEVIATION(RFC 1122 §3.3.2): 30 s by default, not 60 to 120, as most hosts do: at today's rates an old fragment would
 // meet a datagram with the same identification (RFC 4963). The time is fixed (RFC1122-FRAG-06) and configurable.
 //
+// Fragments may come in any order and more than once (RFC791-07, RFC815-01); memory, datagrams and the share of one
+// source are bounded, and what gives way is whole datagrams (RFC6274-02).
+//
 // Rule for overlaps: a fragment that repeats one already held, byte for byte, is ignored; any other overlap drops the
 // whole datagram, and what still arrives of it (RFC5722-04).
 #pragma once

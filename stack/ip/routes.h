@@ -1,4 +1,6 @@
-// The routing table: longest prefix first, then the lowest metric. RFC 1122 §3.3.1.
+// The routing table: longest prefix first, then the lowest metric. RFC 1122 §3.3.1. Addresses have their own masks
+// (RFC1122-IP-07, RFC1122-ICMP-33), gateways their preference (RFC1122-RT-10), and a link needs no gateway
+// (RFC1122-RT-02).
 #pragma once
 
 #include <array>

@@ -82,7 +82,7 @@ struct Route {
   Address source{};                 // preferred source address
   Address next_hop{};               // the destination itself when it is on-link
   Cast cast = Cast::kUnicast;       // what the destination is on this interface
-  std::uint32_t mtu = 0;            // path MTU: largest IP packet, bytes
+  std::uint32_t mtu = 0;            // path MTU: largest IP packet, bytes; from it MMS_S (RFC1122-FRAG-07)
   std::uint32_t link_mtu = 0;       // of the interface
   std::uint32_t max_gso_bytes = 0;  // largest IP packet the transport may send with gso_size set (the link or the
                                     // device cuts it); never 0 for TCP, at least mtu

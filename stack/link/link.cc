@@ -195,7 +195,8 @@ void Link::send(buf::TxPacket& packet, const wire::Address& next_hop, LinkCast c
   if (!ethernet_) return transmit(packet, {}, ethernet::kIpv4);
   if (cast == LinkCast::kBroadcast) return transmit(packet, MacAddress::broadcast(), ethernet::kIpv4);  // (RFC894-04)
   if (cast == LinkCast::kMulticast) return transmit(packet, wire::multicast_mac(next_hop), ethernet::kIpv4);
-  const MacAddress* mac = neighbors_.resolve(next_hop);  // (RFC1122-LNK-10)
+  // (RFC1122-LNK-10); a missing entry is no error (RFC1122-LNK-13).
+  const MacAddress* mac = neighbors_.resolve(next_hop);
   if (mac == nullptr) return enqueue_unresolved(packet, next_hop);
   transmit(packet, *mac, ethernet::kIpv4);
 }
@@ -280,7 +281,8 @@ void Link::hand_over(std::span<const buf::TxFrame> frames) {
   for (const buf::TxFrame& f : frames.subspan(taken)) context_.drop(Drop::kDeviceFull, f.header);
 }
 
-// Pads with zeros to the minimum (IEEE802.3-01, RFC894-02) and adds the FCS where the device wants one.
+// Up to 1500 bytes of packet (RFC894-03). Pads with zeros to the minimum (IEEE802.3-01, RFC894-02) and adds the FCS
+// where the device wants one.
 void Link::put_with_trailer(const buf::TxFrame& frame) {
   std::array<Bytes, buf::TxPacket::kMaxPieces + 1> pieces;
   std::copy(frame.payload.begin(), frame.payload.end(), pieces.begin());

@@ -47,7 +47,7 @@ Connection::~Connection() {
 void Connection::open_active(Seq iss) {
   iss_ = snd_una_ = iss;
   snd_nxt_ = snd_max_ = data_base_ = iss + 1;  // (RFC9293-OPEN-02)
-  recovery_.start(iss);
+  recovery_.start(iss);                        // (RFC6582-01)
   negotiated_.receive_scale = ReceiveWindow::scale_for(options_.receive_buffer);
   enter(State::kSynSent);
   send_syn();
@@ -94,7 +94,8 @@ void Connection::establish() {
   notify();
 }
 
-// RFC 6928, or RFC 5681 §3.1 (RFC5681-04); one segment when the SYN was lost (RFC5681-06).
+// RFC 6928 (RFC6928-01), or RFC 5681 §3.1 (RFC5681-04); one segment when the SYN was lost (RFC5681-06). It begins here,
+// so the handshake's own ACKs do not enlarge it (RFC5681-05).
 void Connection::start_congestion_control() {
   const std::uint32_t mss = send_mss_;
   std::uint32_t window = std::min(10 * mss, std::max<std::uint32_t>(2 * mss, 14600));
@@ -197,6 +198,8 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   return taken;
 }
 
+// In whatever state, as long as there is something to read (RFC9293-RECV-02). The end of the stream is 0, an abort is
+// an error (RFC9293-MUST-12).
 Result<std::size_t> Connection::receive(MutableBytes out, Take take) {
   if (receive_queue_.empty()) {
     if (error_ != Errno::kOk) return fail(take_error());
@@ -264,7 +267,7 @@ void Connection::close() {
   if (state_ == State::kClosed || state_ == State::kTimeWait) return tcp_.retire(*this);
   if (state_ == State::kSynSent) return finish();  // (RFC9293-CLOSE-01)
   if (unread || linger_zero) {                     // data is lost: the peer must hear (RFC9293-SHLD-3)
-    send_rst(snd_max_);
+    send_rst(snd_max_, wire::tcp::Flags::kRst | wire::tcp::Flags::kAck);
     return finish();
   }
   (void)shutdown_send();
@@ -278,7 +281,7 @@ void Connection::abort() {  // (RFC9293-ABORT-01)
 }
 
 void Connection::reset_silently() {
-  if (state_ != State::kSynSent) send_rst(snd_max_);
+  if (state_ != State::kSynSent) send_rst(snd_max_, wire::tcp::Flags::kRst | wire::tcp::Flags::kAck);
   send_queue_.clear();
   receive_queue_.clear();
   reassembly_.clear();

@@ -161,7 +161,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void send_syn();
   void send_ack();
   void send_challenge_ack();
-  void send_rst(Seq seq);
+  void send_rst(Seq seq, wire::tcp::Flags flags);
   void retransmit_first(const char* why);
   void after_output();
   void note_sent(Seq seq, std::uint32_t length);
@@ -190,6 +190,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void detach();
   void notify();
   [[nodiscard]] bool synchronized() const { return state_ >= State::kEstablished; }
+  // (RFC9293-SEND-03)
   [[nodiscard]] bool may_send_data() const { return state_ == State::kEstablished || state_ == State::kCloseWait; }
   [[nodiscard]] std::uint32_t flight() const { return snd_max_ - snd_una_; }
   [[nodiscard]] std::size_t receive_room() const;
@@ -221,7 +222,7 @@ class Connection final : public ConnectionHandle, public Flow {
   Seq iss_, snd_una_, snd_nxt_, snd_max_;
   Seq data_base_;  // sequence number of the send queue's first byte
   Seq snd_wl1_, snd_wl2_;
-  std::uint32_t snd_wnd_ = 0;
+  std::uint32_t snd_wnd_ = 0;  // scaled: 32 bits (RFC9293-REC-1)
   std::uint32_t max_snd_wnd_ = 0;
   std::uint32_t send_mss_ = 536;  // payload bytes of a full segment
   buf::Queue send_queue_;

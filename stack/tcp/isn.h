@@ -13,7 +13,7 @@ namespace sluice::tcp {
 
 class IsnGenerator {
  public:
-  explicit IsnGenerator(Rng& rng) {
+  explicit IsnGenerator(Rng& rng) {  // seeded from the system's entropy (RFC6528-03)
     rng.fill(isn_key_);
     rng.fill(timestamp_key_);
   }

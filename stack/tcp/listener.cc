@@ -198,7 +198,11 @@ bool Listener::half_open_acceptable(HalfOpen& half, const Arriving& s) {
     remove(half);  // quietly back to LISTEN (RFC9293-SYNR-01)
     return false;
   }
-  if (flags.syn()) return challenge(half), context_.drop(Drop::kTcpSyn), false;
+  if (flags.syn()) {  // back to LISTEN: whoever sends it begins anew (RFC9293-SYNR-03)
+    context_.drop(Drop::kTcpSyn);
+    remove(half);
+    return false;
+  }
   if (!flags.ack()) return context_.drop(Drop::kTcpNoAck), false;
   if (s.ack != h.iss + 1) {  // (RFC9293-SYNR-02)
     context_.drop(Drop::kTcpAck);

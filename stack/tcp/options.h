@@ -55,8 +55,8 @@ struct TcpConfig {
   std::size_t max_connections = 262144;   // TIME-WAIT included
   std::size_t max_syn_queue = 1024;       // half-open connections of one listener
   std::size_t max_out_of_order = 1024;    // segments kept beyond a hole, a connection
-  std::uint16_t port_first = 32768;       // ephemeral range (RFC 6056 §3.2)
-  std::uint16_t port_last = 60999;
+  std::uint16_t port_first = 1024;        // ephemeral range: all that is not reserved (RFC6056-02)
+  std::uint16_t port_last = 65535;
 };
 
 }  // namespace sluice::tcp

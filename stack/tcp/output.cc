@@ -21,7 +21,8 @@ constexpr int kMaxSegmentsAtOnce = 64;        // super-segments sent in one call
 // --- sizes
 // ------------------------------------------------------------------------------------------------------------
 
-// min(what the peer takes, what the path carries) less option bytes (RFC9293-MUST-16).
+// min(what the peer takes, what the path carries) less option bytes (RFC9293-MUST-16): a full segment
+// (RFC9293-SHLD-28).
 void Connection::update_mss() {
   std::uint32_t mss = std::min<std::uint32_t>(negotiated_.peer_mss, route_.mtu - kFixedHeaders);
   if (options_.max_segment != 0) mss = std::min(mss, options_.max_segment);
@@ -42,8 +43,9 @@ std::uint32_t Connection::unsent() const {
   return snd_nxt_ < data_end() ? data_end() - snd_nxt_ : 0;
 }
 
-// min(cwnd, rwnd) from snd_una (RFC5681-01), with a segment more for each of the first two duplicate ACKs
-// (RFC 3042). A window that shrank leaves nothing (RFC9293-MUST-34, -SHLD-15).
+// min(cwnd, rwnd) from snd_una (RFC5681-01, -03; RFC7323-13), with a segment more for each of the first two duplicate
+// ACKs while cwnd stays (RFC 3042, RFC5681-24), and in recovery whatever inflation allows (RFC5681-30). A window that
+// shrank leaves nothing (RFC9293-MUST-34, -SHLD-15).
 std::uint32_t Connection::usable_window() const {
   std::uint32_t congestion = cc_->cwnd();
   if (!recovery_.active() && tcp_.config.limited_transmit == Switch::kOn) {
@@ -54,8 +56,8 @@ std::uint32_t Connection::usable_window() const {
   return out < window ? window - out : 0;
 }
 
-// RFC 9293 §3.8.6.2.1 with Nagle's rule (RFC9293-SHLD-7): a full segment; or all there is, if it may go alone; or half
-// of the largest window the peer ever offered.
+// RFC 9293 §3.8.6.2.1 (RFC9293-MUST-38) with Nagle's rule (RFC9293-SHLD-7): a full segment; or all there is, if it may
+// go alone; or half of the largest window the peer ever offered.
 bool Connection::worth_sending(std::uint32_t size, std::uint32_t available) const {
   if (size >= send_mss_) return true;
   if (size == 0) return false;
@@ -186,6 +188,7 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
     for (Bytes piece : packet.payload()) sum.add(piece);
     wire::tcp::store_checksum(room, sum.finish());  // (RFC9293-MUST-2)
   }
+  // Always the address the connection began with (RFC9293-MUST-45).
   ip::SendOptions ip{.source = tuple.local.address, .destination = tuple.peer.address, .protocol = ip::Protocol::kTcp};
   if (options_.ttl != 0) ip.ttl = options_.ttl;  // (RFC9293-MUST-49)
   ip.tos = options_.tos;
@@ -197,13 +200,13 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
 
 wire::tcp::Options Connection::data_options() const {
   wire::tcp::Options o;
-  o.has_timestamps = negotiated_.timestamps;  // on every segment once agreed (RFC7323-18)
-  if (o.has_timestamps) o.timestamps = {now_ticks(), ts_recent_};
+  o.has_timestamps = negotiated_.timestamps;                       // on every segment once agreed (RFC7323-18)
+  if (o.has_timestamps) o.timestamps = {now_ticks(), ts_recent_};  // (RFC7323-15)
   return o;
 }
 
 std::uint32_t Connection::now_ticks() const {
-  return static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000) + ts_offset_;  // 1 ms (RFC7323-33)
+  return static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000) + ts_offset_;  // 1 ms (RFC7323-23, -33, -34)
 }
 
 std::uint16_t Connection::window_field() {
@@ -213,13 +216,13 @@ std::uint16_t Connection::window_field() {
 // --- segments without data
 // ----------------------------------------------------------------------------------------------
 
-// MSS always (RFC9293-MUST-14, -MAY-3); scale and timestamps as configured, in an answer only if the peer had them
-// (RFC7323-02, -06, -17).
+// MSS always (RFC9293-MUST-14, -SHLD-5, -MAY-3) and in SYNs only (RFC9293-MUST-65), whatever the way to the peer
+// (RFC1191-09); scale and timestamps as configured, in an answer only if the peer had them (RFC7323-01, -02, -06, -17).
 wire::tcp::Options Connection::syn_options(bool answer) const {
   const TcpConfig& c = tcp_.config;
   wire::tcp::Options o;
   o.has_mss = true;
-  std::uint32_t mss = route_.link_mtu - kFixedHeaders;  // (RFC9293-MUST-67)
+  std::uint32_t mss = route_.link_mtu - kFixedHeaders;  // (RFC9293-MUST-67, RFC6691-01)
   if (options_.max_segment != 0) mss = std::min(mss, options_.max_segment);
   o.mss = static_cast<std::uint16_t>(mss);
   o.has_window_scale = answer ? negotiated_.window_scaling : c.window_scaling == Switch::kOn;
@@ -248,7 +251,8 @@ void Connection::send_ack() {
   emit(header, data_options(), 0, 0);
 }
 
-// RFC 5961 §7, with a limit of each connection's own: a common one would tell an outsider about others.
+// RFC 5961 §7 (RFC5961-10), with a limit of each connection's own: a common one would tell an outsider about others
+// (RFC5961-12).
 void Connection::send_challenge_ack() {
   if (challenge_interval_ == Instant::past() || context_.now - challenge_interval_ >= kChallengeInterval) {
     challenge_interval_ = context_.now;
@@ -260,16 +264,15 @@ void Connection::send_challenge_ack() {
   send_ack();
 }
 
-void Connection::send_rst(Seq seq) {
-  const bool answer = !synchronized() && state_ != State::kSynReceived;
-  wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = seq.value(), .flags = {}};
-  header.flags = Flags(answer ? Flags::kRst : Flags::kRst | Flags::kAck);
+void Connection::send_rst(Seq seq, Flags flags) {
+  const wire::tcp::Header header{
+      .src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = seq.value(), .flags = flags};
   context_.counters.add(Counter::kTcpResetsSent);
   context_.emit({.kind = EventKind::kTcpReset, .flow = number_, .detail = "by us"});
   emit(header, {}, 0, 0);
 }
 
-// One segment from snd_una on; snd_nxt stays.
+// One segment from snd_una on, also when the window has shrunk onto it (RFC9293-SHLD-16); snd_nxt stays.
 void Connection::retransmit_first(const char* why) {
   const std::uint32_t data = data_end() - snd_una_;
   const std::uint32_t size = std::min({data, send_mss_, snd_max_ - snd_una_});
@@ -301,7 +304,8 @@ void Connection::probe_window() {
 // --- acknowledgements
 // ---------------------------------------------------------------------------------------------------
 
-// At most one ACK for a batch of segments (RFC9293-MUST-58): sent when the batch ends, unless data carries it first.
+// At most one ACK for a batch of segments (RFC9293-MUST-58, RFC5681-36): sent when the batch ends, unless data carries
+// it first, or when the timer fires (RFC5681-35).
 void Connection::want_ack(Ack when) {
   if (when <= ack_due_) return;
   if (when == Ack::kNow) tcp_.list_for_ack(*this);

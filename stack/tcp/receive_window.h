@@ -1,5 +1,5 @@
-// The window we offer: scaling (RFC 7323 §2), silly-window avoidance (RFC 9293 §3.8.6.2.2), and the promise that its
-// right edge never moves back (RFC9293-SHLD-14).
+// The window we offer: scaling (RFC 7323 §2), silly-window avoidance (RFC 9293 §3.8.6.2.2, RFC9293-MUST-39), and the
+// promise that its right edge never moves back (RFC9293-SHLD-14).
 #pragma once
 
 #include <algorithm>

@@ -6,7 +6,7 @@ Recovery::OnDuplicate Recovery::on_duplicate_ack(Seq snd_una, Seq snd_max) {
   ++duplicates_;
   if (active_) return OnDuplicate::kInflate;
   if (duplicates_ < kThreshold) return OnDuplicate::kLimitedTransmit;
-  // Duplicates of what was retransmitted in an earlier recovery are no sign of a new loss (RFC 6582 §3.2 step 1).
+  // Duplicates of what was retransmitted in an earlier recovery are no sign of a new loss (RFC6582-02).
   if (duplicates_ > kThreshold || snd_una <= recover_) return OnDuplicate::kNothing;
   active_ = true;
   partial_seen_ = false;

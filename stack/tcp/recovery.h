@@ -20,8 +20,8 @@ class Recovery {
   };
   enum class OnAck : std::uint8_t {
     kOpen,          // not in recovery
-    kPartial,       // the next hole: retransmit the first segment (RFC 6582 §3.2 step 3)
-    kFirstPartial,  // the same, and restart the retransmission timer
+    kPartial,       // the next hole: retransmit the first segment (RFC6582-05)
+    kFirstPartial,  // the same, and restart the retransmission timer (RFC6582-06)
     kDone,          // everything sent before recovery is acknowledged
   };
 

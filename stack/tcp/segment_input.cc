@@ -96,7 +96,7 @@ bool Connection::fast_data(Arriving& s) {
 
 void Connection::input_syn_sent(Arriving& s) {
   if (!syn_sent_ack(s)) return;
-  if (s.header.flags.rst()) {  // (RFC9293-SYNS-02, -RST-06)
+  if (s.header.flags.rst()) {  // (RFC9293-SYNS-02, -RST-06, RFC5961-05)
     if (!s.header.flags.ack()) return context_.drop(Drop::kTcpState, {}, number_);
     context_.counters.add(Counter::kTcpResetsReceived);
     return fail_with(Errno::kConnectionRefused);
@@ -109,7 +109,7 @@ void Connection::input_syn_sent(Arriving& s) {
 bool Connection::syn_sent_ack(const Arriving& s) {
   if (!s.header.flags.ack() || (snd_una_ < s.ack && s.ack <= snd_max_)) return true;
   context_.drop(Drop::kTcpAck, {}, number_);
-  if (!s.header.flags.rst()) send_rst(s.ack);  // (RFC9293-RST-03)
+  if (!s.header.flags.rst()) send_rst(s.ack, Flags::kRst);  // (RFC9293-RST-03)
   return false;
 }
 
@@ -142,7 +142,8 @@ void Connection::syn_sent_syn(Arriving& s) {
   if (ack_due_ == Ack::kNow) send_ack();
 }
 
-// What the peer's SYN allows (RFC7323-03, -07; RFC9293-MUST-15).
+// What the peer's SYN allows (RFC7323-03, -07; RFC9293-MUST-15); the same options on other segments change nothing
+// (RFC7323-04).
 void Connection::negotiate(const wire::tcp::Options& o) {
   const TcpConfig& c = tcp_.config;
   negotiated_.peer_mss = o.has_mss ? std::max(o.mss, kMinPeerMss) : std::uint16_t{536};
@@ -161,7 +162,8 @@ void Connection::negotiate(const wire::tcp::Options& o) {
 // --- the steps of RFC 9293 §3.10.7.4
 // ----------------------------------------------------------------------------------
 
-// RFC 7323 §5.3 R1, before the sequence check (RFC7323-29). RST is exempt (RFC7323-31).
+// RFC 7323 §5.3 R1, before the sequence check (RFC7323-29) and never again on what is queued (RFC7323-30). RST is
+// exempt (RFC7323-31). Where they were not agreed timestamps have no meaning (RFC7323-21).
 bool Connection::check_timestamp(const Arriving& s) {
   if (!negotiated_.timestamps || s.header.flags.rst()) return true;
   if (!s.options.has_timestamps) {
@@ -177,7 +179,7 @@ bool Connection::check_timestamp(const Arriving& s) {
   return false;
 }
 
-// First: the sequence number (RFC9293-SEQ-02, -RST-04).
+// First: the sequence number (RFC9293-SEQ-02, -RST-04; RFC5961-04).
 bool Connection::check_sequence(Arriving& s) {
   const std::uint32_t window = window_.size(rcv_nxt_);
   if (acceptable(s.seq, s.length(), rcv_nxt_, window)) {
@@ -226,7 +228,9 @@ void Connection::trim(Arriving& s) {
   }
 }
 
-// Second: RST, by RFC 5961 §3: only the exact next number resets (RFC9293-RST-05).
+// Second: RST, by RFC 5961 §3 (RFC5961-01): only the exact next number resets (RFC9293-RST-05, RFC5961-02), so also the
+// answer to a challenge (RFC5961-07); another one in the window is challenged (RFC5961-03). Its text does not matter
+// (RFC9293-SHLD-2).
 bool Connection::check_rst(const Arriving& s) {
   if (!s.header.flags.rst()) return true;
   if (s.seq != rcv_nxt_) {
@@ -250,7 +254,7 @@ bool Connection::check_rst(const Arriving& s) {
   return false;
 }
 
-// Fourth: SYN, by RFC 5961 §4: never more than a challenge.
+// Fourth: SYN, by RFC 5961 §4: never more than a challenge (RFC5961-06).
 bool Connection::check_syn(const Arriving& s) {
   if (!s.header.flags.syn()) return true;
   context_.drop(Drop::kTcpSyn, {}, number_);
@@ -258,7 +262,7 @@ bool Connection::check_syn(const Arriving& s) {
   return false;
 }
 
-// Fifth: ACK, with the range check of RFC 5961 §5 (RFC9293-MAY-12).
+// Fifth: ACK, with the range check of RFC 5961 §5 (RFC9293-MAY-12; RFC5961-08, -09).
 bool Connection::check_ack(const Arriving& s) {
   if (!s.header.flags.ack()) {
     context_.drop(Drop::kTcpNoAck, {}, number_);  // (RFC9293-SEG-03)
@@ -279,7 +283,7 @@ bool Connection::check_ack(const Arriving& s) {
 bool Connection::ack_in_syn_received(const Arriving& s) {  // (RFC9293-SYNR-02)
   if (s.ack <= snd_una_ || s.ack > snd_max_) {
     context_.drop(Drop::kTcpAck, {}, number_);
-    send_rst(s.ack);
+    send_rst(s.ack, Flags::kRst);
     return false;
   }
   accept_timestamp(s);
@@ -351,7 +355,7 @@ void Connection::duplicate_ack(const Arriving&) {
 }
 
 // A sample by the timestamp echo when the ACK advances (RFC7323-24), else from the one segment being timed, which is
-// never one that was retransmitted (RFC6298-10).
+// never one that was retransmitted (RFC6298-10, RFC9293-MUST-18). Either way one a round trip at least (RFC6298-11).
 void Connection::measure_rtt(const Arriving& s, Duration* sample) {
   if (negotiated_.timestamps && s.options.has_timestamps && s.options.timestamps.echo != 0) {
     const std::uint32_t elapsed = now_ticks() - s.options.timestamps.echo;
@@ -465,7 +469,7 @@ bool Connection::process_text(Arriving& s) {
     return true;
   }
   if (detached_) {  // nobody will read it: the peer must hear (RFC9293-SHLD-3)
-    send_rst(snd_max_);
+    send_rst(snd_max_, Flags::kRst | Flags::kAck);
     finish();
     return false;
   }
@@ -509,15 +513,15 @@ void Connection::store_in_order(Arriving& s) {
     filled = true;
   }
   receive_mss_ = std::max(receive_mss_, std::min(segment, static_cast<std::uint32_t>(route_.link_mtu)));
-  // An ACK at once for a filled hole (RFC5681-20), for every second full segment (RFC9293-SHLD-19), and in the
-  // beginning.
+  // An ACK at once for a filled hole (RFC5681-20), for every second full segment (RFC9293-SHLD-19, RFC5681-34), and in
+  // the beginning; else a delayed one (RFC9293-SHLD-18, RFC5681-33).
   const bool quick = quick_acks_ > 0 || options_.quick_ack == Switch::kOn;
   if (quick_acks_ > 0) --quick_acks_;
   const bool two_segments = unacked_bytes_ >= 2 * receive_mss_;
   want_ack(filled || !reassembly_.empty() || quick || two_segments ? Ack::kNow : Ack::kDelayed);
 }
 
-// Each one is answered at once: the sender counts these duplicate ACKs (RFC5681-19).
+// Each one is answered at once: the sender counts these duplicate ACKs (RFC5681-19, RFC9293-MAY-13).
 void Connection::store_out_of_order(Arriving& s) {
   context_.counters.add(Counter::kTcpOutOfOrder);
   const auto outcome = reassembly_.insert(s.seq, std::move(s.payload), tcp_.config.max_out_of_order,
@@ -546,7 +550,7 @@ void Connection::fin_in_order() {
   switch (state_) {
     case State::kEstablished:
       return enter(State::kCloseWait);
-    case State::kFinWait1:  // (RFC9293-SEG-10): ours was not acknowledged, or we would be in FIN-WAIT-2
+    case State::kFinWait1:  // (RFC9293-SEG-10, -CLOSE-05): ours was not acknowledged, or we would be in FIN-WAIT-2
       return enter(State::kClosing);
     case State::kFinWait2:
       return enter_time_wait();
@@ -558,7 +562,9 @@ void Connection::fin_in_order() {
 // --- ICMP
 // ---------------------------------------------------------------------------------------------------------------
 
-// RFC 5927 §4.1: only errors about data in flight count; §5.2: on a synchronised connection even hard errors are soft.
+// RFC 5927 §4.1: only errors about data in flight count (RFC5927-01); §5.2: on a synchronised connection even hard
+// errors are soft. Soft ones abort nothing (RFC9293-MUST-56, RFC1122-ICMP-37); source quench does not come up
+// (RFC9293-MUST-55).
 void Connection::on_icmp_error(const ip::IcmpError& e) {
   const Seq quoted(load_be32(e.quoted.data() + 4));
   const bool in_flight = snd_una_ <= quoted && quoted < snd_max_;
@@ -568,7 +574,7 @@ void Connection::on_icmp_error(const ip::IcmpError& e) {
     const std::uint32_t before = send_mss_;
     tcp_.ip.accept_path_mtu(tuple.peer.address, e.mtu);
     refresh_route();
-    if (send_mss_ >= before || !synchronized()) return;
+    if (send_mss_ >= before || !synchronized()) return;  // once for a burst (RFC1191-08)
     snd_nxt_ = snd_una_;  // what was too large is sent again in smaller segments (RFC1191-02); not a sign of congestion
     timing_ = false;
     return output();
@@ -578,8 +584,8 @@ void Connection::on_icmp_error(const ip::IcmpError& e) {
   if (!synchronized() && e.kind == ip::ErrorKind::kHostUnreachable && e.reporter == e.source) neighbor_is_silent();
 }
 
-// Our own link layer found nobody at the next hop. Once is a hint (RFC1122-ICMP-15): the requests may have been lost. The
-// second time there is nobody to wait for.
+// Our own link layer found nobody at the next hop. Once is a hint (RFC1122-ICMP-15): the requests may have been lost.
+// The second time there is nobody to wait for.
 void Connection::neighbor_is_silent() {
   constexpr Duration kAnotherTime = 1_s;  // all packets that waited for the address report at once
   if (silence_seen_ != Instant::past() && context_.now - silence_seen_ >= kAnotherTime) {

@@ -284,7 +284,8 @@ Result<ConnectionHandle*> Tcp::connect(const Endpoint& local, const Endpoint& pe
 Result<ListenerHandle*> Tcp::listen(const Endpoint& local, int backlog, const ConnectionOptions& options,
                                     ListenerUser* user) {
   Impl& im = *impl_;
-  for (Listener* l = im.listeners; l != nullptr; l = l->next) {  // (RFC9293-MUST-41)
+  // Only another listener is in the way, not a connection on the port, in whatever state (RFC9293-MUST-41, -42).
+  for (Listener* l = im.listeners; l != nullptr; l = l->next) {
     const bool overlap = l->local().address == local.address || l->local().address.is_any() || local.address.is_any();
     if (l->local().port == local.port && overlap) return fail(Errno::kAddressInUse);
   }
@@ -297,7 +298,8 @@ Result<ListenerHandle*> Tcp::listen(const Endpoint& local, int backlog, const Co
 // --- ports
 // ------------------------------------------------------------------------------------------------------------------------
 
-// Random start, then the next that is free for this peer (RFC 6056 §3.3.2).
+// Random start (RFC6056-03), then the next that is free for this peer: the 4-tuple is new (RFC6056-04) and nobody
+// listens there (RFC6056-01).
 Result<std::uint16_t> Tcp::Impl::ephemeral_port(const Endpoint& local, const Endpoint& peer) {
   const std::uint32_t range = config.port_last - config.port_first + 1u;
   const std::uint32_t start = context.rng.below(range);

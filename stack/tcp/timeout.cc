@@ -27,6 +27,8 @@ void Connection::on_timer() {
   if (state_ != State::kClosed && state_ != State::kTimeWait) timers_.rearm();
 }
 
+// From now on: nothing is sent again sooner than one RTO after it was sent last (RFC6298-13), nor more often than the
+// doubling RTO allows (RFC6298-01, RFC9293-MUST-19).
 void Connection::start_retransmit_timer() {
   timers_.set(TimerKind::kRetransmit, context_.now + rto_.rto());
 }
@@ -62,8 +64,8 @@ void Connection::on_retransmit_timeout() {
   cc_->on_timeout({.now = context_.now, .flight = flight(), .first = timeouts_in_row_ == 0});
   emit_cwnd();
   ++timeouts_in_row_;
-  recovery_.on_timeout(snd_max_);
-  rto_.back_off();  // (RFC6298-18)
+  recovery_.on_timeout(snd_max_);  // (RFC6582-07)
+  rto_.back_off();                 // (RFC6298-18)
   // The earliest unacknowledged segment goes now (RFC6298-17, RFC9293-TMO-02), what follows as ACKs open the window.
   snd_nxt_ = snd_una_;
   retransmit_first("timeout");
@@ -72,7 +74,7 @@ void Connection::on_retransmit_timeout() {
 
 void Connection::on_persist_timeout() {
   if (detached_ && context_.now - last_sent_at_ > kOrphanPatience) return fail_with(Errno::kTimedOut);
-  if (gave_up(tcp_.config.r2)) return fail_with(Errno::kTimedOut);
+  if (gave_up(tcp_.config.r2)) return fail_with(Errno::kTimedOut);  // answered probes count as progress (RFC9293-MAY-8)
   probe_window();
   ++probe_backoff_;
   Duration wait = rto_.rto();  // (RFC9293-SHLD-30)

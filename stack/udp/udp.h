@@ -44,8 +44,10 @@ class Port {
   Status connect(const Endpoint& peer);
   void disconnect();
 
-  // Sends one datagram of all pieces. Not connected and no destination: kDestinationRequired. kMessageSize, kAccess,
-  // kNoBuffers, kNetworkUnreachable; a pending ICMP error is returned first, once (kConnectionRefused ...).
+  // Sends one datagram of all pieces; source and destination are the caller's choice (RFC768-05, RFC1122-UDP-10), but
+  // the source is an address of ours (RFC1122-UDP-13). Not connected and no destination: kDestinationRequired.
+  // kMessageSize, kAccess, kNoBuffers, kNetworkUnreachable; a pending ICMP error is returned first, once
+  // (kConnectionRefused ...).
   Status send(std::span<const Bytes> pieces, const Endpoint* destination);
   // The next datagram; kAgain when none, or a pending error.
   Result<ReceivedDatagram> receive();

@@ -18,7 +18,7 @@ inline constexpr std::size_t kMinSize = 60;             // without FCS (IEEE802.
 inline constexpr std::uint16_t kMaxLengthField = 1500;  // at most: a length (IEEE802.3-06)
 inline constexpr std::uint16_t kMinEtherType = 1536;    // at least: an EtherType
 
-inline constexpr std::uint16_t kIpv4 = 0x0800;  // (RFC894-01)
+inline constexpr std::uint16_t kIpv4 = 0x0800;  // (RFC894-01, RFC1122-LNK-06)
 inline constexpr std::uint16_t kArp = 0x0806;
 inline constexpr std::uint16_t kVlan = 0x8100;
 inline constexpr std::uint16_t kIpv6 = 0x86dd;

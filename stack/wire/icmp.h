@@ -47,7 +47,8 @@ struct Message {
   }
 };
 
-// kIcmpMalformed: shorter than 8 bytes; kIcmpChecksum (RFC792-01).
+// kIcmpMalformed: shorter than 8 bytes; kIcmpChecksum (RFC792-01). A field without a use in its type is not looked at,
+// and zero where we send it (RFC792-03).
 Result<Message, Drop> parse(Bytes l4, ChecksumPolicy policy = ChecksumPolicy::kVerify);
 // Writes the 8 header bytes; the checksum covers them and message.body, which follows them.
 void emit(MutableBytes out, const Message& message);

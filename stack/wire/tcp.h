@@ -92,7 +92,9 @@ struct Segment {
 // kTcpChecksum (RFC9293-MUST-3).
 Result<Segment, Drop> parse(Bytes l4, const Address& source, const Address& destination, ChecksumPolicy policy);
 
-// Never fails and always ends: each step advances (RFC9293-MUST-7). Unknown options are skipped (RFC9293-MUST-6).
+// Never fails and always ends: each step advances (RFC9293-MUST-7). Unknown options are skipped (RFC9293-MUST-6);
+// end-of-list, no-operation and MSS are known among others (RFC9293-MUST-4), on any segment (RFC9293-MUST-5) and at any
+// alignment (RFC9293-MUST-64).
 Options parse_options(Bytes options);
 
 // Bytes of an option list with padding, a multiple of 4.
@@ -100,7 +102,8 @@ std::size_t options_size(const Options& options);
 
 // Writes header and options, options_size() more than kHeaderSize, with a checksum field of `checksum`.
 // SYN options in the usual order MSS, SACK-permitted, timestamps, NOP, window scale; others NOP NOP timestamps,
-// NOP NOP SACK. Reserved bits are zero (RFC9293-HDR-02); all octets are written.
+// NOP NOP SACK: each with its length (RFC9293-MUST-68), padded by NOP in front, so that nothing follows the last
+// (RFC9293-MUST-69). Reserved bits are zero (RFC9293-HDR-02); all octets are written.
 void emit(MutableBytes out, const Header& header, const Options& options, std::uint16_t checksum = 0);
 void store_checksum(MutableBytes header, std::uint16_t checksum);
 

@@ -181,7 +181,7 @@ TEST(Close, FinWait2Ends) {
   EXPECT_EQ(h.state(), "CLOSED");
 }
 
-// (RFC9293-RST-05, RFC9293-SEG-12): RFC 5961 §3: exact resets, in the window challenges, outside nothing.
+// (RFC9293-RST-05, RFC9293-SEG-12; RFC5961-01, -02, -03, -04): exact resets, in the window challenges, outside nothing.
 TEST(Close, Rst) {
   Script h;
   h.establish();
@@ -197,15 +197,19 @@ TEST(Close, Rst) {
   h.expect_nothing();
 }
 
-// RFC 5961 §4: a SYN never resets a synchronised connection (S43).
+// (RFC5961-06): a SYN never resets a synchronised connection (S43). (RFC5961-07): a peer that has begun anew answers
+// the challenge by a reset at the number it names, and that ends the connection.
 TEST(Close, SynInEstablished) {
   Script h;
   h.establish();
   for (const std::uint32_t seq : {0u, 1u, 5u, 1u << 24}) {
     h.rx({.flags = "S", .seq = seq, .ack = 0});
-    h.expect_tx({.flags = "A", .seq = 1, .ack = 1});
+    const Segment challenge = h.expect_tx({.flags = "A", .seq = 1, .ack = 1});
+    EXPECT_EQ(h.state(), "ESTABLISHED");
+    if (seq == 1u << 24) h.rx({.flags = "R", .seq = challenge.ack, .ack = 0});
   }
-  EXPECT_EQ(h.state(), "ESTABLISHED");
+  EXPECT_EQ(h.state(), "CLOSED");
+  EXPECT_EQ(h.take_error(), Errno::kConnectionReset);
 }
 
 // A FIN into a closed window is repeated like a probe.

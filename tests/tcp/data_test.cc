@@ -37,7 +37,7 @@ TEST(Data, DelayedAck) {
   h.expect_tx({.flags = "A", .ack = 2924});
 }
 
-// (RFC9293-SHLD-31, RFC5681-19, RFC5681-20): duplicate ACKs at once, then one for all.
+// (RFC9293-SHLD-31, RFC9293-MAY-13, RFC5681-19, RFC5681-20): duplicate ACKs at once, then one for all.
 TEST(Data, OutOfOrder) {
   Script h;
   h.establish();
@@ -90,7 +90,7 @@ TEST(Data, Nagle) {
   h.expect_tx({.seq = 4, .payload = "d"});
 }
 
-// (RFC9293-SHLD-28, RFC5681-01, RFC5681-03): full segments, as many as the initial window of ten (RFC 6928).
+// (RFC9293-SHLD-28, RFC5681-01, RFC5681-03): full segments, as many as the initial window of ten (RFC6928-01).
 TEST(Data, InitialWindow) {
   Script h;
   h.establish();
@@ -188,7 +188,8 @@ TEST(Data, ClosedWindowTakesAck) {
   EXPECT_EQ(h.take_error(), Errno::kConnectionReset);
 }
 
-// (RFC9293-SEG-04, RFC9293-MAY-12): ACKs outside [SND.UNA - MAX.SND.WND, SND.NXT] draw a challenge (S44).
+// (RFC9293-SEG-04, RFC9293-MAY-12, RFC5961-08, -09): ACKs outside [SND.UNA - MAX.SND.WND, SND.NXT] draw a challenge
+// (S44).
 TEST(Data, AckOutOfRange) {
   Script h;
   h.establish();
@@ -277,7 +278,7 @@ TEST(Data, KeepAlive) {
   EXPECT_EQ(h.take_error(), Errno::kTimedOut);
 }
 
-// Challenge ACKs are limited, each connection for itself (S45, S46).
+// (RFC5961-10, -12): challenge ACKs are limited, each connection for itself (S45, S46).
 TEST(Data, ChallengeAcksAreLimited) {
   Script h;
   h.establish();
@@ -287,6 +288,11 @@ TEST(Data, ChallengeAcksAreLimited) {
     while (h.next_tx()) ++answers;
   }
   EXPECT_EQ(answers, 10);
+  h.rx({.flags = "S", .seq = 0, .ack = 0, .src_port = 41000});
+  const Segment other = h.expect_tx({.flags = "SA"});
+  h.rx({.seq = 1, .ack = other.seq + 1, .src_port = 41000});
+  h.rx({.flags = "S", .seq = 5, .ack = 0, .src_port = 41000});
+  EXPECT_EQ(h.expect_tx({.flags = "A"}).dst_port, 41000);
 }
 
 }  // namespace

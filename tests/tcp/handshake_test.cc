@@ -17,7 +17,7 @@ TEST(Handshake, PassiveOpen) {
   h.expect_nothing();
 }
 
-// (RFC9293-OPEN-02, RFC9293-SYNS-03)
+// (RFC9293-OPEN-02, RFC9293-SYNS-03, RFC7323-01)
 TEST(Handshake, ActiveOpen) {
   Script h;
   h.connect();
@@ -57,7 +57,7 @@ struct SynSentRow {
   const char* state;   // afterwards
 };
 
-// (RFC9293-SYNS-01, RFC9293-SYNS-02, RFC9293-SYNS-05, RFC9293-RST-03, RFC9293-RST-06)
+// (RFC9293-SYNS-01, RFC9293-SYNS-02, RFC9293-SYNS-05, RFC9293-RST-03, RFC9293-RST-06; RFC5961-05)
 TEST(Handshake, SegmentsInSynSent) {
   const SynSentRow rows[] = {
       {"ACK too low", {.flags = "A", .seq = 0, .ack = 0}, "R", "SYN-SENT"},
@@ -121,7 +121,7 @@ TEST(Handshake, SegmentsInSynReceived) {
   h.expect_tx({.flags = "SA"});
 }
 
-// (RFC9293-MUST-23, RFC6298-18, RFC6298-19): SYN at 0, 1, 3, 7, ... s, for three minutes at least.
+// (RFC9293-MUST-22, RFC9293-MUST-23, RFC6298-18, RFC6298-19): SYN at 0, 1, 3, 7, ... s, for three minutes at least.
 TEST(Handshake, SynIsRetransmitted) {
   Script h;
   h.connect();
@@ -166,13 +166,16 @@ TEST(Handshake, OptionsAreAnswered) {
 }
 
 // (RFC7323-05, RFC7323-07, RFC7323-08, RFC7323-09): the SYN's window is literal; later ones are scaled; 15 counts
-// as 14.
+// as 14. (RFC9293-MUST-1, RFC9293-REC-1): the largest field with the largest shift is no negative number and loses no
+// bit.
 TEST(Handshake, WindowScale) {
   Script h;
   h.establish({.flags = "S", .seq = 0, .ack = 0, .win = 1000, .mss = 1460, .scale = 15});
   EXPECT_EQ(h.info().send_scale, 14);
   h.rx({.seq = 1, .ack = 1, .win = 3});
   EXPECT_EQ(h.info().snd_wnd, 3u << 14);
+  h.rx({.seq = 1, .ack = 1, .win = 65535});
+  EXPECT_EQ(h.info().snd_wnd, 1'073'725'440u);
 }
 
 // (RFC9293-MUST-15, RFC9293-MUST-16): no MSS option means 536; a tiny one is not believed (S35).

@@ -6,8 +6,6 @@
 namespace sluice::test {
 namespace {
 
-constexpr std::uint32_t kOurAddress = 0xc0000201;   // 192.0.2.1
-constexpr std::uint32_t kPeerAddress = 0xc0000202;  // 192.0.2.2
 constexpr std::size_t kIpHeader = 20;
 constexpr std::size_t kTcpHeader = 20;
 constexpr std::string_view kFlagLetters = "FSRPAUEC";
@@ -67,7 +65,11 @@ void read_option(std::uint8_t kind, const std::uint8_t* value, Segment& s) {
 }
 
 void read_options(const std::uint8_t* p, std::size_t n, Segment& s) {
-  for (std::size_t i = 0; i < n && p[i] != 0;) {
+  for (std::size_t i = 0; i < n;) {
+    if (p[i] == 0) {  // end of the list: only zeros follow (RFC9293-MUST-69)
+      EXPECT_TRUE(std::all_of(p + i, p + n, [](std::uint8_t b) { return b == 0; }));
+      return;
+    }
     if (p[i] == 1) {
       ++i;
       continue;
@@ -141,11 +143,10 @@ Script::Script(ScriptOptions options) : options_(std::move(options)), device_(op
   config.tcp = options_.tcp;
   stack_ = std::make_unique<Stack>(config);
   stack_->set_time(now_);
-  const auto interface =
-      stack_->ip().add_interface(device_, {.address_check = ip::InterfaceConfig::AddressCheck::kNone});
-  EXPECT_TRUE(interface.has_value());
-  EXPECT_TRUE(stack_->ip().add_address(*interface, {wire::Ipv4Address{kOurAddress}, 24}).has_value());
+  interface_ = stack_->ip().add_interface(device_, {.address_check = ip::InterfaceConfig::AddressCheck::kNone}).value();
+  EXPECT_TRUE(stack_->ip().add_address(interface_, {wire::Ipv4Address{kOurAddress}, 24}).has_value());
   our_port_ = options_.local_port;
+  our_address_ = kOurAddress;
 }
 
 // --- the application's side ----------------------------------------------------------------------------------------
@@ -169,9 +170,13 @@ void Script::accept() {
   run();
 }
 
-void Script::connect() {
+void Script::connect(const ip::Endpoint& local) {
   auto& sockets = stack_->sockets();
   connection_ = sockets.open(ip::Family::kV4, socket::Type::kStream).value();
+  if (local.port != 0 || !local.address.is_any()) {
+    set(socket::Option::kReuseAddress, 1);
+    ASSERT_TRUE(sockets.bind(connection_, local).has_value());
+  }
   const auto status = sockets.connect(connection_, {wire::Ipv4Address{kPeerAddress}, options_.peer_port});
   ASSERT_FALSE(status.has_value());
   ASSERT_EQ(status.error(), Errno::kInProgress);
@@ -268,8 +273,8 @@ std::vector<std::uint8_t> Script::build(const Segment& s) const {
   p.push_back(s.ttl);
   p.push_back(6);
   put16(p, 0);
-  put32(p, kPeerAddress);
-  put32(p, kOurAddress);
+  put32(p, s.source != 0 ? s.source : kPeerAddress);
+  put32(p, s.destination != 0 ? s.destination : our_address_);
   patch16(p, 10, ~plain_sum(p.data(), kIpHeader, 0) & 0xffff);
   put16(p, s.src_port != 0 ? s.src_port : options_.peer_port);
   put16(p, s.dst_port != 0 ? s.dst_port : our_port_);
@@ -329,7 +334,7 @@ std::optional<Segment> Script::take() {
   EXPECT_EQ(p[9], 6) << "not a TCP segment";
   EXPECT_EQ(get16(&p[2]), p.size()) << "IP total length";
   EXPECT_EQ(plain_sum(p.data(), kIpHeader, 0), 0xffffu) << "IP header checksum";
-  EXPECT_EQ(tcp_sum(p.data(), p.size()), 0xffffu) << "TCP checksum";
+  EXPECT_EQ(tcp_sum(p.data(), p.size()), 0xffffu) << "TCP checksum";  // (RFC9293-MUST-2)
   EXPECT_LE(p.size(), options_.mtu);
   const std::uint8_t* t = p.data() + kIpHeader;
   const std::size_t header = static_cast<std::size_t>(t[12] >> 4) * 4;
@@ -341,13 +346,17 @@ std::optional<Segment> Script::take() {
   if (syn && s.dst_port == options_.peer_port) {
     our_iss_ = get32(t + 4);
     our_port_ = s.src_port;
+    our_address_ = get32(&p[12]);
   }
   s.seq = get32(t + 4) - our_iss_.value_or(0);
   s.ack = (t[13] & 0x10) != 0 ? get32(t + 8) - options_.peer_iss : get32(t + 8);
   s.win = get16(t + 14);
   s.urgent = static_cast<std::uint16_t>(get16(t + 18));
   s.ttl = p[8];
+  s.source = get32(&p[12]);
+  s.destination = get32(&p[16]);
   read_options(t + kTcpHeader, header - kTcpHeader, s);
+  EXPECT_FALSE(!syn && (s.mss || s.scale || s.sack_ok)) << "an option that belongs in a SYN";  // (RFC9293-MUST-65)
   s.payload.assign(p.begin() + static_cast<std::ptrdiff_t>(kIpHeader + header), p.end());
   return s;
 }

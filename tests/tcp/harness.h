@@ -28,6 +28,9 @@
 
 namespace sluice::test {
 
+inline constexpr std::uint32_t kOurAddress = 0xc0000201;   // 192.0.2.1
+inline constexpr std::uint32_t kPeerAddress = 0xc0000202;  // 192.0.2.2
+
 // A segment sent by the peer, or one of ours as read by it. Numbers are relative (see above).
 struct Segment {
   std::string flags = "A";  // of F S R P A U E C; '.' is ignored
@@ -51,6 +54,8 @@ struct Segment {
   bool bad_checksum = false;
   std::uint16_t src_port = 0;  // 0: the script's
   std::uint16_t dst_port = 0;
+  std::uint32_t source = 0;  // IPv4 addresses; 0: the script's
+  std::uint32_t destination = 0;
 };
 
 // What one of our segments must look like; what is not given is not looked at.
@@ -109,8 +114,8 @@ class Script {
   void stop_listening();
   // Takes the connection off the accept queue; fails the test when there is none.
   void accept();
-  // Active open to the peer. The SYN is left to be expected.
-  void connect();
+  // Active open to the peer, from this address and port if given (bound for reuse). The SYN is left to be expected.
+  void connect(const ip::Endpoint& local = {wire::Ipv4Address{}, 0});
   Errno write(std::string_view data);            // kOk, or why nothing or not all was taken
   std::string read(std::size_t most = 1 << 20);  // what is there, "" when nothing
   Errno read_error();                            // kOk at the end of the stream, kAgain when open and empty
@@ -150,6 +155,7 @@ class Script {
   Stack& stack() { return *stack_; }
   const Counters& counters() { return stack_->counters(); }
   socket::Handle handle() const { return connection_; }
+  ip::InterfaceId interface() const { return interface_; }
   ScriptDevice& device() { return device_; }
 
  private:
@@ -163,10 +169,12 @@ class Script {
   Instant start_;
   Instant now_;
   Instant last_sent_;
+  ip::InterfaceId interface_ = ip::kNoInterface;
   socket::Handle listener_ = -1;
   socket::Handle connection_ = -1;
   std::optional<std::uint32_t> our_iss_;  // absolute, learnt from our SYN
   std::uint16_t our_port_ = 0;            // learnt from our SYN when we open actively
+  std::uint32_t our_address_;             // likewise
 };
 
 }  // namespace sluice::test

@@ -7,7 +7,7 @@ namespace {
 
 constexpr std::uint32_t kMss = 1460;
 
-// (RFC6298-13, -14, -17, -18, -19; RFC9293-TMO-02): 1 s before any sample, doubling.
+// (RFC6298-01, -13, -14, -17, -18, -19; RFC9293-TMO-02, -MUST-19): doubling, and never sooner.
 TEST(Loss, Timeout) {
   Script h;
   h.establish();
@@ -26,7 +26,7 @@ TEST(Loss, Timeout) {
   EXPECT_FALSE(h.until_tx(100_s).has_value());  // (RFC6298-15): the timer is off
 }
 
-// (RFC5681-18): after a timeout one segment, then slow start.
+// (RFC5681-18, RFC9293-MUST-19): after a timeout one segment, then slow start.
 TEST(Loss, TimeoutReducesWindow) {
   Script h;
   h.establish();
@@ -66,7 +66,7 @@ TEST(Loss, FastRetransmit) {
   EXPECT_LE(h.info().cwnd, 5 * kMss);
 }
 
-// RFC 6582 §3.2 step 3: a partial ACK retransmits the next hole at once.
+// (RFC6582-05): a partial ACK retransmits the next hole at once.
 TEST(Loss, PartialAck) {
   Script h;
   h.establish();
@@ -107,17 +107,21 @@ TEST(Loss, Karn) {
   EXPECT_EQ(h.info().srtt, before);
 }
 
-// (RFC1191-01, RFC1191-02, RFC9293-MUST-54): a too-big message lowers the MSS, if it quotes data in flight (S30).
+// (RFC1191-01, RFC1191-02, RFC9293-MUST-54): a too-big message lowers the MSS, if it quotes data in flight (RFC5927-01,
+// S30), and the data is sent again once, however many such messages come (RFC1191-08).
 TEST(Loss, PathMtu) {
   Script h;
   h.establish();
   h.write(std::string(3 * kMss, 'x'));
   for (int i = 0; i < 3; ++i) h.expect_tx({.size = kMss});
-  h.rx_icmp(3, 4, 1000, {.seq = 1 + 100 * kMss});
+  for (const std::uint32_t seq : {0u, 1 + 3 * kMss, 1 + 100 * kMss}) h.rx_icmp(3, 4, 1000, {.seq = seq});
   EXPECT_EQ(h.info().send_mss, kMss);
   h.rx_icmp(3, 4, 1000, {.seq = 1});
   EXPECT_EQ(h.info().send_mss, 960u);
   h.expect_tx({.seq = 1, .size = 960});
+  h.discard_tx();
+  for (std::uint32_t i = 0; i < 3; ++i) h.rx_icmp(3, 4, 1000, {.seq = 1 + i * kMss});  // about the rest of the burst
+  h.expect_nothing();
   h.rx_icmp(3, 4, 68, {.seq = 1});  // not below 576
   EXPECT_EQ(h.info().send_mss, 536u);
 }

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <set>
 
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "drivers/memory_link.h"
 #include "drivers/pcap_file.h"
 #include "drivers/pcap_writer.h"
+#include "drivers/runtime/impl.h"
 
 namespace sluice::test {
 namespace {
@@ -142,6 +144,20 @@ TEST(Capture, InconsistentLengths) {
     EXPECT_LE(batch[0].buffer.size(), row.really);
     EXPECT_GE(batch[0].wire_length, batch[0].buffer.size());
   }
+}
+
+// (RFC6528-03): the seed of all secrets is the system's: never the same, and of all values of an octet.
+TEST(Entropy, SeedsDiffer) {
+  constexpr int kSeeds = 64;
+  std::set<Rng::Seed> seeds;
+  std::set<std::uint8_t> octets;
+  for (int i = 0; i < kSeeds; ++i) {
+    const Rng::Seed seed = system_seed();
+    seeds.insert(seed);
+    octets.insert(seed.begin(), seed.end());
+  }
+  EXPECT_EQ(seeds.size(), std::size_t{kSeeds});
+  EXPECT_GT(octets.size(), 240u);
 }
 
 TEST(DeviceSpec, MistakesAreNamed) {

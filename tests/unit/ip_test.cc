@@ -225,8 +225,8 @@ TEST(Ipv4Input, Martians) {
   }
 }
 
-// (RFC791-02, IEEE802.3-10, RFC1122-IP-18, RFC1122-ICMP-22, -25, -26; RFC792-01, -02): TTL 1 does not matter; padding
-// is cut off.
+// (RFC791-02, IEEE802.3-10, RFC1122-IP-01, -18, RFC1122-ICMP-22, -25, -26; RFC792-01, -02): TTL 1 does not matter;
+// padding is cut off.
 TEST(Ipv4Input, EchoIsAnswered) {
   IpScript s;
   s.learn_peer();

@@ -4,6 +4,7 @@
 #include "stack/tcp/cc/newreno.h"
 #include "stack/tcp/reassembly.h"
 #include "stack/tcp/receive_window.h"
+#include "stack/tcp/recovery.h"
 #include "stack/tcp/rto.h"
 #include "stack/tcp/seq.h"
 
@@ -84,7 +85,7 @@ TEST(Rto, BackoffAndExtremes) {
   }
 }
 
-// (RFC5681-09, -16, -17, -18, -26, -27, -28, -31): the figures of RFC 5681 and RFC 6582, SMSS 1000.
+// (RFC5681-09, -16, -17, -18, -26, -27, -28, -31; RFC6582-03, -05): the figures of RFC 5681 and RFC 6582, SMSS 1000.
 TEST(NewReno, KnownFigures) {
   tcp::cc::NewReno cc;
   cc.start({.mss = 1000, .initial_window = 10000});
@@ -104,11 +105,79 @@ TEST(NewReno, KnownFigures) {
   EXPECT_EQ(cc.cwnd(), 12600u);
   cc.on_congestion({.now = {}, .flight = 3000});
   EXPECT_EQ(cc.ssthresh(), 2000u);
+  cc.on_recovery_done({.now = {}, .flight = 3000});
   cc.on_timeout({.now = {}, .flight = 8000, .first = true});
   EXPECT_EQ(cc.cwnd(), 1000u);
   EXPECT_EQ(cc.ssthresh(), 4000u);
   cc.on_timeout({.now = {}, .flight = 1000, .first = false});
   EXPECT_EQ(cc.ssthresh(), 4000u);
+}
+
+// (RFC5681-38): a timeout in recovery lowers the threshold again, by what was halved before.
+TEST(NewReno, TimeoutInRecovery) {
+  tcp::cc::NewReno cc;
+  cc.start({.mss = 1000, .initial_window = 10000});
+  cc.on_congestion({.now = {}, .flight = 20000});
+  cc.on_timeout({.now = {}, .flight = 24000, .first = true});
+  EXPECT_EQ(cc.ssthresh(), 5000u);
+  cc.on_timeout({.now = {}, .flight = 9000, .first = true});  // not in recovery any more
+  EXPECT_EQ(cc.ssthresh(), 4500u);
+  cc.on_congestion({.now = {}, .flight = 20000});
+  cc.on_recovery_done({.now = {}, .flight = 1000});
+  cc.on_timeout({.now = {}, .flight = 24000, .first = true});
+  EXPECT_EQ(cc.ssthresh(), 12000u);
+}
+
+// (RFC5681-02, -12, -15): whatever the sizes of window and ACK, slow start at most doubles, and congestion avoidance
+// adds one segment for each window, not less and not more.
+TEST(NewReno, GrowthIsBounded) {
+  for (const std::uint32_t window : {50'000u, 5'000'000u, 500'000'000u}) {
+    for (const std::uint32_t ack : {1000u, 3000u, 20'000u}) {
+      tcp::cc::NewReno cc;
+      cc.start({.mss = 1000, .initial_window = window});
+      std::uint32_t acked = 0;
+      for (; acked < 50'000; acked += ack) cc.on_ack({.now = {}, .acked = ack});
+      EXPECT_LE(cc.cwnd(), window + acked);
+      cc.on_congestion({.now = {}, .flight = 2 * window});
+      cc.on_recovery_done({.now = {}, .flight = 2 * window});
+      const std::uint32_t before = cc.cwnd();
+      for (acked = 0; acked < before; acked += ack) cc.on_ack({.now = {}, .acked = ack});
+      EXPECT_EQ(cc.cwnd(), before + 1000 * (acked / before));
+    }
+  }
+}
+
+// (RFC6582-01, -02, -05, -06, -07): the variable "recover" and what enters, continues and ends recovery.
+TEST(Recovery, NewReno) {
+  using Dup = tcp::Recovery::OnDuplicate;
+  using New = tcp::Recovery::OnAck;
+  const auto third = [](tcp::Recovery& r, std::uint32_t una, std::uint32_t max) {
+    EXPECT_EQ(r.on_duplicate_ack(Seq(una), Seq(max)), Dup::kLimitedTransmit);
+    EXPECT_EQ(r.on_duplicate_ack(Seq(una), Seq(max)), Dup::kLimitedTransmit);
+    return r.on_duplicate_ack(Seq(una), Seq(max));
+  };
+  for (const std::uint32_t iss : {100u, 0xffffff00u}) {
+    tcp::Recovery r;
+    r.start(Seq(iss));
+    EXPECT_EQ(r.point(), Seq(iss));
+    EXPECT_EQ(third(r, iss, iss + 1000), Dup::kNothing);  // covers nothing but the SYN
+    EXPECT_EQ(r.on_ack(Seq(iss + 1)), New::kOpen);
+    EXPECT_EQ(third(r, iss + 1, iss + 1000), Dup::kEnter);
+    EXPECT_EQ(r.point(), Seq(iss + 1000));
+    EXPECT_EQ(r.on_duplicate_ack(Seq(iss + 1), Seq(iss + 1000)), Dup::kInflate);
+    EXPECT_EQ(r.on_ack(Seq(iss + 300)), New::kFirstPartial);
+    EXPECT_EQ(r.on_ack(Seq(iss + 600)), New::kPartial);
+    EXPECT_EQ(r.on_ack(Seq(iss + 999)), New::kPartial);
+    EXPECT_EQ(r.on_ack(Seq(iss + 1000)), New::kDone);
+    EXPECT_FALSE(r.active());
+    EXPECT_EQ(third(r, iss + 1000, iss + 2000), Dup::kNothing);  // not more than "recover"
+    EXPECT_EQ(r.on_ack(Seq(iss + 1001)), New::kOpen);
+    EXPECT_EQ(third(r, iss + 1001, iss + 2000), Dup::kEnter);
+    r.on_timeout(Seq(iss + 2500));
+    EXPECT_FALSE(r.active());
+    EXPECT_EQ(r.point(), Seq(iss + 2500));
+    EXPECT_EQ(third(r, iss + 2500, iss + 3000), Dup::kNothing);
+  }
 }
 
 // (RFC5681-10, -11, -13, -14), S65: growth counts bytes; dividing an ACK gains nothing.

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "stack/base/byte_order.h"
 #include "stack/base/ring.h"
 #include "stack/base/rng.h"
 #include "stack/base/siphash.h"
@@ -279,6 +280,39 @@ TEST(Udp, LengthAndChecksum) {
   EXPECT_TRUE(parse({zero.begin() + 34, zero.begin() + 34 + 10}).has_value());
   const Octets none = known("udp-no-cksum");
   EXPECT_TRUE(parse({none.begin() + 34, none.begin() + 34 + 12}).has_value());
+}
+
+// (RFC768-02): one flipped bit anywhere, addresses and ports included, is noticed. (RFC8200-23): over IPv6 a zero field
+// is no checksum, and a computed zero is sent as all ones.
+TEST(Udp, ChecksumCoversAll) {
+  const wire::Address v4[] = {wire::Ipv4Address::of(192, 0, 2, 1), wire::Ipv4Address::of(192, 0, 2, 2)};
+  const Octets frame = known("udp-odd");
+  const Octets good(frame.begin() + 34, frame.begin() + 34 + 15);
+  const auto verdict = [](const Octets& l4, const wire::Address& from, const wire::Address& to) {
+    const bool old = from.is_v4();
+    const auto zero = old ? wire::udp::ZeroChecksum::kAllowed : wire::udp::ZeroChecksum::kRefused;
+    return wire::udp::parse(l4, from, to, wire::ChecksumPolicy::kVerify, zero).has_value();
+  };
+  EXPECT_TRUE(verdict(good, v4[0], v4[1]));
+  EXPECT_FALSE(verdict(good, v4[0], wire::Ipv4Address::of(192, 0, 2, 3)));
+  EXPECT_FALSE(verdict(good, wire::Ipv4Address::of(192, 0, 3, 1), v4[1]));
+  for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {
+    Octets bad = good;
+    bad[bit / 8] ^= static_cast<std::uint8_t>(1 << bit % 8);
+    EXPECT_FALSE(verdict(bad, v4[0], v4[1])) << bit;
+  }
+  const wire::Address v6[] = {wire::parse_address("2001:db8::1").value(), wire::parse_address("2001:db8::2").value()};
+  for (std::uint32_t word = 0; word < 0x10000; ++word) {  // one of these payloads sums up to zero
+    Octets l4(10);
+    store_be16(l4.data() + 8, static_cast<std::uint16_t>(word));
+    wire::udp::emit(l4, {1000, 2000, 10}, 0);
+    EXPECT_FALSE(verdict(l4, v6[0], v6[1]));
+    auto sum = wire::Checksum::pseudo_header(v6[0], v6[1], 17, l4.size());
+    const std::uint16_t field = wire::udp::checksum_field(sum.add(l4));
+    EXPECT_NE(field, 0);
+    wire::udp::emit(l4, {1000, 2000, 10}, field);
+    EXPECT_TRUE(verdict(l4, v6[0], v6[1]));
+  }
 }
 
 // (RFC826-01, RFC826-06): every malformed variant is refused (S09).

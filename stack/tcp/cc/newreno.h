@@ -1,4 +1,5 @@
-// NewReno congestion control: RFC 5681 with appropriate byte counting in congestion avoidance, RFC 6582 in recovery.
+// NewReno congestion control: slow start and congestion avoidance (RFC9293-MUST-19) as RFC 5681 has them, the latter
+// with appropriate byte counting; half the window after a loss (RFC5681-37); RFC 6582 in recovery.
 #pragma once
 
 #include "stack/tcp/cc/congestion.h"
@@ -29,6 +30,7 @@ class NewReno final : public Controller {
   std::uint32_t cwnd_ = 0;
   std::uint32_t ssthresh_ = UINT32_MAX;  // arbitrarily high at first (RFC5681-08)
   std::uint32_t bytes_acked_ = 0;        // towards the next increase in congestion avoidance
+  bool recovering_ = false;              // between entering fast recovery and its end
   bool after_timeout_ = false;           // slow start follows a timeout
 };
 
