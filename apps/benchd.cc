@@ -1,5 +1,6 @@
-// sluice benchd: the stack's end of measurements. TCP 5001 discards, 5002 sends without end, 5003 echoes, 8080 answers
-// HTTP with a fixed page; UDP 5004 echoes. Any outside client can then measure the stack.
+// sluice benchd: the stack's end of measurements. TCP 5001 discards, 5002 sends without end, 5003 echoes, 5005
+// echoes once and closes, 8080 answers HTTP with a fixed page and keep-alive; UDP 5004 echoes. Any outside client can
+// then measure the stack.
 #include <netinet/tcp.h>
 
 #include <array>
@@ -17,6 +18,7 @@ constexpr std::uint16_t kDiscard = 5001;
 constexpr std::uint16_t kSource = 5002;
 constexpr std::uint16_t kEcho = 5003;
 constexpr std::uint16_t kUdpEcho = 5004;
+constexpr std::uint16_t kEchoAndClose = 5005;
 constexpr std::uint16_t kHttp = 8080;
 constexpr std::size_t kChunk = 256 << 10;
 constexpr int kDatagramsAtOnce = 64;
@@ -26,7 +28,7 @@ constexpr std::string_view kPage =
 class Bench {
  public:
   explicit Bench(EventLoop& loop) : loop_(loop), buffer_(kChunk, 'x') {
-    for (const std::uint16_t port : {kDiscard, kSource, kEcho, kHttp}) listen(port);
+    for (const std::uint16_t port : {kDiscard, kSource, kEcho, kEchoAndClose, kHttp}) listen(port);
     datagrams_ = bind_datagram(kUdpEcho);
     loop_.watch(datagrams_.fd(), POLLIN, [this](short) { echo_datagrams(); });
   }
@@ -57,8 +59,10 @@ class Bench {
       if (n == 0 || errno != EAGAIN) drop(fd);
       return;
     }
-    if (port == kEcho && sl_send(fd, buffer_.data(), static_cast<std::size_t>(n), 0) != n) drop(fd);
-    if (port == kHttp) answer_http(fd, std::string_view(buffer_.data(), static_cast<std::size_t>(n)));
+    const auto got = static_cast<std::size_t>(n);
+    if (port == kHttp) return answer_http(fd, std::string_view(buffer_.data(), got));
+    if (port != kEcho && port != kEchoAndClose) return;
+    if (sl_send(fd, buffer_.data(), got, 0) != n || port == kEchoAndClose) drop(fd);
   }
 
   // A page for each request that ends in these bytes; load generators send requests whole.

@@ -1,34 +1,58 @@
 #!/usr/bin/env python3
-"""Throughput over a tap: `sluice benchd` with the kernel as its peer, beside kernel to kernel over veth.
+"""Measures `sluice benchd` over a tap with the kernel as its peer, beside what else could stand there.
 
 Everything runs inside network namespaces that this script makes and that end with it. The targets are measured in turn,
-round by round, so that a change in the machine's speed meets all of them; the table shows medians and the ratio to
-veth without offloads. Needs root (or an accessible /dev/net/tun and user namespaces): exit code 77 and the reason if not.
+round by round, so that a change in the machine's speed meets all of them. Needs root (or an accessible /dev/net/tun and
+user namespaces): exit code 77 and the reason if not.
+
+targets   sluice             the event loop; `no-offload` and `blocking` (BSD calls, a thread a connection) are variants
+          lwip               lwIP's raw API, one spinning thread (only where liblwip-dev is installed)
+          ideal              no protocol stack at all: what the tap itself can do, with one copy to or from the application
+          veth               the kernel at both ends
+tests     bulk_in bulk_out   one stream into or out of the server
+          rr rr_one_cpu      1 byte there and back, on two processors and on one
+          connect closed     connect, 1 byte there and back, close, 32 at a time; the client or the server closes first
+          udp_echo           64-byte datagrams, 32 in flight
+          http               wrk, 32 connections, keep-alive
 """
 import argparse
 import contextlib
 import json
 import os
 import platform
+import re
+import resource
 import shutil
-import signal
-import statistics
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
-TESTS = {  # name: (arguments of `load`, key of the result, unit)
-    "bulk_in": (["bulk-in", "{host}", "{seconds}"], "gbit_per_s", "Gbit/s"),
-    "bulk_out": (["bulk-out", "{host}", "{seconds}"], "gbit_per_s", "Gbit/s"),
-    "rr": (["rr", "{host}", "{seconds}"], "per_s", "/s"),
-    "connect": (["connect", "{host}", "{count}", "32"], "per_s", "/s"),
-    "udp_echo": (["udp", "{host}", "{seconds}"], "per_s", "/s"),
-}
-CLIENT, SERVER = "10.77.0.1", "10.77.0.2"
+import report
+import targets as tap_targets
+from targets import CLIENT_CPU, KERNEL_CONGESTION_CONTROL, SERVER, SOURCES, pinned, run
 
 
-def run(*command):
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+@dataclass(frozen=True)
+class Test:
+    name: str
+    load: list           # arguments of `load`; wrk's where it is the client
+    key: str             # of the result that counts
+    unit: str
+    one_processor: bool = False
+    client: str = "load"
+
+
+TESTS = [
+    Test("bulk_in", ["bulk-in", "{host}", "{seconds}"], "gbit_per_s", "Gbit/s"),
+    Test("bulk_out", ["bulk-out", "{host}", "{seconds}"], "gbit_per_s", "Gbit/s"),
+    Test("rr", ["rr", "{host}", "{seconds}"], "per_s", "/s"),
+    Test("rr_one_cpu", ["rr", "{host}", "{seconds}"], "per_s", "/s", one_processor=True),
+    Test("connect", ["connect", "{host}", "{seconds}", "32", *SOURCES], "per_s", "/s"),
+    Test("closed", ["closed", "{host}", "{seconds}", "32", *SOURCES], "per_s", "/s"),
+    Test("udp_echo", ["udp", "{host}", "{seconds}"], "per_s", "/s"),
+    Test("http", ["-t1", "-c32", "-d{whole_seconds}s", "http://{host}:8080/"], "per_s", "/s", client="wrk"),
+]
 
 
 def enter_namespace():
@@ -47,167 +71,171 @@ def enter_namespace():
     os.execvp("unshare", ["unshare", *flags, sys.executable, *sys.argv])
 
 
-def pinned(cpu, command):
-    """The command on one processor, where there is more than one."""
-    if os.cpu_count() < 2 or not shutil.which("taskset"):
-        return command
-    return ["taskset", "-c", str(cpu), *command]
+def set_kernel(name, value):
+    """Sets what this namespace may choose; the value in force."""
+    path = "/proc/sys/net/ipv4/" + name
+    with contextlib.suppress(OSError), open(path, "w") as f:
+        f.write(value)
+    with contextlib.suppress(OSError), open(path) as f:
+        return " ".join(f.read().split())
+    return None
 
 
-@contextlib.contextmanager
-def started(command):
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(3)
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+def prepare_kernel():
+    """Settings of the kernel in the client's namespace, which those of the servers inherit.
+
+    Of the client's own TIME-WAIT nothing is kept: searching for a free port among them would be all that `connect` shows.
+    """
+    run("ip", "link", "set", "lo", "up")
+    names = {"ip_local_port_range": "1024 65535", "tcp_max_tw_buckets": "64"}
+    return {name: set_kernel(name, value) for name, value in names.items()}
 
 
-def wait_for(process, host):
-    """Until the host answers a ping; the server's own words if it ended."""
-    for _ in range(50):
-        if process.poll() is not None:
-            sys.exit("the server ended: " + process.stderr.read())
-        if subprocess.run(["ping", "-c1", "-W1", host], stdout=subprocess.DEVNULL).returncode == 0:
-            return
-        time.sleep(0.1)
-    sys.exit(f"{host} does not answer")
+def cpu_seconds(pid):
+    """User and system time of all threads so far, also of those that have ended."""
+    with open(f"/proc/{pid}/stat") as f:
+        fields = f.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-class Tap:
-    """sluice on a tap of MTU 1500, the kernel of this namespace at the other end."""
-
-    def __init__(self, sluice, name, arguments):
-        self.sluice, self.name, self.arguments = sluice, name, arguments
-
-    @contextlib.contextmanager
-    def server(self, seconds):
-        run("ip", "tuntap", "add", "dev", "bench0", "mode", "tap")
-        try:
-            run("ip", "address", "add", CLIENT + "/24", "dev", "bench0")
-            run("ip", "link", "set", "bench0", "up")
-            command = [self.sluice, "benchd", "--dev", "tap:bench0", "--addr", SERVER + "/24", *self.arguments]
-            with started(pinned(1, command)) as process:
-                wait_for(process, SERVER)
-                yield
-        finally:
-            run("ip", "tuntap", "del", "dev", "bench0", "mode", "tap")
+def busy_seconds():
+    """Of all processors together: time that was not idle, whoever used it (also other machines on the same host)."""
+    with open("/proc/stat") as f:
+        user, nice, system, idle, wait, *rest = map(int, f.readline().split()[1:9])
+    return (user + nice + system + sum(rest)) / os.sysconf("SC_CLK_TCK")
 
 
-class Veth:
-    """The kernel at both ends of a veth pair."""
-
-    def __init__(self, load, name, offload):
-        self.load, self.name, self.offload = load, name, offload
-
-    @contextlib.contextmanager
-    def server(self, seconds):
-        # The far end lives in a namespace of the server's process, and the pair ends with it.
-        command = ["unshare", "-n", "sh", "-c", 'read go; exec "$@"', "sh", *pinned(1, [self.load, "serve", str(seconds)])]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        try:
-            time.sleep(0.2)
-            run("ip", "link", "add", "bench0", "type", "veth", "peer", "name", "bench1", "netns", str(process.pid))
-            inside = ["nsenter", "-t", str(process.pid), "-n"]
-            run("ip", "address", "add", CLIENT + "/24", "dev", "bench0")
-            run(*inside, "ip", "address", "add", SERVER + "/24", "dev", "bench1")
-            if not self.offload:
-                for prefix, device in ([], "bench0"), (inside, "bench1"):
-                    run(*prefix, "ethtool", "-K", device, "tso", "off", "gso", "off", "gro", "off")
-            run("ip", "link", "set", "bench0", "up")
-            run(*inside, "ip", "link", "set", "bench1", "up")
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            wait_for(process, SERVER)
-            yield
-        finally:
-            process.kill()
-            process.wait()
-            subprocess.run(["ip", "link", "del", "bench0"], stderr=subprocess.DEVNULL)
+def own_seconds(pid):
+    client = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return cpu_seconds(pid) + client.ru_utime + client.ru_stime
 
 
-def measure(load, test, options):
-    values = {"host": SERVER, "seconds": options.seconds, "count": options.connections}
-    command = [part.format(**values) for part in TESTS[test][0]]
-    done = subprocess.run(pinned(0, [load, *command]), capture_output=True, text=True, timeout=120)
+def run_client(load, test, seconds):
+    values = {"host": SERVER, "seconds": seconds, "whole_seconds": max(1, round(seconds))}
+    arguments = [part.format(**values) for part in test.load]
+    command = ["wrk" if test.client == "wrk" else load, *arguments]
+    done = subprocess.run(pinned(CLIENT_CPU, command), capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
-        return {"error": done.stderr.strip()}
-    return json.loads(done.stdout)
+        return {"error": (done.stderr or done.stdout).strip()}
+    if test.client == "load":
+        return json.loads(done.stdout)
+    rate = re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)
+    errors = re.search(r"(Socket errors.*|Non-2xx.*)", done.stdout)
+    if errors or not rate or float(rate[1]) == 0:
+        return {"error": errors[0] if errors else "no answers"}
+    return {"test": "http", "per_s": float(rate[1])}
 
 
-def congestion_control():
-    """The kernel's, in this namespace: cubic where it can be chosen, because the default differs between machines."""
-    path = "/proc/sys/net/ipv4/tcp_congestion_control"
-    with contextlib.suppress(OSError):
-        with open(path, "w") as f:
-            f.write("cubic")
-    with open(path) as f:
-        return f.read().strip()
+def measure(load, target, test, seconds):
+    with target.server(test) as pid:
+        start, before, own, busy = time.monotonic(), cpu_seconds(pid), own_seconds(pid), busy_seconds()
+        try:
+            result = run_client(load, test, seconds)
+            used = cpu_seconds(pid) - before
+            foreign = busy_seconds() - busy - (own_seconds(pid) - own)
+            result["foreign_load"] = round(max(foreign, 0) / (time.monotonic() - start), 2)
+        except (subprocess.TimeoutExpired, FileNotFoundError) as gone:
+            return {"error": str(gone)}
+    if result.get("bytes"):
+        result["cpu_s_per_gb"] = round(used / (result["bytes"] / 1e9), 4)
+    return result
 
 
-def summarize(results, names):
-    print(f"\n{'':12}" + "".join(f"{name:>22}" for name in names))
-    for test, (_, key, unit) in TESTS.items():
-        row = f"{test:12}"
-        base = [r[key] for r in results[names[-1]][test] if key in r]
-        for name in names:
-            values = [r[key] for r in results[name][test] if key in r]
-            if not values:
-                row += f"{'failed':>22}"
-                continue
-            median = statistics.median(values)
-            ratio = f" ({median / statistics.median(base):.2f})" if base else ""
-            row += f"{median:>14,.{2 if unit == 'Gbit/s' else 0}f}{ratio:>8}"
-        print(row + f"  {unit}")
-    print(f"\nmedians; in parentheses the ratio to {names[-1]}")
+class Patience:
+    """Repeats runs that other programs disturbed, after waiting for a quiet moment; bounded over all runs together."""
+
+    DISTURBED = 0.3  # processors kept busy by others
+
+    def __init__(self, seconds):
+        self.left = seconds
+
+    def measure(self, load, target, test, seconds):
+        while True:
+            start = time.monotonic()
+            result = measure(load, target, test, seconds)
+            if result.get("foreign_load", 0) <= self.DISTURBED or self.left <= 0:
+                return result
+            self.wait_for_quiet()
+            self.left -= time.monotonic() - start
+
+    def wait_for_quiet(self):
+        look = 0.2  # s
+        for _ in range(int(self.left / look) + 1):
+            before = busy_seconds()
+            time.sleep(look)
+            if busy_seconds() - before < self.DISTURBED * look:
+                return
+
+
+def machine():
+    with open("/proc/cpuinfo") as f:
+        model = re.search(r"model name\s*:\s*(.*)", f.read())
+    return {"processor": model[1] if model else platform.machine(), "processors": os.cpu_count(),
+            "kernel": platform.release(), "date": time.strftime("%Y-%m-%d %H:%M:%S")}
+
+
+def chosen(given, known, kind, parser):
+    """The known things of a comma-separated list, all when there is none."""
+    names = {item.name: item for item in known}
+    wanted = given.split(",") if given else list(names)
+    for name in wanted:
+        if name not in names:
+            parser.error(f"no {kind} '{name}'; there are: " + ", ".join(names))
+    return [names[name] for name in wanted]
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sluice", required=True, help="the sluice binary")
+    parser.add_argument("--programs", required=True, help="the folder of the programs built from bench/")
+    parser.add_argument("--seconds", type=float, default=1, help="length of each run (default 1)")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each test on each target (default 3)")
+    parser.add_argument("--cc", default="newreno", help="congestion control of sluice (default newreno)")
+    parser.add_argument("--patience", type=float, default=60, metavar="S",
+                        help="seconds, in all, for repeating runs while other programs disturb (default 60)")
+    parser.add_argument("--tests", help="comma-separated; default: all")
+    parser.add_argument("--targets", help="comma-separated; default: all")
+    parser.add_argument("--json", help="write all results to this file")
+    parser.add_argument("--html", help="write a page with plots to this file")
+    parser.add_argument("--compare", metavar="OLD.json", help="show what changed beyond noise since these results")
+    options = parser.parse_args()
+    options.old = json.load(open(options.compare)) if options.compare else None
+    options.tests = chosen(options.tests, TESTS, "test", parser)
+    known = tap_targets.all_targets(options.sluice, options.cc, options.programs)
+    options.targets = chosen(options.targets, known, "target", parser)
+    return options
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sluice", required=True, help="the sluice binary")
-    parser.add_argument("--load", required=True, help="the load program of this folder")
-    parser.add_argument("--seconds", type=float, default=2, help="length of each timed run (default 2)")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each test on each target (default 3)")
-    parser.add_argument("--connections", type=int, default=20000, help="count of the connect test (default 20000)")
-    parser.add_argument("--only", help="comma-separated tests: " + ", ".join(TESTS))
-    parser.add_argument("--json", help="write all results to this file")
-    options = parser.parse_args()
+    options = parse_arguments()
     enter_namespace()
-    run("ip", "link", "set", "lo", "up")
-    with open("/proc/sys/net/ipv4/ip_local_port_range", "w") as f:
-        f.write("1024 65535")
-    kernel_cc = congestion_control()
-    wanted = options.only.split(",") if options.only else list(TESTS)
-    for test in wanted:
-        if test not in TESTS:
-            parser.error(f"no test '{test}'; there are: " + ", ".join(TESTS))
-    targets = [
-        Tap(options.sluice, "sluice, tap", []),
-        Veth(options.load, "kernel, veth", True),
-        Veth(options.load, "veth, no offload", False),
-    ]
-    results = {t.name: {test: [] for test in TESTS} for t in targets}
+    about = machine() | {"seconds": options.seconds, "rounds": options.rounds, "mtu": 1500,
+                         "kernel_settings": prepare_kernel(),
+                         "congestion_control": {"kernel": KERNEL_CONGESTION_CONTROL, "sluice": options.cc}}
+    if not shutil.which("wrk"):
+        print("wrk is not installed: no http")
+        options.tests = [t for t in options.tests if t.client != "wrk"]
+    load = os.path.join(options.programs, "load")
+    patience = Patience(options.patience)
+    results = report.Results(about, options.tests, [t.name for t in options.targets])
     for round_number in range(options.rounds):
-        for target in targets:
-            for test in wanted:
-                with target.server(options.seconds + 60):
-                    result = measure(options.load, test, options)
-                results[target.name][test].append(result)
-                print(f"round {round_number + 1}  {target.name:18} {test:10} {json.dumps(result)}", flush=True)
-    summarize(results, [t.name for t in targets])
+        for test in options.tests:
+            for target in options.targets:
+                if not target.supports(test):
+                    continue
+                result = patience.measure(load, target, test, options.seconds)
+                results.add(target.name, test.name, result)
+                print(f"round {round_number + 1}  {target.name:18} {test.name:10} {json.dumps(result)}", flush=True)
+    print("\n" + report.table(results.data))
+    if options.old:
+        print("\n" + report.compare(options.old, results.data))
     if options.json:
-        about = {"kernel": platform.release(), "processors": os.cpu_count(), "kernel_congestion_control": kernel_cc,
-                 "seconds": options.seconds, "rounds": options.rounds, "mtu": 1500}
         with open(options.json, "w") as f:
-            json.dump({"about": about, "results": results}, f, indent=1)
-    failed = any("error" in r for tests in results.values() for runs in tests.values() for r in runs)
-    sys.exit(1 if failed else 0)
+            json.dump(results.data, f, indent=1)
+    if options.html:
+        with open(options.html, "w") as f:
+            f.write(report.page(results.data))
+    sys.exit(1 if results.failed() else 0)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,199 @@
+"""What the runs of bench.py say: medians with their spread, as a table, as a page with plots, and beside older results."""
+import html
+import statistics
+
+# Beside the tests themselves: (row, test, key of a run, unit); less is better.
+COSTS = [
+    ("bulk_in cpu", "bulk_in", "cpu_s_per_gb", "s/GB"),
+    ("bulk_out cpu", "bulk_out", "cpu_s_per_gb", "s/GB"),
+    ("rr p50", "rr", "p50_us", "us"),
+    ("rr_one_cpu p50", "rr_one_cpu", "p50_us", "us"),
+]
+# What is aimed at: (target, row, ratio, of this target); for costs at most, otherwise at least.
+GOALS = [
+    ("sluice", "bulk_in", 0.9, "ideal"),
+    ("sluice", "bulk_out", 0.85, "ideal"),
+    ("sluice", "bulk_in cpu", 1.1, "ideal"),
+    ("sluice", "bulk_out cpu", 1.15, "ideal"),
+    ("sluice", "rr", 0.95, "ideal"),
+    ("sluice", "rr_one_cpu", 0.95, "lwip"),
+    ("sluice", "connect", 1.1, "lwip"),
+    ("sluice", "udp_echo", 1.05, "lwip"),
+    ("sluice", "http", 1.05, "lwip"),
+    ("sluice no-offload", "bulk_in", 1.1, "lwip"),
+    ("sluice no-offload", "bulk_out", 1.2, "lwip"),
+    ("sluice blocking", "bulk_in", 0.9, "sluice"),
+    ("sluice blocking", "bulk_out", 0.9, "sluice"),
+    ("sluice blocking", "rr", 1.0, "veth"),
+    ("sluice blocking", "http", 1.0, "veth"),
+]
+LEAST_NOISE = 0.05  # of a median: smaller changes are never called changes
+
+
+class Results:
+    """All runs, and a row of medians for each test and each cost; `data` is what is written as JSON."""
+
+    def __init__(self, about, tests, targets):
+        self.tests = [(t.name, t.name, t.key, t.unit) for t in tests]
+        self.runs = {target: {t.name: [] for t in tests} for target in targets}
+        self.data = {"about": about, "targets": targets, "rows": [], "runs": self.runs}
+
+    def add(self, target, test, result):
+        self.runs[target][test].append(result)
+        self.data["rows"] = [self.row(*row) for row in self.tests + COSTS if self.known(row[1])]
+        self.data["about"]["foreign_load"] = round(self.foreign_load(), 2)
+
+    def known(self, test):
+        return any(test == name for name, *_ in self.tests)
+
+    def row(self, name, test, key, unit):
+        row = {"name": name, "unit": unit, "less_is_better": (name, test, key, unit) in COSTS, "values": {}}
+        for target, tests in self.runs.items():
+            values = [r[key] for r in tests[test] if key in r]
+            if values:
+                row["values"][target] = {"median": statistics.median(values), "least": min(values), "most": max(values)}
+            elif any("error" in r for r in tests[test]):
+                row["values"][target] = {"error": next(r["error"] for r in tests[test] if "error" in r)}
+        return row
+
+    def foreign_load(self):
+        """Processors that others kept busy meanwhile, as a mean; the measured programs' interrupts count as well."""
+        runs = [r for tests in self.runs.values() for runs in tests.values() for r in runs]
+        loads = [r["foreign_load"] for r in runs if "foreign_load" in r]
+        return statistics.mean(loads) if loads else 0
+
+    def failed(self):
+        return any("error" in r for tests in self.runs.values() for runs in tests.values() for r in runs)
+
+
+def number(value):
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def spread(cell):
+    """Half of the range, as a part of the median."""
+    return (cell["most"] - cell["least"]) / 2 / cell["median"] if cell["median"] else 0
+
+
+def cell_text(cell):
+    if cell is None:
+        return ""
+    if "error" in cell:
+        return "failed"
+    if cell["least"] == cell["most"]:
+        return number(cell["median"])
+    return f"{number(cell['median'])} ±{spread(cell):.0%}"
+
+
+def goals(data):
+    """For each goal that these results can judge: its words, and whether it is met."""
+    rows = {row["name"]: row for row in data["rows"]}
+    for target, name, ratio, of in GOALS:
+        row = rows.get(name, {"values": {}})
+        mine, other = row["values"].get(target, {}), row["values"].get(of, {})
+        if not mine.get("median") or not other.get("median"):
+            continue
+        got = mine["median"] / other["median"]
+        bound = "at most" if row["less_is_better"] else "at least"
+        met = got <= ratio if row["less_is_better"] else got >= ratio
+        yield f"{target}: {name} {got:.2f} of {of}, {bound} {ratio}", met
+
+
+def table(data):
+    width = 15
+    words = [target.split(" ", 1) for target in data["targets"]]
+    lines = [" " * 21 + "".join(f"{w[0]:>{width}}" for w in words),
+             " " * 21 + "".join(f"{w[1] if len(w) > 1 else '':>{width}}" for w in words)]
+    for row in data["rows"]:
+        cells = "".join(f"{cell_text(row['values'].get(t)):>{width}}" for t in data["targets"])
+        lines.append(f"{row['name']:14} {row['unit']:6}" + cells)
+    about = data["about"]
+    lines += ["", f"medians of {about['rounds']} runs of {about['seconds']} s, ± half of the range; "
+              f"{about['foreign_load']} processors were busy for others", about_line(about), ""]
+    lines += [("met     " if met else "missed  ") + words for words, met in goals(data)]
+    return "\n".join(lines)
+
+
+def about_line(about):
+    control = about["congestion_control"]
+    return (f"{about['processor']}, {about['processors']} processors, Linux {about['kernel']}, MTU {about['mtu']}, "
+            f"congestion control: kernel {control['kernel']}, sluice {control['sluice']}")
+
+
+def compare(old, new):
+    """The rows whose medians moved by more than both spreads together, and by more than LEAST_NOISE."""
+    before = {row["name"]: row for row in old["rows"]}
+    lines, same = [], 0
+    for row in new["rows"]:
+        for target, now in row["values"].items():
+            then = before.get(row["name"], {"values": {}})["values"].get(target)
+            if not then or not then.get("median") or not now.get("median"):
+                continue
+            change = now["median"] / then["median"] - 1
+            if abs(change) <= max(spread(then) + spread(now), LEAST_NOISE):
+                same += 1
+                continue
+            better = (change < 0) == row["less_is_better"]
+            lines.append(f"{'better' if better else 'WORSE ':7} {target:18} {row['name']:14} "
+                         f"{number(then['median']):>12} -> {number(now['median']):>12} {row['unit']:7} {change:+.0%}")
+    head = f"since {old['about'].get('date', 'then')}: {len(lines)} changed, {same} within noise"
+    if any(line for line in lines if " veth" in line):
+        head += "; veth changed too, so the machine did"
+    return "\n".join([head, *lines])
+
+
+# --- the page ---
+
+STYLE = """
+:root { --ink: #1c2530; --faint: #68737f; --rule: #d9dee4; --paper: #fff; --own: #0b6e99; --other: #a9b4c0; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6eaef; --faint: #93a0ad; --rule: #35404b; --paper: #14191f; --own: #4fb3dd; --other: #566472; } }
+body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 1080px;
+       margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.05rem; margin: 0 0 .3rem }
+p.about { color: var(--faint); margin-top: .3rem }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 1.6rem 2rem; margin: 1.5rem 0 }
+svg { width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif; fill: var(--ink) }
+svg .faint { fill: var(--faint) } svg .own { fill: var(--own) } svg .other { fill: var(--other) }
+svg line { stroke: var(--ink) }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px }
+td, th { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(--rule) }
+td:first-child, th:first-child { text-align: left } .met { color: #2a8a4a } .missed { color: #c0392b }
+.wide { overflow-x: auto }
+"""
+
+
+def plot(row, targets):
+    """Bars with whiskers from the least to the greatest run."""
+    left, room, step = 130, 210, 21
+    shown = [t for t in targets if t in row["values"] and "median" in row["values"][t]]
+    most = max((row["values"][t]["most"] for t in shown), default=0) or 1
+    parts = []
+    for i, target in enumerate(shown):
+        cell, y = row["values"][target], i * step
+        end, low, high = (left + room * cell[k] / most for k in ("median", "least", "most"))
+        kind = "own" if target.startswith("sluice") else "other"
+        parts.append(f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{html.escape(target)}</text>'
+                     f'<rect class="{kind}" x="{left}" y="{y + 3}" width="{end - left:.1f}" height="14" rx="2"/>'
+                     f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y + 10}" y2="{y + 10}"/>'
+                     f'<text class="faint" x="{max(end, high) + 8:.1f}" y="{y + 14}">{number(cell["median"])}</text>')
+    note = "less is better" if row["less_is_better"] else ""
+    return (f'<section><h2>{html.escape(row["name"])}, {html.escape(row["unit"])} <small>{note}</small></h2>'
+            f'<svg viewBox="0 0 430 {max(len(shown), 1) * step + 4}" role="img">{"".join(parts)}</svg></section>')
+
+
+def page(data):
+    head = "".join(f"<th>{html.escape(t)}</th>" for t in data["targets"])
+    rows = "".join(
+        f"<tr><td>{html.escape(row['name'])}, {html.escape(row['unit'])}</td>"
+        + "".join(f"<td>{html.escape(cell_text(row['values'].get(t)))}</td>" for t in data["targets"]) + "</tr>"
+        for row in data["rows"])
+    judged = "".join(f'<li class="{"met" if met else "missed"}">{html.escape(words)}: {"met" if met else "missed"}</li>'
+                     for words, met in goals(data))
+    about = data["about"]
+    return (f"<!doctype html><html lang=en><meta charset=utf-8><title>sluice: benchmarks</title><style>{STYLE}</style>"
+            f"<h1>sluice over a tap</h1><p class=about>{html.escape(about['date'])} · {html.escape(about_line(about))}<br>"
+            f"medians of {about['rounds']} runs of {about['seconds']} s; whiskers and ± show the range</p>"
+            f"<div class=plots>{''.join(plot(row, data['targets']) for row in data['rows'])}</div>"
+            f"<h2>Goals</h2><ul>{judged}</ul><h2>All numbers</h2><div class=wide><table><tr><th></th>{head}</tr>{rows}"
+            f"</table></div></html>\n")
