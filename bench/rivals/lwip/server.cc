@@ -10,8 +10,8 @@
 #include <lwip/tcp.h>
 #include <lwip/timeouts.h>
 #include <lwip/udp.h>
-#include <netif/ethernet.h>
 #include <net/if.h>
+#include <netif/ethernet.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
