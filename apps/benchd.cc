@@ -1,11 +1,15 @@
 // sluice benchd: the stack's end of measurements. TCP 5001 discards, 5002 sends without end, 5003 echoes, 5005
 // echoes once and closes, 8080 answers HTTP with a fixed page and keep-alive; UDP 5004 echoes. Any outside client can
 // then measure the stack.
+#include <fcntl.h>
 #include <netinet/tcp.h>
 
 #include <array>
+#include <list>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "apps/commands.h"
@@ -20,15 +24,49 @@ constexpr std::uint16_t kEcho = 5003;
 constexpr std::uint16_t kUdpEcho = 5004;
 constexpr std::uint16_t kEchoAndClose = 5005;
 constexpr std::uint16_t kHttp = 8080;
+constexpr std::array kStreamPorts = {kDiscard, kSource, kEcho, kEchoAndClose, kHttp};
 constexpr std::size_t kChunk = 256 << 10;
+constexpr std::size_t kSmallChunk = 16 << 10;
 constexpr int kDatagramsAtOnce = 64;
 constexpr std::string_view kPage =
     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nhello, sluice\n";
 
+void send_at_once(int fd) {
+  const int on = 1;
+  (void)sl_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+// A page for each request that ends in these bytes; load generators send requests whole. False when one was not taken.
+bool answer_http(int fd, std::string_view requests) {
+  constexpr std::string_view kEnd = "\r\n\r\n";
+  for (std::size_t at = requests.find(kEnd); at != std::string_view::npos; at = requests.find(kEnd, at + kEnd.size())) {
+    if (sl_send(fd, kPage.data(), kPage.size(), 0) != static_cast<ssize_t>(kPage.size())) return false;
+  }
+  return true;
+}
+
+// What the service of this port does with bytes received; false when the connection is to be closed.
+bool answer(int fd, std::uint16_t port, std::string_view received) {
+  if (port == kDiscard) return true;
+  if (port == kHttp) return answer_http(fd, received);
+  const bool sent = sl_send(fd, received.data(), received.size(), 0) == static_cast<ssize_t>(received.size());
+  return sent && port == kEcho;
+}
+
+bool echo_datagram(int fd) {
+  std::array<char, 2048> datagram;
+  sockaddr_in from{};
+  socklen_t length = sizeof from;
+  const ssize_t n = sl_recvfrom(fd, datagram.data(), datagram.size(), 0, net::generic(from), &length);
+  if (n < 0) return false;
+  (void)sl_sendto(fd, datagram.data(), static_cast<std::size_t>(n), 0, net::generic(from), length);
+  return true;
+}
+
 class Bench {
  public:
   explicit Bench(EventLoop& loop) : loop_(loop), buffer_(kChunk, 'x') {
-    for (const std::uint16_t port : {kDiscard, kSource, kEcho, kEchoAndClose, kHttp}) listen(port);
+    for (const std::uint16_t port : kStreamPorts) listen(port);
     datagrams_ = bind_datagram(kUdpEcho);
     loop_.watch(datagrams_.fd(), POLLIN, [this](short) { echo_datagrams(); });
   }
@@ -43,8 +81,7 @@ class Bench {
     for (;;) {
       const int fd = sl_accept4(listener, nullptr, nullptr, SOCK_NONBLOCK);
       if (fd < 0) return;
-      const int on = 1;
-      (void)sl_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      send_at_once(fd);
       loop_.watch(fd, port == kSource ? POLLOUT : POLLIN, [this, fd, port](short) { serve(fd, port); });
     }
   }
@@ -59,28 +96,11 @@ class Bench {
       if (n == 0 || errno != EAGAIN) drop(fd);
       return;
     }
-    const auto got = static_cast<std::size_t>(n);
-    if (port == kHttp) return answer_http(fd, std::string_view(buffer_.data(), got));
-    if (port != kEcho && port != kEchoAndClose) return;
-    if (sl_send(fd, buffer_.data(), got, 0) != n || port == kEchoAndClose) drop(fd);
-  }
-
-  // A page for each request that ends in these bytes; load generators send requests whole.
-  void answer_http(int fd, std::string_view requests) {
-    for (std::size_t at = requests.find("\r\n\r\n"); at != std::string_view::npos;
-         at = requests.find("\r\n\r\n", at + 4)) {
-      if (sl_send(fd, kPage.data(), kPage.size(), 0) != static_cast<ssize_t>(kPage.size())) return drop(fd);
-    }
+    if (!answer(fd, port, {buffer_.data(), static_cast<std::size_t>(n)})) drop(fd);
   }
 
   void echo_datagrams() {
-    std::array<char, 2048> datagram;
-    for (int i = 0; i < kDatagramsAtOnce; ++i) {
-      sockaddr_in from{};
-      socklen_t length = sizeof from;
-      const ssize_t n = sl_recvfrom(datagrams_.fd(), datagram.data(), datagram.size(), 0, net::generic(from), &length);
-      if (n < 0) return;
-      (void)sl_sendto(datagrams_.fd(), datagram.data(), static_cast<std::size_t>(n), 0, net::generic(from), length);
+    for (int i = 0; i < kDatagramsAtOnce && echo_datagram(datagrams_.fd()); ++i) {
     }
   }
 
@@ -95,9 +115,101 @@ class Bench {
   net::Socket datagrams_;
 };
 
+class BlockingBench {
+ public:
+  ~BlockingBench() {
+    for (Connection& c : connections_) {
+      const std::lock_guard guard(mutex_);
+      if (c.fd >= 0) (void)sl_shutdown(c.fd, SHUT_RDWR);  // its thread's call returns
+    }
+    for (Connection& c : connections_) c.thread.join();
+    if (datagrams_.joinable()) datagrams_.join();
+  }
+
+  void run() {
+    std::array<net::Socket, kStreamPorts.size()> listeners;
+    std::array<pollfd, kStreamPorts.size()> ready{};
+    for (std::size_t i = 0; i < listeners.size(); ++i) {
+      listeners[i] = listen_stream(kStreamPorts[i]);
+      ready[i] = {listeners[i].fd(), POLLIN, 0};
+    }
+    datagrams_ = std::thread(echo_datagrams);
+    while (!interrupted()) {
+      if (sl_poll(ready.data(), ready.size(), kLookForEndMs) <= 0) continue;
+      for (std::size_t i = 0; i < ready.size(); ++i) {
+        if (ready[i].revents != 0) accept_all(ready[i].fd, kStreamPorts[i]);
+      }
+    }
+  }
+
+ private:
+  static constexpr int kLookForEndMs = 200;
+
+  struct Connection {
+    int fd;  // -1: closed
+    std::thread thread;
+  };
+
+  void accept_all(int listener, std::uint16_t port) {
+    join_ended();
+    for (int fd = sl_accept(listener, nullptr, nullptr); fd >= 0; fd = sl_accept(listener, nullptr, nullptr)) {
+      send_at_once(fd);
+      Connection& c = connections_.emplace_back(Connection{fd, {}});
+      c.thread = std::thread([this, &c, fd, port] {
+        serve(fd, port);
+        const std::lock_guard guard(mutex_);
+        c.fd = -1;
+        (void)sl_close(fd);
+      });
+    }
+  }
+
+  void join_ended() {
+    for (auto c = connections_.begin(); c != connections_.end();) {
+      const bool ended = [&] {
+        const std::lock_guard guard(mutex_);
+        return c->fd < 0;
+      }();
+      if (ended) c->thread.join();
+      c = ended ? connections_.erase(c) : std::next(c);
+    }
+  }
+
+  static void serve(int fd, std::uint16_t port) {
+    std::vector<char> buffer(port == kDiscard || port == kSource ? kChunk : kSmallChunk, 'x');
+    if (port == kSource) {
+      while (sl_send(fd, buffer.data(), buffer.size(), 0) > 0) {
+      }
+      return;
+    }
+    for (;;) {
+      const ssize_t n = sl_recv(fd, buffer.data(), buffer.size(), 0);
+      if (n <= 0 || !answer(fd, port, {buffer.data(), static_cast<std::size_t>(n)})) return;
+    }
+  }
+
+  static void echo_datagrams() {
+    const net::Socket socket = bind_datagram(kUdpEcho);
+    (void)sl_fcntl(socket.fd(), F_SETFL, 0);
+    const timeval limit{0, kLookForEndMs * 1000};
+    (void)sl_setsockopt(socket.fd(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    while (!interrupted()) (void)echo_datagram(socket.fd());
+  }
+
+  std::mutex mutex_;                   // of every Connection::fd
+  std::list<Connection> connections_;  // of the thread that accepts
+  std::thread datagrams_;
+};
+
 }  // namespace
 
-int run_benchd(const Common& common) {
+int run_benchd(const Common& common, const BenchdOptions& options) {
+  if (options.blocking) {
+    const auto session = BlockingSession::open(common);
+    if (!session) return session.error();
+    BlockingBench().run();
+    return kExitOk;
+  }
   const auto session = ServerSession::open(common);
   if (!session) return session.error();
   Bench bench((*session)->loop());

@@ -89,6 +89,10 @@ struct DumpOptions {
 int run_dump(const Common& common, const DumpOptions& options);
 
 int run_stat(const Common& common);
-int run_benchd(const Common& common);
+
+struct BenchdOptions {
+  bool blocking = false;  // BSD calls and a thread a connection, instead of callbacks on one thread
+};
+int run_benchd(const Common& common, const BenchdOptions& options);
 
 }  // namespace sluice::apps

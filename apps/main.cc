@@ -204,8 +204,10 @@ class CommandLine {
     auto* echo = add("echo", "server that returns what it is sent, TCP and UDP", kTap, Needs::kStack,
                      [this] { return run_echo(common_, echo_); });
     echo->add_option("-p,--port", echo_.port, "port (default 7)");
-    add("benchd", "services to be measured: discard 5001, source 5002, echo 5003 and 5004/udp, echo once 5005, HTTP 8080",
-        kTap, Needs::kStack, [this] { return run_benchd(common_); });
+    auto* benchd = add(
+        "benchd", "services to be measured: discard 5001, source 5002, echo 5003 and 5004/udp, echo once 5005, HTTP 8080",
+        kTap, Needs::kStack, [this] { return run_benchd(common_, benchd_); });
+    benchd->add_flag("--blocking", benchd_.blocking, "blocking calls and a thread a connection, instead of an event loop");
     add("stat", "what is counted: counters, and drop reasons with their meaning", "", Needs::kNothing,
         [this] { return run_stat(common_); });
   }
@@ -277,6 +279,7 @@ class CommandLine {
   NcOptions nc_;
   std::vector<std::string> nc_words_;
   EchoOptions echo_;
+  BenchdOptions benchd_;
   PerfOptions perf_;
   ReplayOptions replay_;
   DumpOptions dump_;

@@ -144,8 +144,6 @@ def measure(load, target, test, seconds):
 class Patience:
     """Repeats runs that other programs disturbed, after waiting for a quiet moment; bounded over all runs together."""
 
-    DISTURBED = 0.3  # processors kept busy by others
-
     def __init__(self, seconds):
         self.left = seconds
 
@@ -153,7 +151,7 @@ class Patience:
         while True:
             start = time.monotonic()
             result = measure(load, target, test, seconds)
-            if result.get("foreign_load", 0) <= self.DISTURBED or self.left <= 0:
+            if result.get("foreign_load", 0) <= report.DISTURBED or self.left <= 0:
                 return result
             self.wait_for_quiet()
             self.left -= time.monotonic() - start
@@ -163,7 +161,7 @@ class Patience:
         for _ in range(int(self.left / look) + 1):
             before = busy_seconds()
             time.sleep(look)
-            if busy_seconds() - before < self.DISTURBED * look:
+            if busy_seconds() - before < report.DISTURBED * look:
                 return
 
 

@@ -27,6 +27,7 @@ GOALS = [
     ("sluice blocking", "rr", 1.0, "veth"),
     ("sluice blocking", "http", 1.0, "veth"),
 ]
+DISTURBED = 0.3  # processors busy for others, beyond which a run says little
 LEAST_NOISE = 0.05  # of a median: smaller changes are never called changes
 
 
@@ -110,6 +111,8 @@ def table(data):
     about = data["about"]
     lines += ["", f"medians of {about['rounds']} runs of {about['seconds']} s, ± half of the range; "
               f"{about['foreign_load']} processors were busy for others", about_line(about), ""]
+    if about["foreign_load"] > DISTURBED:
+        lines += ["DISTURBED: other programs kept the machine busy; repeat when it is quiet", ""]
     lines += [("met     " if met else "missed  ") + words for words, met in goals(data)]
     return "\n".join(lines)
 
