@@ -51,6 +51,25 @@ bool parse_host(const std::string& text, wire::Address& out) {
   return false;
 }
 
+namespace {
+
+// A connection that still has something to send, or to be told that it has arrived.
+bool connections_busy(Runtime& runtime) {
+  bool busy = false;
+  runtime.with_stack([&](Stack& stack) {
+    stack.tcp().visit_connections(
+        [](void* arg, const tcp::Endpoint&, const tcp::Endpoint&, const tcp::Info& info) {
+          const bool over = info.state == tcp::State::kTimeWait || info.state == tcp::State::kListen ||
+                            info.state == tcp::State::kFinWait2 || info.state == tcp::State::kSynReceived;
+          if (!over) *static_cast<bool*>(arg) = true;
+        },
+        &busy);
+  });
+  return busy;
+}
+
+}  // namespace
+
 void print_statistics(Runtime& runtime, bool json) {
   nlohmann::ordered_json counters;
   nlohmann::ordered_json drops;
@@ -126,32 +145,20 @@ void BlockingSession::run_for(Duration time) {
 // When the process ends, its connections end with it: what was sent is given 5 s to be acknowledged.
 void BlockingSession::linger_until_sent() {
   const Instant end = runtime_->now() + 5_s;
-  for (bool busy = true; busy && runtime_->now() < end && !interrupted();) {
-    busy = false;
-    runtime_->with_stack([&](Stack& stack) {
-      stack.tcp().visit_connections(
-          [](void* arg, const tcp::Endpoint&, const tcp::Endpoint&, const tcp::Info& info) {
-            const bool over = info.state == tcp::State::kTimeWait || info.state == tcp::State::kListen ||
-                              info.state == tcp::State::kFinWait2 || info.state == tcp::State::kSynReceived;
-            if (!over) *static_cast<bool*>(arg) = true;
-          },
-          &busy);
-    });
-    if (busy) run_for(10_ms);
-  }
+  while (connections_busy(*runtime_) && runtime_->now() < end && !interrupted()) run_for(10_ms);
 }
 
-// --- servers
+// --- commands by callbacks
 // ---------------------------------------------------------------------------------------------------------------
 
-Result<std::unique_ptr<ServerSession>, int> ServerSession::open(const Common& common) {
+Result<std::unique_ptr<LoopSession>, int> LoopSession::open(const Common& common) {
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) block(signal);
   auto runtime = open_runtime(common, Options::Threads::kEventLoop);
   if (!runtime) return fail(runtime.error());
-  return std::unique_ptr<ServerSession>(new ServerSession(common, std::move(*runtime)));
+  return std::unique_ptr<LoopSession>(new LoopSession(common, std::move(*runtime)));
 }
 
-ServerSession::ServerSession(const Common& common, std::unique_ptr<Runtime> runtime)
+LoopSession::LoopSession(const Common& common, std::unique_ptr<Runtime> runtime)
     : common_(common), runtime_(std::move(runtime)), loop_(*runtime_) {
   sigset_t set;
   sigemptyset(&set);
@@ -160,12 +167,12 @@ ServerSession::ServerSession(const Common& common, std::unique_ptr<Runtime> runt
   loop_.watch(signal_fd_, POLLIN, [this](short) { on_signal(); });
 }
 
-ServerSession::~ServerSession() {
+LoopSession::~LoopSession() {
   loop_.unwatch(signal_fd_);
   ::close(signal_fd_);
 }
 
-void ServerSession::on_signal() {
+void LoopSession::on_signal() {
   signalfd_siginfo info{};
   if (::read(signal_fd_, &info, sizeof info) != sizeof info) return;
   if (info.ssi_signo != SIGUSR1) return loop_.stop();
@@ -173,16 +180,27 @@ void ServerSession::on_signal() {
 }
 
 // A capture comes to its end, other devices do not.
-void ServerSession::stop_after_device() {
+void LoopSession::stop_after_device() {
   if (runtime_->device_finished()) return loop_.stop();
   loop_.after(200_ms, [this] { stop_after_device(); });
 }
 
-int ServerSession::run() {
+int LoopSession::run() {
   if (common_.runtime.device.starts_with("pcap:")) loop_.after(200_ms, [this] { stop_after_device(); });
   loop_.run();
   if (common_.statistics) print_statistics(*runtime_, common_.json);
   return kExitOk;
+}
+
+void LoopSession::stop_when_quiet() {
+  if (!connections_busy(*runtime_)) return loop_.stop();
+  loop_.after(5_ms, [this] { stop_when_quiet(); });
+}
+
+void LoopSession::linger(Duration longest) {
+  loop_.after(longest, [this] { loop_.stop(); });
+  stop_when_quiet();
+  loop_.run();
 }
 
 net::Socket listen_stream(std::uint16_t port) {

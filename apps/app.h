@@ -57,21 +57,23 @@ class BlockingSession {
 };
 bool interrupted();
 
-// A command that serves from callbacks, on one thread. SIGINT and SIGTERM end run(), SIGUSR1 prints the statistics.
-class ServerSession {
+// A command that works by callbacks, on one thread. SIGINT and SIGTERM end run(), SIGUSR1 prints the statistics.
+class LoopSession {
  public:
-  static Result<std::unique_ptr<ServerSession>, int> open(const Common& common);
-  ServerSession(const ServerSession&) = delete;
-  ServerSession& operator=(const ServerSession&) = delete;
-  ~ServerSession();
+  static Result<std::unique_ptr<LoopSession>, int> open(const Common& common);
+  LoopSession(const LoopSession&) = delete;
+  LoopSession& operator=(const LoopSession&) = delete;
+  ~LoopSession();
   [[nodiscard]] Runtime& runtime() { return *runtime_; }
   [[nodiscard]] EventLoop& loop() { return loop_; }
   int run();  // the exit code
+  void linger(Duration longest);  // until what was sent on closed connections is acknowledged
 
  private:
-  ServerSession(const Common& common, std::unique_ptr<Runtime> runtime);
+  LoopSession(const Common& common, std::unique_ptr<Runtime> runtime);
   void on_signal();
   void stop_after_device();
+  void stop_when_quiet();
 
   const Common& common_;
   std::unique_ptr<Runtime> runtime_;

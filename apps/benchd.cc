@@ -210,7 +210,7 @@ int run_benchd(const Common& common, const BenchdOptions& options) {
     BlockingBench().run();
     return kExitOk;
   }
-  const auto session = ServerSession::open(common);
+  const auto session = LoopSession::open(common);
   if (!session) return session.error();
   Bench bench((*session)->loop());
   return (*session)->run();

@@ -65,9 +65,11 @@ struct PerfOptions {
   double interval = 1;
   std::uint32_t parallel = 1;
   bool reverse = false;        // the server sends
+  bool both = false;           // both send
   bool udp = false;
-  double rate_mbit = 10;       // of each UDP stream
-  std::uint32_t length = 0;    // bytes a call or datagram; 0: 128 KiB, or 1400 for UDP
+  double rate = -1;            // bit/s of each stream; 0: no limit; negative: none for TCP, 1 Mbit/s for UDP
+  std::uint32_t length = 0;    // bytes a call or datagram; 0: 128 KiB, or what fits into a packet for UDP
+  bool once = false;           // server: end after one test
 };
 int run_perf(const Common& common, const PerfOptions& options);
 

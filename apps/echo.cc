@@ -59,7 +59,7 @@ class Echo {
 }  // namespace
 
 int run_echo(const Common& common, const EchoOptions& options) {
-  const auto session = ServerSession::open(common);
+  const auto session = LoopSession::open(common);
   if (!session) return session.error();
   Echo echo((*session)->loop(), options.port);
   if (!echo.ready()) {

@@ -257,7 +257,7 @@ int run_httpd(const Common& common, const HttpdOptions& options) {
     fprintf(stderr, "httpd: '%s' is not a directory\n", options.root.c_str());
     return kExitUsage;
   }
-  const auto session = ServerSession::open(common);
+  const auto session = LoopSession::open(common);
   if (!session) return session.error();
   Server server((*session)->loop(), (*session)->runtime(), options);
   if (!server.listening()) {

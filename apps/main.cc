@@ -213,23 +213,29 @@ class CommandLine {
   }
 
   void add_perf() {
-    auto* perf =
-        add("perf", "throughput between two sluices: server without HOST, client with it",
-            std::string(kTap) +
-                "            (the server)\n  sluice perf --dev tap:tap1 --addr 10.0.0.3/24 10.0.0.2   (the client)",
-            Needs::kStack, [this] { return run_perf(common_, perf_); });
-    perf->add_option("host", perf_.host, "the server's IPv4 address");
+    auto* perf = add("perf", "throughput to or from another sluice or an iperf3: client with HOST, server without",
+                     std::string(kTap) + " 10.0.0.1     (iperf3 -s runs at the other end)\n  sluice perf " + kTap +
+                         "              (for iperf3 -c 10.0.0.2)",
+                     Needs::kStack, [this] { return run_perf(common_, perf_); });
+    auto* host = perf->add_option("-c,host", perf_.host, "the server's IPv4 address");
+    perf->add_flag("-s")->description("be the server (as without HOST)")->excludes(host);
     perf->add_option("-p,--port", perf_.port, "port (default 5201)");
-    perf->add_option("-t", perf_.seconds, "seconds to send (default 10)")->check(CLI::Range(0.1, 86400.0));
-    perf->add_option("-n", perf_.bytes, "bytes to send instead, like 100M")->transform(CLI::AsSizeValue(false));
     perf->add_option("-i", perf_.interval, "seconds between reports (default 1)")->check(CLI::Range(0.1, 3600.0));
+    perf->add_flag("-1", perf_.once, "server: end after one test");
+    auto* time = perf->add_option("-t", perf_.seconds, "seconds to send (default 10)")->check(CLI::Range(0.1, 86400.0));
+    perf->add_option("-n", perf_.bytes, "bytes to send instead, like 100M, of all streams together")
+        ->transform(CLI::AsSizeValue(false))
+        ->excludes(time);
     perf->add_option("-P", perf_.parallel, "streams at once (default 1)")->check(CLI::Range(1, 128));
-    perf->add_flag("-R", perf_.reverse, "the server sends");
+    auto* reverse = perf->add_flag("-R", perf_.reverse, "the server sends");
+    perf->add_flag("--bidir", perf_.both, "both send")->excludes(reverse);
     perf->add_flag("-u", perf_.udp, "UDP");
-    perf->add_option("-b", perf_.rate_mbit, "Mbit/s of each UDP stream (default 10)")
-        ->check(CLI::Range(0.001, 100000.0));
-    perf->add_option("-l", perf_.length, "bytes a write or datagram (default 128 KiB, UDP 1400)")
-        ->check(CLI::Range(8, 16 << 20));
+    perf->add_option("-b", perf_.rate, "bit/s of each stream, like 20M; 0: no limit (default: UDP 1M, TCP no limit)")
+        ->transform(CLI::AsNumberWithUnit(std::map<std::string, double>{{"K", 1e3}, {"M", 1e6}, {"G", 1e9}}))
+        ->check(CLI::Range(0.0, 1e12));
+    perf->add_option("-l", perf_.length, "bytes a write or datagram (default 128K; UDP: what fits into a packet)")
+        ->transform(CLI::AsSizeValue(false))
+        ->check(CLI::Range(16, 1 << 20));
   }
 
   void add_replay() {

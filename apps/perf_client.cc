@@ -1,304 +1,270 @@
-// sluice perf: throughput between two sluices, both directions, TCP and UDP, by interval. The client; the keys of its
-// JSON are those of iperf3.
+// The client of `sluice perf`: connects, follows the states that the server names (apps/perf_messages.h), and ends the
+// test after its time or its bytes.
+#include <errno.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
-#include <string.h>
+#include <sys/random.h>
 
-#include <atomic>
-#include <mutex>
-#include <nlohmann/json.hpp>
 #include <string>
-#include <thread>
-#include <vector>
 
 #include "apps/perf.h"
-#include "stack/base/byte_order.h"
+#include "apps/perf_control.h"
+#include "apps/perf_measurement.h"
 
 namespace sluice::apps::perf {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+constexpr Duration kPatience = 30_s;  // with a server that says nothing, and is not expected to send
+constexpr Duration kGreetAgain = 500_ms;
+constexpr std::uint64_t kUdpRate = 1'000'000;  // bit/s, when none is chosen
+constexpr std::uint32_t kTcpBlock = 128 << 10;
 
-constexpr Duration kOneWay = 200_ms;  // time for what is on its way to arrive
+Parameters parameters_of(const PerfOptions& o) {
+  Parameters p;
+  p.protocol = o.udp ? Protocol::kUdp : Protocol::kTcp;
+  p.direction = o.both ? Direction::kBoth : o.reverse ? Direction::kDownload : Direction::kUpload;
+  p.seconds = o.seconds;
+  p.bytes = o.bytes;
+  p.parallel = o.parallel;
+  p.length = o.length != 0 ? o.length : kTcpBlock;
+  p.rate = o.rate >= 0 ? static_cast<std::uint64_t>(o.rate) : o.udp ? kUdpRate : 0;
+  return p;
+}
 
-struct Interval {
-  double begin, end;  // s
-  std::uint64_t bytes;
-};
-
-Json rate_json(double begin, double end, std::uint64_t bytes) {
-  return {{"start", begin},
-          {"end", end},
-          {"seconds", end - begin},
-          {"bytes", bytes},
-          {"bits_per_second", mbit(bytes, end - begin) * 1e6}};
+std::string new_cookie() {
+  std::uint64_t random[2] = {};
+  (void)!getrandom(random, sizeof random, 0);
+  return make_cookie(random[0], random[1]);
 }
 
 class Client {
  public:
-  Client(const Common& common, const PerfOptions& options, BlockingSession& session, const wire::Address& host)
-      : json_(common.json),
+  Client(LoopSession& session, const Common& common, const PerfOptions& options, const wire::Address& host)
+      : session_(session),
+        loop_(session.loop()),
+        server_{host, options.port},
         options_(options),
-        session_(session),
-        peer_{host, options.port},
-        length_(options.length != 0 ? options.length
-                : options.udp       ? kDatagram
-                                    : kWrite),
-        id_base_((static_cast<std::uint32_t>(session.runtime().now().to_nanos() / 1000) << 8) | 0x8000'0000u) {}
+        format_(common.json ? Format::kJson : Format::kText),
+        parameters_(parameters_of(options)),
+        cookie_(new_cookie()) {}
 
   int run() {
-    for (std::uint32_t i = 0; i < options_.parallel; ++i) {
-      auto connected = net::TcpStream::connect(peer_);
-      if (!connected) return complain(describe(connected.error()));
-      connections_.push_back(std::move(*connected));
-      if (!options_.udp || options_.reverse) continue;
-      const Status asked = ask(connections_.back(), "PERF udp-up " + std::to_string(id_of(i)) + "\n");
-      if (!asked) return complain(describe(asked.error()));
-    }
-    if (options_.udp) session_.run_for(kOneWay);
-    start_ = end_ = now();  // connecting is not measured
-    running_ = options_.parallel;
-    std::vector<std::thread> streams;
-    for (std::uint32_t i = 0; i < options_.parallel; ++i) {
-      streams.emplace_back([this, i] {
-        run_stream(i);
-        --running_;
-      });
-    }
-    report_intervals();
-    for (std::thread& t : streams) t.join();
-    elapsed_ = (end_ - start_).to_seconds();
-    if (!failure_.empty()) return complain(failure_);
-    json_ ? print_json() : print_text();
-    return kExitOk;
+    connect([this](net::Socket socket) { greet(std::move(socket)); });
+    (void)session_.run();
+    if (!over_ && measurement_) interrupt();
+    if (control_) session_.linger(1_s);
+    return exit_code_;
   }
 
  private:
-  int complain(const std::string& why) const {
-    fprintf(stderr, "perf: %s port %u: %s\n", options_.host.c_str(), options_.port, why.c_str());
-    return kExitFailed;
-  }
-  [[nodiscard]] Instant now() { return session_.runtime().now(); }
+  using OnConnected = std::function<void(net::Socket)>;
 
-  void run_stream(std::uint32_t number) {
-    net::TcpStream& connection = connections_[number];
-    Status done;
-    if (options_.udp) {
-      done = options_.reverse ? receive_datagrams(connection, number) : send_datagrams(connection, number);
+  // --- ends
+  void finish(int code) {
+    over_ = true;
+    exit_code_ = code;
+    loop_.cancel(patience_);
+    loop_.stop();
+  }
+  void give_up(const std::string& why) {
+    if (over_) return;
+    const std::string what = options_.host + " port " + std::to_string(options_.port) + ": " + why;
+    if (measurement_) {
+      measurement_->stop();
+      measurement_->report.error(what);
     } else {
-      done = options_.reverse ? receive_stream(connection) : send_stream(connection);
+      Report(Side::kClient, format_, parameters_).error(what);
     }
-    const std::lock_guard guard(mutex_);
-    if (!options_.udp || options_.reverse) end_ = std::max(end_, now());
-    if (done || interrupted()) return;
-    failure_ = describe(done.error());
-    failed_ = true;
+    finish(kExitFailed);
+  }
+  // By a signal: what has been measured so far is shown.
+  void interrupt() {
+    measurement_->stop();
+    measurement_->report.end(measurement_->streams.results(), {});
+    control_->send(State::kClientTerminate);
+  }
+  void wait_patiently() {
+    loop_.cancel(patience_);
+    patience_ = loop_.after(kPatience, [this] { give_up("the server does not answer"); });
   }
 
-  // The bytes that one stream of several has to carry; 0: as many as the time allows.
-  [[nodiscard]] std::uint64_t share() const { return (options_.bytes + options_.parallel - 1) / options_.parallel; }
-  [[nodiscard]] bool over(std::uint64_t sent) {
-    if (failed_ || interrupted()) return true;
-    return options_.bytes != 0 ? sent >= share() : (now() - start_).to_seconds() >= options_.seconds;
-  }
-
-  static Status ask(net::TcpStream& connection, const std::string& line) {
-    return connection.write(Bytes(reinterpret_cast<const std::uint8_t*>(line.data()), line.size()));
-  }
-  // The number that the server answers with at the end.
-  static Result<std::uint64_t> answer(net::TcpStream& stream) {
-    std::string text;
-    for (std::uint8_t c = 0; c != '\n'; text += static_cast<char>(c)) {
-      const auto n = stream.read({&c, 1});
-      if (!n) return fail(n.error());
-      if (*n == 0) return fail(Errno::kConnectionReset);
+  // --- connections
+  void connect(OnConnected on_connected) {
+    wait_patiently();
+    net::Socket socket(sl_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0));
+    const sockaddr_in to = net::to_sockaddr(server_);
+    if (sl_connect(socket.fd(), net::generic(to), sizeof to) < 0 && errno != EINPROGRESS) {
+      return give_up(describe(static_cast<Errno>(errno)));
     }
-    return std::uint64_t{strtoull(text.c_str(), nullptr, 10)};
+    connecting_ = std::move(socket);
+    loop_.watch(connecting_.fd(), POLLOUT, [this, then = std::move(on_connected)](short) {
+      int error = 0;
+      socklen_t length = sizeof error;
+      (void)sl_getsockopt(connecting_.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
+      loop_.unwatch(connecting_.fd());
+      if (error != 0) return give_up(describe(static_cast<Errno>(error)));
+      then(std::move(connecting_));
+    });
   }
 
-  Status send_stream(net::TcpStream& stream) {
-    if (const Status asked = ask(stream, "PERF up\n"); !asked) return asked;
-    const std::vector<std::uint8_t> data(length_, 'x');
-    for (std::uint64_t sent = 0; !over(sent);) {
-      const std::size_t n = options_.bytes != 0 ? std::min<std::uint64_t>(data.size(), share() - sent) : data.size();
-      if (const Status written = stream.write(Bytes(data).first(n)); !written) return written;
-      sent += n;
-      bytes_ += n;
+  void greet(net::Socket socket) {
+    if (options_.udp && options_.length == 0) {  // what a packet carries without fragmentation
+      int segment = 0;
+      socklen_t length = sizeof segment;
+      (void)sl_getsockopt(socket.fd(), IPPROTO_TCP, TCP_MAXSEG, &segment, &length);
+      parameters_.length = std::max<std::uint32_t>(static_cast<std::uint32_t>(segment), 88);
     }
-    if (const Status finished = stream.finish(); !finished) return finished;
-    const auto received = answer(stream);
-    if (!received) return fail(received.error());
-    received_ += *received;
-    return {};
+    measurement_.emplace(session_.runtime(), loop_, Side::kClient, format_, parameters_, options_.interval,
+                         [this](const std::string& why) { give_up(why); });
+    measurement_->report.peer(server_, cookie_);
+    control_.emplace(loop_, std::move(socket), [this](const std::string& why) { give_up(why); });
+    control_->send(cookie_);
+    follow();
   }
 
-  Status receive_stream(net::TcpStream& stream) {
-    const std::string line = "PERF down " + std::to_string(options_.seconds) + " " + std::to_string(share()) + "\n";
-    if (const Status asked = ask(stream, line); !asked) return asked;
-    std::vector<std::uint8_t> data(length_);
-    for (;;) {
-      const auto n = stream.read(data);
-      if (!n) return fail(n.error());
-      if (*n == 0) return {};
-      bytes_ += *n;
-      received_ += *n;
-    }
+  [[nodiscard]] std::size_t streams_wanted() const {
+    return parameters_.parallel * (parameters_.direction == Direction::kBoth ? 2 : 1);
+  }
+  // With both directions, the streams of the upload come first.
+  [[nodiscard]] Role next_role() const {
+    if (parameters_.direction == Direction::kDownload) return Role::kReceiver;
+    return measurement_->streams.size() < parameters_.parallel ? Role::kSender : Role::kReceiver;
   }
 
-  [[nodiscard]] std::uint32_t id_of(std::uint32_t number) const { return id_base_ + number; }
-
-  Status send_datagrams(net::TcpStream& control, std::uint32_t number) {
-    const auto socket = net::UdpSocket::bind({wire::Ipv4Address::any(), 0});
-    if (!socket) return fail(socket.error());
-    const std::uint32_t id = id_of(number);
-    std::vector<std::uint8_t> data(length_, 'x');
-    store_be32(data.data(), id);
-    const double gap = static_cast<double>(data.size()) * 8 / (options_.rate_mbit * 1e6);
-    const sockaddr_in to = net::to_sockaddr(peer_);
-    const Instant begin = now();
-    std::uint32_t n = 0;
-    for (; !over(std::uint64_t{n} * data.size()); ++n) {
-      while (!over(0) && (now() - begin).to_seconds() < n * gap) session_.run_for(1_ms);
-      store_be32(data.data() + 4, n);
-      const ssize_t sent = sl_sendto(socket->fd(), data.data(), data.size(), 0, net::generic(to), sizeof to);
-      if (sent < 0 && errno != ENOBUFS) return net::last_error();
-      ++datagrams_;
-      bytes_ += data.size();
-    }
-    {
-      const std::lock_guard guard(mutex_);
-      end_ = std::max(end_, now());
-    }
-    session_.run_for(kOneWay);
-    if (const Status finished = control.finish(); !finished) return finished;
-    const auto received = answer(control);
-    if (!received) return fail(received.error());
-    datagrams_received_ += std::min<std::uint64_t>(*received, n);
-    received_ += std::min<std::uint64_t>(*received, n) * data.size();
-    return {};
+  void open_streams() {
+    if (measurement_->streams.size() == streams_wanted()) return;
+    if (options_.udp) return open_datagram_stream();
+    connect([this](net::Socket socket) {
+      (void)sl_send(socket.fd(), cookie_.data(), cookie_.size(), MSG_NOSIGNAL);
+      measurement_->streams.add(std::move(socket), next_role());
+      open_streams();
+    });
   }
 
-  Status receive_datagrams(net::TcpStream& control, std::uint32_t number) {
-    net::Socket socket(sl_socket(AF_INET, SOCK_DGRAM, 0));
-    const sockaddr_in to = net::to_sockaddr(peer_);
-    const int buffer = 4 << 20;
-    (void)sl_setsockopt(socket.fd(), SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
-    if (sl_connect(socket.fd(), net::generic(to), sizeof to) < 0) return net::last_error();
-    const std::uint32_t id = id_of(number);
-    const double seconds =
-        options_.bytes != 0 ? static_cast<double>(share()) * 8 / (options_.rate_mbit * 1e6) : options_.seconds;
-    const Status asked =
-        ask(control, "PERF udp-down " + std::to_string(id) + " " + std::to_string(seconds) + " " +
-                         std::to_string(options_.rate_mbit * 1e6) + " " + std::to_string(length_) + "\n");
-    if (!asked) return asked;
-    std::uint8_t hello[kDatagramHeader] = {};
-    store_be32(hello, id);
-    std::vector<std::uint8_t> data(kMaxDatagram);
-    for (std::uint64_t count = 0; !interrupted();) {
-      if (count == 0) (void)sl_send(socket.fd(), hello, sizeof hello, 0);  // again, until it has got through
-      pollfd p[2] = {{socket.fd(), POLLIN, 0}, {control.fd(), POLLIN, 0}};
-      if (sl_poll(p, 2, 50) < 0) return net::last_error();
-      const ssize_t n = p[0].revents != 0 ? sl_recv(socket.fd(), data.data(), data.size(), MSG_DONTWAIT) : -1;
-      if (n > 0) {
-        ++count;
-        ++datagrams_received_;
-        bytes_ += static_cast<std::uint64_t>(n);
-        received_ += static_cast<std::uint64_t>(n);
-      } else if (p[1].revents != 0) {
-        break;
-      }
+  void open_datagram_stream() {
+    wait_patiently();
+    net::Socket socket(sl_socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0));
+    const sockaddr_in to = net::to_sockaddr(server_);
+    if (sl_connect(socket.fd(), net::generic(to), sizeof to) < 0) return give_up(describe(static_cast<Errno>(errno)));
+    connecting_ = std::move(socket);
+    loop_.watch(connecting_.fd(), POLLIN, [this](short) { take_answer(); });
+    send_greeting();
+  }
+  void send_greeting() {
+    const Greeting bytes = greeting();
+    (void)sl_send(connecting_.fd(), bytes.data(), bytes.size(), 0);
+    greeting_ = loop_.after(kGreetAgain, [this] { send_greeting(); });
+  }
+  void take_answer() {
+    std::array<std::uint8_t, 64> bytes;
+    const ssize_t n = sl_recv(connecting_.fd(), bytes.data(), bytes.size(), 0);
+    if (n < 0 && errno != EAGAIN) {
+      loop_.cancel(greeting_);
+      return give_up(describe(static_cast<Errno>(errno)));
     }
-    const auto sent = answer(control);
-    if (!sent) return fail(sent.error());
-    datagrams_ += *sent;
-    return {};
+    if (n < 0 || !is_answer_to_greeting({bytes.data(), static_cast<std::size_t>(n)})) return;
+    loop_.cancel(greeting_);
+    loop_.unwatch(connecting_.fd());
+    measurement_->streams.add(std::move(connecting_), next_role());
+    open_streams();
   }
 
-  void report_intervals() {
-    std::uint64_t before = 0;
-    for (double at = 0; running_ > 0;) {
-      const double limit =
-          options_.bytes != 0 ? at + options_.interval : std::min(at + options_.interval, options_.seconds);
-      if (limit <= at + 1e-6) return;
-      while (running_ > 0 && (now() - start_).to_seconds() < limit)
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      const double end = running_ > 0 ? limit : std::min(limit, (now() - start_).to_seconds());
-      const std::uint64_t bytes = bytes_;
-      intervals_.push_back({at, end, bytes - before});
-      if (!json_ && !failed_) {
-        printf("%6.2f-%-6.2f s %10.2f MiB %12.1f Mbit/s\n", at, end, mebibytes(bytes - before),
-               mbit(bytes - before, end - at));
-        fflush(stdout);
-      }
-      before = bytes;
-      at = end;
+  // --- states
+  void follow() {
+    wait_patiently();
+    control_->expect(1, [this](std::string_view byte) { enter(static_cast<State>(byte[0])); });
+  }
+
+  void enter(State state) {
+    switch (state) {
+      case State::kParameterExchange:
+        control_->send_message(to_json(parameters_));
+        return follow();
+      case State::kCreateStreams:
+        if (!connecting_) open_streams();
+        return follow();
+      case State::kTestStart:
+        return follow();
+      case State::kTestRunning:
+        follow();
+        return run_test();
+      case State::kExchangeResults:
+        return exchange_results();
+      case State::kDisplayResults:
+        return show_results();
+      case State::kAccessDenied:
+        return give_up("the server is busy with another test; try again later");
+      case State::kServerTerminate:
+        return give_up("the server has ended the test");
+      case State::kServerError:
+        return control_->expect(8, [this](std::string_view numbers) {
+          const auto reason = static_cast<unsigned char>(numbers[3]);
+          give_up("the server refuses the test: error " + std::to_string(reason) + " of iperf3");
+        });
+      default:
+        give_up("unknown state " + std::to_string(static_cast<int>(state)) + "; is this an iperf3 server?");
     }
   }
 
-  [[nodiscard]] std::uint64_t lost() const {
-    return datagrams_ - std::min(datagrams_.load(), datagrams_received_.load());
-  }
-  [[nodiscard]] double lost_percent() const {
-    return datagrams_ > 0 ? 100.0 * static_cast<double>(lost()) / static_cast<double>(datagrams_) : 0;
-  }
-
-  void print_text() const {
-    printf("%6.2f-%-6.2f s %10.2f MiB %12.1f Mbit/s  received by the %s\n", 0.0, elapsed_, mebibytes(received_),
-           mbit(received_, elapsed_), options_.reverse ? "client" : "server");
-    if (!options_.udp) return;
-    printf("%llu datagrams, %llu lost (%.2f%%)\n", static_cast<unsigned long long>(datagrams_),
-           static_cast<unsigned long long>(lost()), lost_percent());
-  }
-
-  void print_json() const {
-    Json out;
-    out["start"]["connecting_to"] = {{"host", options_.host}, {"port", options_.port}};
-    out["start"]["test_start"] = {{"protocol", options_.udp ? "UDP" : "TCP"},
-                                  {"num_streams", options_.parallel},
-                                  {"blksize", length_},
-                                  {"duration", options_.seconds},
-                                  {"bytes", options_.bytes},
-                                  {"reverse", options_.reverse ? 1 : 0}};
-    out["intervals"] = Json::array();
-    for (const Interval& i : intervals_) out["intervals"].push_back({{"sum", rate_json(i.begin, i.end, i.bytes)}});
-    if (!options_.reverse) out["end"]["sum_sent"] = rate_json(0, elapsed_, bytes_);
-    out["end"]["sum_received"] = rate_json(0, elapsed_, received_);
-    if (options_.udp) {
-      out["end"]["sum"] = rate_json(0, elapsed_, received_);
-      out["end"]["sum"]["packets"] = datagrams_.load();
-      out["end"]["sum"]["lost_packets"] = lost();
-      out["end"]["sum"]["lost_percent"] = lost_percent();
+  void run_test() {
+    if (running_ || measurement_->streams.size() != streams_wanted()) return give_up("the test starts out of turn");
+    running_ = true;
+    loop_.cancel(patience_);
+    if (parameters_.bytes != 0) {
+      measurement_->streams.limit(parameters_.bytes, [this] { end_test(); });
+    } else {
+      (void)loop_.after(from_seconds(parameters_.seconds), [this] { end_test(); });
     }
-    printf("%s\n", out.dump(1).c_str());
+    measurement_->start();
+  }
+  void end_test() {
+    if (over_) return;
+    measurement_->stop();
+    control_->send(State::kTestEnd);
+    ended_ = true;
+    wait_patiently();
   }
 
-  bool json_;
+  void exchange_results() {
+    if (!ended_) return give_up("the server ends the test, which is the client's part");
+    control_->send_message(to_json(measurement_->streams.results()));
+    control_->expect_message([this](std::string_view json) {
+      theirs_ = parse_results(json);
+      theirs_ ? follow() : give_up("the server's results make no sense");
+    });
+  }
+  void show_results() {
+    if (!theirs_) return give_up("the server has sent no results");
+    measurement_->report.end(measurement_->streams.results(), theirs_);
+    if (format_ == Format::kText) printf("\nperf: done.\n");
+    control_->send(State::kDone);
+    finish(kExitOk);
+  }
+
+  LoopSession& session_;
+  EventLoop& loop_;
+  wire::Endpoint server_;
   const PerfOptions& options_;
-  BlockingSession& session_;
-  wire::Endpoint peer_;
-  std::size_t length_;                       // bytes a call or datagram
-  std::vector<net::TcpStream> connections_;  // one a stream
-  std::uint32_t id_base_;                    // of the datagrams of this run; not 0
-  Instant start_;
-  double elapsed_ = 0;
-  std::vector<Interval> intervals_;
-  std::atomic<std::uint32_t> running_{0};
-  std::atomic<std::uint64_t> bytes_{0};     // handed to the send queue, or received: what intervals show
-  std::atomic<std::uint64_t> received_{0};  // at the far end, or here
-  std::atomic<std::uint64_t> datagrams_{0};
-  std::atomic<std::uint64_t> datagrams_received_{0};
-  std::atomic<bool> failed_{false};
-  std::mutex mutex_;  // of the two below
-  Instant end_;       // when the last stream was done
-  std::string failure_;
+  Format format_;
+  Parameters parameters_;
+  std::string cookie_;
+  std::optional<Measurement> measurement_;
+  std::optional<Control> control_;
+  net::Socket connecting_;  // the next stream
+  std::optional<Results> theirs_;
+  bool running_ = false, ended_ = false, over_ = false;
+  int exit_code_ = kExitFailed;
+  EventLoop::TimerId patience_ = 0;
+  EventLoop::TimerId greeting_ = 0;
 };
 
 }  // namespace
 
 int measure(const Common& common, const PerfOptions& options, const wire::Address& host) {
-  const auto session = BlockingSession::open(common);
+  const auto session = LoopSession::open(common);
   if (!session) return session.error();
-  return Client(common, options, **session, host).run();
+  return Client(**session, common, options, host).run();
 }
 
 }  // namespace sluice::apps::perf

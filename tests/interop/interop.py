@@ -3,6 +3,7 @@
 with it. Each case is a function; it fails by an exception. Output in TAP, so that each case counts as one test."""
 import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -318,10 +319,127 @@ def perf_between_two(folder):
         stack.enter_context(background(SLUICE, "perf", *options("tap:tap0", "10.0.0.3")))
         time.sleep(0.5)
         client = options("tap:tap1", "10.0.0.4")
-        import json
-        for extra in ([], ["-R"], ["-P", "4"], ["-u", "-b", "20"]):
+        for extra in ([], ["-R"], ["-P", "4"], ["-u", "-b", "20M"]):
             out = json.loads(run(SLUICE, "perf", *client, "-t", "1", "--json", *extra, "10.0.0.3").stdout)
             check(out["end"]["sum_received"]["bits_per_second"] > 1e6, f"{extra}: {out['end']}")
+
+
+# What an iperf3 can be asked for, and what has to be in its or our report of it.
+PERF_CASES = [[], ["-R"], ["--bidir"], ["-P", "4"], ["-n", "20M"], ["-n", "20M", "-R"], ["-l", "1000"],
+              ["-u", "-b", "20M"], ["-u", "-b", "20M", "-R"], ["-u", "-b", "5M", "--bidir", "-P", "2"],
+              ["-u", "-b", "20M", "-n", "1M"], ["-u", "-b", "5M", "-l", "9000"]]
+
+
+def check_perf(report, extra):
+    """A report in JSON, of iperf3 or of sluice perf."""
+    end = report["end"]
+    streams = int(extra[extra.index("-P") + 1]) if "-P" in extra else 1
+    streams *= 2 if "--bidir" in extra else 1
+    check("error" not in report, f"{extra}: {report.get('error')}")
+    check(len(report["start"]["connected"]) == len(end["streams"]) == streams, f"{extra}: {len(end['streams'])} streams")
+    for way in [""] + (["_bidir_reverse"] if "--bidir" in extra else []):
+        sent, received = end["sum_sent" + way]["bytes"], end["sum_received" + way]["bytes"]
+        check(0 < received <= sent, f"{extra}{way}: {sent} bytes sent, {received} received")
+        if "-n" in extra:
+            check(sent >= (1 << 20) * int(extra[extra.index("-n") + 1][:-1]), f"{extra}: {sent} bytes sent")
+        if "-u" in extra:
+            check(0 <= end["sum" + way]["lost_packets"] < end["sum" + way]["packets"], f"{extra}: {end['sum' + way]}")
+
+
+def iperf3_measures_us(folder):
+    need("iperf3")
+    with interface(), server("perf"):
+        for extra in PERF_CASES:
+            time_limit = [] if "-n" in extra else ["-t", "1"]
+            out = run("iperf3", "-c", STACK, "-J", *time_limit, *extra).stdout
+            check_perf(json.loads(out[out.find("\n{") + 1:]), extra)  # there may be a warning before the object
+        omitting = json.loads(run("iperf3", "-c", STACK, "-J", "-t", "1", "-O", "1").stdout)["end"]
+        check(0.9 < omitting["sum_received"]["seconds"] < 1.5, f"what is omitted counts: {omitting['sum_received']}")
+
+
+def we_measure_iperf3(folder):
+    need("iperf3")
+    with interface(), background("iperf3", "-s"):
+        time.sleep(0.5)
+        for extra in PERF_CASES:
+            time_limit = [] if "-n" in extra else ["-t", "1"]
+            done = run(SLUICE, "perf", *options(), "--json", *time_limit, *extra, KERNEL)
+            check_perf(json.loads(done.stdout), extra)
+        text = run(SLUICE, "perf", *options(), "-t", "1", KERNEL).stdout
+        check(re.search(r"\[  1\]   0.00-1.\d\d   sec +[\d.]+ [KMG]?Bytes +[\d.]+ [KMG]?bits/sec +receiver", text), text)
+        refused = run(SLUICE, "perf", *options(), "-p", "5299", KERNEL, ok=False)
+        check(refused.returncode == 1 and "Connection refused" in refused.stderr, refused.stderr)
+
+
+def perf_serves_one_at_a_time(folder):
+    """A second client is turned away, nonsense does no harm, and with -1 the server ends after one test."""
+    need("iperf3")
+    import socket
+    with interface(), server("perf", "-1") as ours:
+        for nonsense in (b"GET / HTTP/1.0\r\n\r\n", b"x" * 36 + b"\0" + b"\xff\xff\xff\xff"):
+            with socket.create_connection((STACK, 5201), timeout=10) as s:
+                s.sendall(nonsense[:37])
+                if len(nonsense) > 37:
+                    check(s.recv(1) == b"\x09", "no state after a cookie")
+                    with socket.create_connection((STACK, 5201), timeout=10) as second:
+                        second.sendall(b"y" * 36 + b"\0")
+                        check(second.recv(1) == b"\xff", "a second client was not turned away")
+                    s.sendall(nonsense[37:])
+                    check(s.recv(1) == b"", "a message of 4 GiB was accepted")
+        check(ours.wait(10) == 0, "the server goes on after one test")
+    with interface(), server("perf", "-1") as ours:
+        run("iperf3", "-c", STACK, "-t", "1")
+        check(ours.wait(10) == 0, "the server goes on after one test")
+
+
+def get_from_nginx(folder):
+    need("nginx")
+    path, digest = file_of(folder, "file", 8 << 20)
+    pathlib.Path(folder).chmod(0o755)
+    config = pathlib.Path(folder) / "nginx.conf"
+    config.write_text(f"""daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+  access_log off; client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
+  uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+  server {{ listen {KERNEL}:8080; root {folder}; location /moved {{ return 301 /file; }} }}
+}}
+""")
+    with interface(), background("nginx", "-p", folder, "-c", str(config), "-e", f"{folder}/error.log"):
+        time.sleep(0.5)
+        run(SLUICE, "get", *options(), f"http://{KERNEL}:8080/file", "-o", f"{folder}/got", "-q")
+        check(hashlib.sha256(pathlib.Path(f"{folder}/got").read_bytes()).hexdigest() == digest, "the copy differs")
+        check(run(SLUICE, "get", *options(), f"http://{KERNEL}:8080/none", "-o", "-", ok=False).returncode == 1, "404 is no success")
+
+
+def nc_udp_listen(folder):
+    """The kernel's nc sends datagrams; ours shows them and answers."""
+    need("nc")
+    with interface(), background(SLUICE, "nc", *options(), "-u", "-l", "7002", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as ours:
+        answers()
+        ours.stdin.write(b"the answer\n")
+        ours.stdin.flush()
+        with background("nc", "-u", STACK, "7002", stdin=subprocess.PIPE, stdout=subprocess.PIPE) as theirs:
+            theirs.stdin.write(b"a question\n")
+            theirs.stdin.flush()
+            check(ours.stdout.readline() == b"a question\n", "the datagram did not arrive")
+            check(theirs.stdout.readline() == b"the answer\n", "no answer")
+
+
+def capture_as_interface(folder):
+    """What a kernel sent once, replayed from a file, draws the same answers into another file."""
+    need("tcpdump")
+    mac = "02:00:00:00:00:22"
+    with interface(), server("echo", "--mac", mac, "--capture", f"{folder}/all.pcap"):
+        run("ping", "-c4", "-i0.05", "-s200", STACK)
+    run("tcpdump", "-r", f"{folder}/all.pcap", "-w", f"{folder}/in.pcap", f"not ether src {mac}")
+
+    def replies(name):
+        shown = run("tcpdump", "-n", "-t", "-r", f"{folder}/{name}", f"ether src {mac} and icmp[0]=0").stdout
+        return re.findall(r"10.0.0.2 > 10.0.0.1: ICMP echo reply, id \d+, seq \d+, length \d+", shown)
+    check(len(replies("all.pcap")) >= 4, "the kernel's ping was not captured")
+    run(SLUICE, "echo", *options(f"pcap:{folder}/in.pcap,{folder}/out.pcap"), "--mac", mac)
+    check(replies("out.pcap") == replies("all.pcap"), f"{replies('out.pcap')} instead of {replies('all.pcap')}")
 
 
 def capture_is_sound(folder):
@@ -353,7 +471,8 @@ def restart_after_kill(folder):
 
 CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, arping_both_ways, curl_one_page, curl_ten_parallel,
          wrk_sixty_four, get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large,
-         half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, capture_is_sound,
+         half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, iperf3_measures_us,
+         we_measure_iperf3, perf_serves_one_at_a_time, get_from_nginx, nc_udp_listen, capture_as_interface, capture_is_sound,
          restart_after_kill]
 
 
