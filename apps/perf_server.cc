@@ -118,7 +118,7 @@ class Server {
 
   // --- a test
   void begin(net::Socket socket, const std::string& cookie) {
-    test_.emplace();
+    test_ = std::make_unique<Test>();
     test_->cookie = cookie;
     test_->control =
         std::make_unique<Control>(loop_, std::move(socket), [this](const std::string& why) { client_left(why); });
@@ -262,7 +262,7 @@ class Server {
   net::Socket datagrams_;
   std::map<int, Guest> guests_;  // have not sent their cookie yet
   std::uint64_t guest_number_ = 0;
-  std::optional<Test> test_;
+  std::unique_ptr<Test> test_;
   bool over_ = false;  // test_ goes
   EventLoop::TimerId look_ = 0;
 };
