@@ -83,7 +83,6 @@ TEST(Timestamps, OnEverySegment) {
   h.establish(kSynWithTimestamps);
   h.set(socket::Option::kTcpKeepIdle, 60);
   h.set(socket::Option::kKeepAlive, 1);
-  std::vector<std::string> kinds;
   const auto collect = [&](const char* kind) {
     int sent = 0;
     while (const auto s = h.next_tx()) {
@@ -109,15 +108,18 @@ TEST(Timestamps, OnEverySegment) {
   collect("after PAWS");
   h.after(61_s);
   collect("keep-alive");
-  h.rx({.seq = 4, .ack = 5, .win = 0, .ts = ts});
+  h.rx({.seq = 4, .ack = 5, .payload = "123456", .ts = ts});
+  collect("filled hole");
+  h.rx({.seq = 13, .ack = 5, .win = 0, .ts = ts});
   h.write("x");
+  h.expect_nothing();
   h.until_tx(5_s);
   collect("window probe");
-  h.rx({.seq = 4, .ack = 6, .ts = ts});
-  EXPECT_EQ(h.read(), "abc");
+  h.rx({.seq = 13, .ack = 6, .ts = ts});
+  EXPECT_EQ(h.read(), "abc123456abc");
   h.shutdown_write();
   collect("FIN");
-  h.rx({.flags = "FA", .seq = 4, .ack = 7, .payload = "123456789", .ts = ts});
+  h.rx({.flags = "FA", .seq = 13, .ack = 7, .ts = ts});
   collect("last ACK");
   EXPECT_EQ(h.state(), "TIME-WAIT");
   h.rx({.flags = "FA", .seq = 13, .ack = 7, .ts = ts});
@@ -170,8 +172,9 @@ TEST(Timestamps, SampleOnlyWhenTheAckAdvances) {
   const Duration before = h.info().srtt;
   h.after(150_ms);
   h.rx({.seq = 1, .ack = 1, .payload = "xyz", .ts = Timestamps{1001, sent}});
+  h.rx({.seq = 4, .ack = 1, .win = 60000, .payload = "u", .ts = Timestamps{1001, sent}});
   EXPECT_EQ(h.info().srtt, before);
-  h.rx({.seq = 4, .ack = 4, .ts = Timestamps{1002, sent}});
+  h.rx({.seq = 5, .ack = 4, .ts = Timestamps{1002, sent}});
   EXPECT_GT(h.info().srtt, before);
 }
 

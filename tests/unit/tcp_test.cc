@@ -140,9 +140,16 @@ TEST(NewReno, GrowthIsBounded) {
       EXPECT_LE(cc.cwnd(), window + acked);
       cc.on_congestion({.now = {}, .flight = 2 * window});
       cc.on_recovery_done({.now = {}, .flight = 2 * window});
-      const std::uint32_t before = cc.cwnd();
-      for (acked = 0; acked < before; acked += ack) cc.on_ack({.now = {}, .acked = ack});
-      EXPECT_EQ(cc.cwnd(), before + 1000 * (acked / before));
+      std::uint64_t want = cc.cwnd();
+      std::uint64_t rest = 0;
+      for (std::uint64_t total = 10 * want; total > 0; total -= std::min<std::uint64_t>(total, ack)) {
+        cc.on_ack({.now = {}, .acked = ack});
+        rest += ack;
+        if (rest < want) continue;
+        rest -= want;
+        want += 1000;
+      }
+      EXPECT_EQ(cc.cwnd(), want);
     }
   }
 }
