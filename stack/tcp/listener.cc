@@ -82,7 +82,7 @@ void Listener::input(Arriving& s, const FourTuple& tuple) {
   if (!flags.syn() || flags.fin()) return context_.drop(Drop::kTcpState);  // (RFC9293-LIS-04); SYN+FIN makes no state
   if (accept_queue_full()) return context_.drop(Drop::kTcpAcceptQueueFull);
   if (tcp_.table_full()) return context_.drop(Drop::kTcpTableFull);
-  if (half_open_ >= tcp_.config.max_syn_queue) {  // a flood: the oldest has had its chance
+  if (half_open_ >= tcp_.config.max_syn_queue) {  // a flood: the oldest has had its chance (RFC4987-04)
     context_.drop(Drop::kTcpSynQueueFull);
     remove(*oldest_);
   }

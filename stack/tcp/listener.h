@@ -10,7 +10,7 @@ namespace sluice::tcp {
 class Listener;
 
 // SYN-RECEIVED of a passive open: all that is known before the handshake is complete. Small, because a flood makes
-// many.
+// many, and bounded in number: a SYN cache (RFC4987-01).
 struct HalfOpen : Flow {
   HalfOpen(const FourTuple& t, Listener& l) : Flow(FlowKind::kHalfOpen, t), listener(l) {}
 

@@ -192,6 +192,35 @@ TEST(Open, TableFull) {
   EXPECT_EQ(h.read(), "abc");
 }
 
+// (RFC4987-01, RFC4987-04): a flood of SYNs leaves no more half-open connections than agreed, the latest, and whoever
+// answers in time gets through.
+TEST(Open, SynFlood) {
+  ScriptOptions o;
+  o.tcp.max_syn_queue = 16;
+  Script h(o);
+  h.listen();
+  std::uint32_t first = 0;
+  Segment last;
+  for (std::uint16_t port = 1000; port < 3000; ++port) {
+    h.rx({.flags = "S", .seq = 0, .ack = 0, .src_port = port});
+    last = h.expect_tx({.flags = "SA"});
+    if (port == 1000) first = last.seq;
+  }
+  int half_open = 0;
+  h.stack().tcp().visit_connections(
+      [](void* count, const tcp::Endpoint&, const tcp::Endpoint&, const tcp::Info& info) {
+        *static_cast<int*>(count) += info.state == tcp::State::kSynReceived ? 1 : 0;
+      },
+      &half_open);
+  EXPECT_EQ(half_open, 16);
+  EXPECT_EQ(h.counters().get(Drop::kTcpSynQueueFull), 2000u - 16);
+  h.rx({.seq = 1, .ack = first + 1, .src_port = 1000});
+  h.expect_tx({.flags = "R"});
+  h.rx({.seq = 1, .ack = last.seq + 1, .src_port = 2999});
+  h.accept();
+  h.expect_nothing();
+}
+
 // (RFC9293-MUST-57): a SYN to many addresses one by one only.
 TEST(Open, SynToBroadcastOrMulticast) {
   Script h;

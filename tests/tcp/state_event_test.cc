@@ -125,6 +125,13 @@ struct Event {
   [[nodiscard]] bool acks_our_syn() const { return ack && ack_number == static_cast<std::uint32_t>(Acks::kOurSyn); }
 };
 
+// RFC 9293 §3.10.7.1; the reset stands where the peer takes it for valid.
+Outcome want_in_closed(const Event& e) {
+  if (e.rst) return {"CLOSED", ""};
+  if (e.ack) return {"CLOSED", "R", e.ack_number};
+  return {"CLOSED", "RA", 0, e.seq + (e.syn ? 1 : 0) + (e.fin ? 1 : 0)};
+}
+
 // RFC 9293 §3.10.7.2; the sequence number does not matter. DEVIATION: a SYN with FIN opens nothing: no host sends one.
 Outcome want_in_listen(const Event& e) {
   if (e.rst) return {"CLOSED", ""};                                  // first
@@ -171,6 +178,7 @@ struct OpeningRow {
 };
 
 const OpeningRow kOpenings[] = {
+    {"CLOSED", [](Script&) {}, want_in_closed},
     {"LISTEN", [](Script& h) { h.listen(); }, want_in_listen},
     {"SYN-SENT", [](Script& h) { h.connect(); }, want_in_syn_sent},
     {"SYN-RECEIVED, passive",
@@ -211,8 +219,8 @@ void check(const OpeningRow& row, const std::string& flags, Place place, Acks ac
   h.expect_nothing();
 }
 
-// (RFC9293-LIS-01, -LIS-02, -LIS-03, -LIS-04, -SYNS-01, -SYNS-02, -SYNS-03, -SYNS-04, -SYNS-05, -SYNR-01, -SYNR-02,
-// -SYNR-03, -SEG-11, RFC5961-05)
+// (RFC9293-RST-01, -RST-02, -LIS-01, -LIS-02, -LIS-03, -LIS-04, -SYNS-01, -SYNS-02, -SYNS-03, -SYNS-04, -SYNS-05,
+// -SYNR-01, -SYNR-02, -SYNR-03, -SEG-11, RFC5961-05)
 TEST(StateEvent, BeforeEstablished) {
   for (const OpeningRow& row : kOpenings) {
     for (unsigned bits = 0; bits < 64; ++bits) {
