@@ -12,6 +12,10 @@ namespace sluice::tcp {
 
 using wire::tcp::Flags;
 
+namespace {
+constexpr std::uint8_t kChallengeLimit = 10;  // of one TIME-WAIT record, until its FIN comes again
+}
+
 Tcp::Impl::Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& cfg)
     : context(c),
       ip(i),
@@ -203,6 +207,11 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
     Listener* l = find_listener(tuple.local);
     remove_time_wait(t);
     return l != nullptr ? l->input(s, tuple) : refuse(s, tuple);
+  }
+  if (verdict == TimeWaitVerdict::kAck) {  // (RFC5961-10)
+    if (t.challenges == kChallengeLimit) return context.drop(Drop::kTcpState);
+    ++t.challenges;
+    context.counters.add(Counter::kTcpChallengeAcks);
   }
   const FourTuple tuple = t.tuple;
   wire::tcp::Options o;

@@ -7,12 +7,11 @@ TimeWaitVerdict judge(const TimeWait& record, const Arriving& s) {
   if (flags.rst()) return TimeWaitVerdict::kIgnore;  // assassination (RFC 1337 §3)
   const bool newer_time = record.timestamps && s.options.has_timestamps &&
                           static_cast<std::int32_t>(s.options.timestamps.value - record.ts_recent) > 0;
-  if (flags.syn() && flags.fin()) return TimeWaitVerdict::kIgnore;  // no such segment opens anything
-  if (flags.syn() && !flags.ack()) {
-    const bool newer_number = s.seq > record.rcv_nxt;
-    return newer_time || (!record.timestamps && newer_number) ? TimeWaitVerdict::kReopen : TimeWaitVerdict::kAck;
+  if (flags.syn()) {  // any other than one that may open something is challenged (RFC5961-06)
+    const bool newer = newer_time || (!record.timestamps && s.seq > record.rcv_nxt);
+    return newer && !flags.ack() && !flags.fin() ? TimeWaitVerdict::kReopen : TimeWaitVerdict::kAck;
   }
-  if (flags.syn() || !flags.ack()) return TimeWaitVerdict::kIgnore;
+  if (!flags.ack()) return s.seq == record.rcv_nxt ? TimeWaitVerdict::kIgnore : TimeWaitVerdict::kAck;
   const bool last_fin = flags.fin() && s.seq + s.length() == record.rcv_nxt;
   if (last_fin) return TimeWaitVerdict::kRestart;
   return s.length() > 0 || s.seq != record.rcv_nxt ? TimeWaitVerdict::kAck : TimeWaitVerdict::kIgnore;

@@ -16,7 +16,8 @@ struct TimeWait : Flow {
   Seq rcv_nxt;
   std::uint32_t ts_recent = 0;
   std::uint32_t ts_offset = 0;
-  std::uint16_t window = 0;  // the field last sent
+  std::uint16_t window = 0;     // the field last sent
+  std::uint8_t challenges = 0;  // ACKs sent for other segments than the last FIN
   bool timestamps = false;
 };
 static_assert(sizeof(TimeWait) <= 128);

@@ -137,6 +137,29 @@ TEST(Close, TimeWait) {
   EXPECT_EQ(h.state(), "CLOSED");
 }
 
+// (RFC5961-06, -10): in TIME-WAIT, too, a SYN that opens nothing is challenged, and not for ever; a FIN always has its
+// ACK.
+TEST(Close, TimeWaitChallenges) {
+  Script h;
+  h.establish();
+  h.close();
+  h.rx({.flags = "FA", .seq = 1, .ack = 2});
+  h.discard_tx();
+  for (const char* flags : {"S", "SA", "SF", "S"}) {
+    h.rx({.flags = flags, .seq = 1, .ack = 0});
+    h.expect_tx({.flags = "A", .seq = 2, .ack = 2});
+  }
+  int answers = 0;
+  for (int i = 0; i < 100; ++i) {
+    h.rx({.flags = "S", .seq = 1, .ack = 0});
+    while (h.next_tx()) ++answers;
+  }
+  EXPECT_EQ(answers, 6);
+  h.rx({.flags = "FA", .seq = 1, .ack = 2});
+  h.expect_tx({.flags = "A", .seq = 2, .ack = 2});
+  EXPECT_EQ(h.state(), "TIME-WAIT");
+}
+
 // A SYN beyond the old connection's numbers reopens it (RFC 9293 §3.6.1).
 TEST(Close, TimeWaitReuse) {
   Script h;

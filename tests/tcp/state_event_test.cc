@@ -78,7 +78,19 @@ std::string want_state(const std::string& state, const std::string& flags, Place
   return state;
 }
 
-// (RFC9293-SEQ-02, RFC9293-RST-01, -RST-04, -RST-05, -SEG-03, -SEG-10, -SEG-12) S37, S42, S43
+// The flags of the one answer, "" for none.
+std::string want_answer(const std::string& state, const std::string& flags, Place place) {
+  const auto has = [&](char c) { return flags.find(c) != std::string::npos; };
+  if (has('R')) return "";  // (RFC9293-RST-01, -RST-04)
+  if (want_state(state, flags, place) == "SYN-RECEIVED") return "SA";
+  if (place != Place::kNext) return "A";  // (RFC9293-SEQ-02)
+  if (has('S')) return "A";               // a challenge (RFC5961-06)
+  if (!has('A') || !has('F')) return "";  // nothing to acknowledge
+  // A FIN after the FIN: nothing stands there, but in TIME-WAIT whatever comes is answered.
+  return state == "CLOSE-WAIT" || state == "CLOSING" || state == "LAST-ACK" ? "" : "A";
+}
+
+// (RFC9293-SEQ-02, RFC9293-RST-01, -RST-04, -RST-05, -SEG-03, -SEG-10, -SEG-12; RFC5961-06) S37, S42, S43
 TEST(StateEvent, EveryCombinationOfBits) {
   for (const StateRow& row : kStates) {
     for (unsigned bits = 0; bits < 64; ++bits) {
@@ -95,12 +107,10 @@ TEST(StateEvent, EveryCombinationOfBits) {
         s.ack = row.ack;
         h.rx(s);
         EXPECT_EQ(h.state(), want_state(row.name, s.flags, place));
-        while (const auto answer = h.next_tx()) {
-          const bool was_reset = s.flags.find('R') != std::string::npos;
-          EXPECT_EQ(answer->flags.find('R'), std::string::npos) << "a reset in a synchronised state";
-          EXPECT_FALSE(was_reset && place != Place::kNext) << "an answer to a reset outside the window";
-          EXPECT_EQ(answer->payload, "");
+        if (const std::string answer = want_answer(row.name, s.flags, place); !answer.empty()) {
+          h.expect_tx({.flags = answer, .payload = ""});
         }
+        h.expect_nothing();
       }
     }
   }
