@@ -22,6 +22,13 @@ struct Table {
     auto* chunk = index < kChunk * kChunks ? chunks[index / kChunk].load(std::memory_order_acquire) : nullptr;
     return chunk != nullptr ? &(*chunk)[index % kChunk] : nullptr;
   }
+  void release(std::size_t index) {
+    const std::lock_guard guard(mutex);
+    Descriptor* d = at(index);
+    d->runtime = nullptr;
+    ++d->generation;
+    lowest_free = std::min(lowest_free, index);
+  }
 };
 
 Table& table() {
@@ -33,7 +40,9 @@ thread_local Runtime::Impl* chosen = nullptr;
 
 }  // namespace
 
-Runtime::Impl* current_runtime() { return chosen != nullptr ? chosen : table().first.load(); }
+Runtime::Impl* current_runtime() {
+  return chosen != nullptr ? chosen : table().first.load();
+}
 
 void announce_runtime(Runtime::Impl* impl) {
   Runtime::Impl* none = nullptr;
@@ -46,19 +55,17 @@ void forget_runtime(Runtime::Impl* impl) {
   if (chosen == impl) chosen = nullptr;
 }
 
-int allocate_descriptor(Runtime::Impl* runtime, socket::Handle handle, bool nonblocking) {
+int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, int type) {
   Table& t = table();
   const std::lock_guard guard(t.mutex);
   for (std::size_t i = t.lowest_free; i < kChunk * kChunks; ++i) {
     if (t.at(i) == nullptr) t.chunks[i / kChunk].store(new std::array<Descriptor, kChunk>, std::memory_order_release);
     Descriptor& d = *t.at(i);
     if (d.runtime != nullptr) continue;
-    const std::uint32_t generation = d.generation;
-    d = Descriptor();
-    d.generation = generation;
-    d.runtime = runtime;
     d.handle = handle;
-    d.nonblocking = nonblocking;
+    d.settings = {};
+    d.settings.nonblocking = (type & SOCK_NONBLOCK) != 0;
+    d.runtime = &runtime;
     t.lowest_free = i + 1;
     return SL_FD_BASE + static_cast<int>(i);
   }
@@ -72,13 +79,21 @@ Descriptor* find_descriptor(int fd) {
 }
 
 void release_descriptor(int fd) {
+  table().release(static_cast<std::size_t>(fd - SL_FD_BASE));
+}
+
+void release_descriptors_of(const Runtime::Impl& runtime) {
   Table& t = table();
-  const std::lock_guard guard(t.mutex);
-  const auto index = static_cast<std::size_t>(fd - SL_FD_BASE);
-  Descriptor* d = t.at(index);
-  d->runtime = nullptr;
-  ++d->generation;
-  t.lowest_free = std::min(t.lowest_free, index);
+  for (std::size_t i = 0; t.at(i) != nullptr; ++i) {
+    if (t.at(i)->runtime == &runtime) t.release(i);
+  }
+}
+
+Call::Call(int fd) : entry_(find_descriptor(fd)), runtime_(entry_ != nullptr ? entry_->runtime.load() : nullptr) {
+  if (runtime_ == nullptr) return;
+  guard_.emplace(*runtime_);
+  generation_ = entry_->generation;
+  if (entry_->runtime != runtime_) guard_.reset();  // closed before the lock was ours
 }
 
 }  // namespace sluice

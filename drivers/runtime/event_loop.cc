@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <map>
 #include <unordered_map>
 
@@ -17,8 +18,8 @@ namespace {
 constexpr int kStackRounds = 8;  // batches of frames taken in before callbacks run
 }
 
-// Sockets whose readiness changed are put on a list by the stack; only they are looked at. One that stays ready stays on
-// the list, so watching is level-triggered.
+// Sockets whose readiness changed are put on a list by the stack; only they are looked at. One that stays ready stays
+// on the list, so watching is level-triggered.
 struct EventLoop::Impl final : socket::ReadyObserver {
   struct Watch {
     int fd = -1;
@@ -41,7 +42,8 @@ struct EventLoop::Impl final : socket::ReadyObserver {
     epoll_event e{};
     e.events = events;
     e.data.fd = fd;
-    if (::epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0 && errno == EEXIST) ::epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &e);
+    if (::epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &e) < 0 && errno == EEXIST)
+      ::epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &e);
   }
 
   void on_ready(socket::Handle handle) override {
@@ -87,7 +89,7 @@ struct EventLoop::Impl final : socket::ReadyObserver {
   };
   std::multimap<Instant, LoopTimer> timers;
   TimerId next_id = 1;
-  bool stopped = false;
+  std::atomic<bool> stopped{false};  // set by any thread
   Instant last_work = Instant::past();
 };
 
@@ -231,9 +233,9 @@ bool EventLoop::run_once(Duration longest_wait) {
 }
 
 void EventLoop::run() {
-  impl_->stopped = false;
   while (run_once(3600_s)) {
   }
+  impl_->stopped = false;
 }
 
 void EventLoop::stop() {

@@ -1,11 +1,13 @@
 // Inside a Runtime: the stack, its lock, and who runs it. Private to drivers/runtime.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -46,24 +48,26 @@ struct Runtime::Impl {
     std::unique_lock<std::mutex> lock_;
   };
 
+  using Done = std::function<bool()>;  // asked with the lock held, by any thread
   enum class Woken : std::uint8_t { kReady, kTimeout, kSignal };
   // Runs the stack until `done()` or the deadline. `kernel` are descriptors of the kernel to wait for as well; done()
   // sees their revents.
-  Woken wait(Guard& guard, Instant deadline, const std::function<bool()>& done, std::vector<pollfd>* kernel = nullptr);
+  Woken wait(Guard& guard, Instant deadline, const Done& done, std::vector<pollfd>* kernel = nullptr);
 
-  // After a call from a thread that does not wait: the worker may have to get up earlier, or others may be ready.
+  // After a call from a thread that does not wait: the worker may have to get up earlier, or a wait may be over.
   void after_call();
 
   struct Waiter {
-    int event_fd = -1;  // written when there is news, for those who wait in poll(2)
-    bool news = false;
+    const Done* done;     // what it waits for
+    int bell = -1;        // an eventfd
+    bool asleep = false;  // to be rung when there is news
   };
 
   void start_helper();
   void helper_loop();
-  bool work_once(std::unique_lock<std::mutex>& lock, Instant until, const std::function<bool()>& done,
-                 std::vector<pollfd>* kernel);
-  void tell_waiters();
+  bool work_once(std::unique_lock<std::mutex>& lock, Instant until, const Done& done, std::vector<pollfd>* kernel);
+  bool sleep_until_news(std::unique_lock<std::mutex>& lock, Instant until, Waiter& self, std::vector<pollfd>* kernel);
+  void tell_waiters();  // those whose wait is over, and one more when nobody runs the stack
   void kick_worker();
 
   Options options;
@@ -74,17 +78,17 @@ struct Runtime::Impl {
   std::unique_ptr<Stack> stack;
 
   std::mutex mutex;
-  std::condition_variable news;
   std::list<Waiter*> waiters;
   bool worker = false;        // somebody runs the stack
   bool helper_works = false;  // it is the helper
   bool worker_asleep = false;
+  const Done* worker_done = nullptr;
   Instant worker_until;  // when it will get up
   int app_waiters = 0;
   Instant last_work;
   int wake_fd = -1;
   bool stopping = false;
-  std::condition_variable helper_wake;
+  std::condition_variable stopping_or_left;  // the runtime ends, or while it does a waiter has left
   std::thread helper;
 };
 
@@ -93,19 +97,50 @@ Runtime::Impl* current_runtime();
 void announce_runtime(Runtime::Impl* impl);
 void forget_runtime(Runtime::Impl* impl);
 
-// Descriptor table: number to runtime and handle.
+// Descriptor table: number to runtime and handle. An entry never moves. `runtime` and `generation` may be read at any
+// time, the rest with the lock of the runtime, and all is written with that lock.
 struct Descriptor {
-  Runtime::Impl* runtime = nullptr;
+  struct Settings {
+    bool nonblocking = false;
+    bool receive_ttl = false;  // IP_RECVTTL
+    Duration receive_timeout;  // 0: none
+    Duration send_timeout;
+  };
+  std::atomic<Runtime::Impl*> runtime{nullptr};  // null: the number is not open
+  std::atomic<std::uint32_t> generation{0};      // changes when the number is closed
   socket::Handle handle = -1;
-  std::uint32_t generation = 0;  // changes when the number is closed
-  bool nonblocking = false;
-  bool receive_ttl = false;  // IP_RECVTTL
-  Duration receive_timeout;  // 0: none
-  Duration send_timeout;
+  Settings settings;
 };
-int allocate_descriptor(Runtime::Impl* runtime, socket::Handle handle, bool nonblocking);
+// `type` may carry SOCK_NONBLOCK. -1: there are too many.
+int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, int type);
 Descriptor* find_descriptor(int fd);  // null: EBADF
 void release_descriptor(int fd);
+void release_descriptors_of(const Runtime::Impl& runtime);
+
+// One call on a descriptor: the entry, and the lock of its runtime. False when the number is not open: EBADF.
+class Call {
+ public:
+  explicit Call(int fd);
+  explicit operator bool() const { return guard_.has_value(); }
+  // While this call waited, and the lock was free, somebody closed the descriptor; the entry may be another one's now.
+  [[nodiscard]] bool closed_meanwhile() const { return entry_->generation != generation_; }
+
+  [[nodiscard]] Runtime::Impl& runtime() const { return *runtime_; }
+  [[nodiscard]] socket::Sockets& sockets() const { return runtime_->stack->sockets(); }
+  [[nodiscard]] socket::Handle handle() const { return entry_->handle; }
+  [[nodiscard]] Descriptor::Settings& settings() const { return entry_->settings; }
+  [[nodiscard]] Runtime::Impl::Guard& guard() { return *guard_; }
+
+ private:
+  Descriptor* entry_;
+  Runtime::Impl* runtime_;
+  std::optional<Runtime::Impl::Guard> guard_;
+  std::uint32_t generation_ = 0;
+};
+
+// Sets errno and returns what a failed call returns.
+int set_errno(Errno e);
+int answer(const Status& status);
 
 short poll_events_of(socket::Ready ready);
 

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -37,6 +38,16 @@ void silence(int event_fd) {
   std::uint64_t count = 0;
   (void)!::read(event_fd, &count, sizeof count);
 }
+
+// One eventfd a thread, as a thread waits in one call at a time. -1 when the process has no descriptor left.
+int bell_of_this_thread() {
+  struct Bell {
+    int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    ~Bell() { ::close(fd); }
+  };
+  thread_local const Bell bell;
+  return bell.fd;
+}
 }  // namespace
 
 Instant monotonic_now() {
@@ -54,7 +65,7 @@ Rng::Seed system_seed() {
   return seed;
 }
 
-// --- opening -----------------------------------------------------------------------------------------------------------
+// --- opening ---------------------------------------------------------------------------------------------------------
 
 Runtime::Impl::Impl(const Options& o) : options(o), threaded(o.threads == Options::Threads::kThreads) {
   wake_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -62,14 +73,17 @@ Runtime::Impl::Impl(const Options& o) : options(o), threaded(o.threads == Option
 }
 
 Runtime::Impl::~Impl() {
+  forget_runtime(this);
   {
-    const std::lock_guard guard(mutex);
+    std::unique_lock lock(mutex);
     stopping = true;
-    helper_wake.notify_all();
-    ring(wake_fd);
+    release_descriptors_of(*this);  // whoever waits on one leaves with EBADF
+    stopping_or_left.notify_all();
+    kick_worker();
+    tell_waiters();
+    stopping_or_left.wait(lock, [this] { return app_waiters == 0; });
   }
   if (helper.joinable()) helper.join();
-  forget_runtime(this);
   ::close(wake_fd);
 }
 
@@ -177,7 +191,10 @@ Runtime::~Runtime() = default;
 sl_runtime* Runtime::c_handle() { return static_cast<sl_runtime*>(static_cast<void*>(impl_.get())); }
 Instant Runtime::now() const { return monotonic_now(); }
 const Counters& Runtime::counters() const { return impl_->stack->counters(); }
-bool Runtime::device_finished() const { return impl_->device->finished(); }
+bool Runtime::device_finished() const {
+  const Impl::Guard guard(*impl_);
+  return impl_->device->finished();
+}
 Runtime::Impl& Runtime::impl() { return *impl_; }
 
 void Runtime::with_stack(const std::function<void(Stack&)>& f) {
@@ -186,26 +203,29 @@ void Runtime::with_stack(const std::function<void(Stack&)>& f) {
   impl_->after_call();
 }
 
-// --- who runs the stack ------------------------------------------------------------------------------------------------
+// --- who runs the stack ----------------------------------------------------------------------------------------------
 
 void Runtime::Impl::kick_worker() { ring(wake_fd); }
 
 void Runtime::Impl::tell_waiters() {
-  news.notify_all();
-  for (Waiter* w : waiters) {
-    if (w->event_fd >= 0) ring(w->event_fd);
+  bool has_worker = worker;
+  for (const Waiter* w : waiters) {
+    if (!w->asleep) continue;
+    const bool over = (*w->done)();
+    if (over || !has_worker) ring(w->bell);
+    if (!over) has_worker = true;
   }
 }
 
 void Runtime::Impl::after_call() {
   if (!threaded) return;
-  if (worker && worker_asleep && stack->next_deadline() < worker_until) kick_worker();
+  if (worker_asleep && (stack->next_deadline() < worker_until || (*worker_done)())) kick_worker();
   if (app_waiters > 0) tell_waiters();
 }
 
 // One round as the worker: sleep until a frame, a deadline, a kick or a kernel descriptor; then run the stack. False when
 // a signal ended the sleep. Spins first, if something happened just before.
-bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until, const std::function<bool()>& done,
+bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until, const Done& done,
                               std::vector<pollfd>* kernel) {
   if (stack->poll(monotonic_now(), kPollBudget) || done()) return true;
   worker_until = std::min(stack->next_deadline(), until);
@@ -218,6 +238,7 @@ bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until,
   if (device->poll_handle() >= 0) fds.push_back({device->poll_handle(), POLLIN, 0});
   timespec wait = to_timespec(worker_until - now);
   if (options.spin > Duration() && now - last_work < options.spin) wait = {};
+  worker_done = &done;
   worker_asleep = true;
   lock.unlock();
   const int ready = ::ppoll(fds.data(), fds.size(), worker_until.is_never() && wait.tv_sec != 0 ? nullptr : &wait, nullptr);
@@ -232,56 +253,74 @@ bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until,
   return !interrupted;
 }
 
-Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, const std::function<bool()>& done,
+// One round as somebody else than the worker. False when a signal ended the sleep.
+bool Runtime::Impl::sleep_until_news(std::unique_lock<std::mutex>& lock, Instant until, Waiter& self,
+                                     std::vector<pollfd>* kernel) {
+  std::vector<pollfd> fds;
+  if (kernel != nullptr) fds = *kernel;
+  const std::size_t count = fds.size();
+  fds.push_back({self.bell, POLLIN, 0});
+  // Without a bell it has to look from time to time.
+  const Duration longest = self.bell >= 0 ? 3600_s : kHelperPatience;
+  const timespec left = to_timespec(std::min(until - monotonic_now(), longest));
+  self.asleep = true;
+  lock.unlock();
+  const bool interrupted = ::ppoll(fds.data(), fds.size(), &left, nullptr) < 0 && errno == EINTR;
+  lock.lock();
+  self.asleep = false;
+  silence(self.bell);
+  if (kernel != nullptr) std::copy_n(fds.begin(), count, kernel->begin());
+  return !interrupted;
+}
+
+Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, const Done& done,
                                          std::vector<pollfd>* kernel) {
   std::unique_lock<std::mutex>& lock = guard.lock();
   if (!threaded && !lock.owns_lock()) lock.lock();  // one thread only: never contended
-  Waiter self;
-  if (kernel != nullptr) self.event_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  // No wait, and so no sign that somebody runs the stack.
+  if (done()) return Woken::kReady;
+  Waiter self{&done, bell_of_this_thread()};
   waiters.push_back(&self);
   ++app_waiters;
   if (worker && helper_works) kick_worker();  // the helper steps back
+  // Who only looks works too: in a loop of such looks nobody else would.
+  if (!worker && monotonic_now() >= deadline) (void)stack->poll(monotonic_now(), kPollBudget);
+  bool works = false;
   Woken result = Woken::kReady;
   while (!done()) {
     if (monotonic_now() >= deadline) {
       result = Woken::kTimeout;
       break;
     }
-    if (!worker) {
-      worker = true;
-      const bool undisturbed = work_once(lock, deadline, done, kernel);
-      worker = false;
+    bool undisturbed = true;
+    if (works || !worker) {
+      works = worker = true;
+      undisturbed = work_once(lock, deadline, done, kernel);
       tell_waiters();
-      if (!undisturbed && !done()) {
-        result = Woken::kSignal;
-        break;
-      }
-    } else if (kernel != nullptr) {
-      std::vector<pollfd> fds = *kernel;
-      fds.push_back({self.event_fd, POLLIN, 0});
-      const Instant now = monotonic_now();
-      const timespec left = to_timespec(deadline.is_never() ? 3600_s : deadline - now);
-      lock.unlock();
-      (void)::ppoll(fds.data(), fds.size(), &left, nullptr);
-      lock.lock();
-      silence(self.event_fd);
-      std::copy_n(fds.begin(), kernel->size(), kernel->begin());
-    } else if (deadline.is_never()) {
-      news.wait(lock);
     } else {
-      news.wait_for(lock, std::chrono::nanoseconds((deadline - monotonic_now()).to_nanos()));
+      undisturbed = sleep_until_news(lock, deadline, self, kernel);
+    }
+    if (!undisturbed && !done()) {
+      result = Woken::kSignal;
+      break;
     }
   }
+  if (works) worker = false;
   waiters.remove(&self);
   --app_waiters;
   last_work = monotonic_now();
-  if (self.event_fd >= 0) ::close(self.event_fd);
   if (app_waiters > 0) tell_waiters();  // somebody else takes the part
+  if (stopping) stopping_or_left.notify_all();
   return result;
 }
 
 void Runtime::Impl::start_helper() {
+  // Signals are for the application's threads, which shall see EINTR.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
   helper = std::thread([this] { helper_loop(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void Runtime::Impl::helper_loop() {
@@ -289,12 +328,13 @@ void Runtime::Impl::helper_loop() {
   while (!stopping) {
     const bool idle = !worker && app_waiters == 0 && monotonic_now() - last_work >= kHelperPatience;
     if (!idle) {
-      helper_wake.wait_for(lock, std::chrono::nanoseconds(kHelperPatience.to_nanos()));
+      stopping_or_left.wait_for(lock, std::chrono::nanoseconds(kHelperPatience.to_nanos()));
       continue;
     }
     worker = helper_works = true;
     stack->set_time(monotonic_now());
-    (void)work_once(lock, Instant::never(), [this] { return app_waiters > 0; }, nullptr);
+    (void)work_once(
+        lock, Instant::never(), [this] { return app_waiters > 0; }, nullptr);
     worker = helper_works = false;
     tell_waiters();
   }

@@ -39,6 +39,8 @@ class Runtime {
   static Result<std::unique_ptr<Runtime>, Failure> open(const Options& options);
   // A stack on a device that the caller made; the device must outlive the runtime.
   static Result<std::unique_ptr<Runtime>, Failure> open(const Options& options, link::NetDevice& device);
+  // Closes the sockets that are left: calls blocked in them return EBADF. No other thread may begin a call meanwhile, and
+  // an event loop has to end before its runtime.
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
@@ -59,7 +61,7 @@ class Runtime {
   std::unique_ptr<Impl> impl_;
 };
 
-// Callbacks instead of blocking calls, on one thread. Sockets are made with sl_socket(... SOCK_NONBLOCK ...).
+// Callbacks instead of blocking calls, on one thread, for a runtime with Threads::kEventLoop. Sockets are made with sl_socket(... SOCK_NONBLOCK ...).
 class EventLoop {
  public:
   explicit EventLoop(Runtime& runtime);
@@ -78,9 +80,9 @@ class EventLoop {
   TimerId after(Duration delay, std::function<void()> callback);
   void cancel(TimerId id);
 
-  void run();                            // until stop()
+  void run();                            // until stop(), be it called before; a stop() ends one run()
   bool run_once(Duration longest_wait);  // one round; false after stop()
-  void stop();
+  void stop();                           // from any thread
 
   struct Impl;
 

@@ -3,6 +3,11 @@
  * Each call is the one of the same name without the prefix: system types, -1 and errno, blocking unless the descriptor
  * is non-blocking. A socket program ports by renaming. Descriptors are numbers from SL_FD_BASE up, so they cannot be
  * mistaken for the kernel's; sl_poll() takes both kinds together.
+ * Any number of threads may call, on one descriptor or on many. Differences to Linux:
+ * - a thread blocked on a descriptor that another thread closes gets EBADF, sl_poll() POLLNVAL;
+ * - a signal handler that runs in a blocked thread ends its wait with EINTR, even one installed with SA_RESTART;
+ * - no SIGPIPE, only EPIPE;
+ * - the descriptors of one sl_poll() belong to one runtime, that of the first open one; others give POLLNVAL.
  * The calls act on the runtime that sl_use() chose for this thread, or else on the first one opened in the process.
  */
 #pragma once

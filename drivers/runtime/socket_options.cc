@@ -1,0 +1,177 @@
+// sluice/socket.h: options, flags and queries of a socket, in the system's types.
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "drivers/runtime/impl.h"
+#include "stack/tcp/cc/registry.h"
+
+using sluice::answer;
+using sluice::Call;
+using sluice::Duration;
+using sluice::Errno;
+using sluice::set_errno;
+using sluice::Status;
+using sluice::socket::Option;
+
+namespace {
+
+struct OptionRow {
+  int level;
+  int name;
+  Option option;
+};
+constexpr OptionRow kIntOptions[] = {
+    {SOL_SOCKET, SO_REUSEADDR, Option::kReuseAddress},
+    {SOL_SOCKET, SO_REUSEPORT, Option::kReusePort},
+    {SOL_SOCKET, SO_BROADCAST, Option::kBroadcast},
+    {SOL_SOCKET, SO_KEEPALIVE, Option::kKeepAlive},
+    {SOL_SOCKET, SO_SNDBUF, Option::kSendBuffer},
+    {SOL_SOCKET, SO_RCVBUF, Option::kReceiveBuffer},
+    {SOL_SOCKET, SO_ERROR, Option::kError},
+    {SOL_SOCKET, SO_ACCEPTCONN, Option::kAcceptConnection},
+    {IPPROTO_TCP, TCP_NODELAY, Option::kTcpNoDelay},
+    {IPPROTO_TCP, TCP_CORK, Option::kTcpCork},
+    {IPPROTO_TCP, TCP_QUICKACK, Option::kTcpQuickAck},
+    {IPPROTO_TCP, TCP_MAXSEG, Option::kTcpMaxSegment},
+    {IPPROTO_TCP, TCP_KEEPIDLE, Option::kTcpKeepIdle},
+    {IPPROTO_TCP, TCP_KEEPINTVL, Option::kTcpKeepInterval},
+    {IPPROTO_TCP, TCP_KEEPCNT, Option::kTcpKeepCount},
+    {IPPROTO_TCP, TCP_USER_TIMEOUT, Option::kTcpUserTimeout},
+    {IPPROTO_IP, IP_TTL, Option::kIpTtl},
+    {IPPROTO_IP, IP_TOS, Option::kIpTos},
+    {IPPROTO_IP, IP_MTU_DISCOVER, Option::kIpMtuDiscover},
+    {IPPROTO_IP, IP_MULTICAST_TTL, Option::kIpMulticastTtl},
+};
+
+std::optional<Option> int_option(int level, int name) {
+  for (const OptionRow& row : kIntOptions) {
+    if (row.level == level && row.name == name) return row.option;
+  }
+  return {};
+}
+
+int set_timeout(Duration& timeout, const void* value, socklen_t length) {
+  timeval t{};
+  if (length < sizeof t) return set_errno(Errno::kInvalid);
+  memcpy(&t, value, sizeof t);
+  if (t.tv_sec < 0 || t.tv_usec < 0 || t.tv_usec >= 1'000'000) return errno = EDOM, -1;
+  timeout = Duration::seconds(t.tv_sec) + Duration::micros(t.tv_usec);
+  return 0;
+}
+
+int set_flag(bool& flag, const void* value, socklen_t length) {
+  int number = 0;
+  if (length < sizeof number) return set_errno(Errno::kInvalid);
+  memcpy(&number, value, sizeof number);
+  flag = number != 0;
+  return 0;
+}
+
+int store_value(const void* from, std::size_t size, void* value, socklen_t* length) {
+  const std::size_t n = std::min<std::size_t>(size, *length);
+  memcpy(value, from, n);
+  *length = static_cast<socklen_t>(n);
+  return 0;
+}
+
+}  // namespace
+
+int sl_setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
+  Call call(fd);
+  if (!call) return set_errno(Errno::kBadFile);
+  if (value == nullptr) return errno = EFAULT, -1;
+  sluice::socket::Sockets& sockets = call.sockets();
+  if (level == SOL_SOCKET && name == SO_RCVTIMEO) return set_timeout(call.settings().receive_timeout, value, length);
+  if (level == SOL_SOCKET && name == SO_SNDTIMEO) return set_timeout(call.settings().send_timeout, value, length);
+  if (level == SOL_SOCKET && name == SO_LINGER) {
+    linger l{};
+    if (length < sizeof l) return set_errno(Errno::kInvalid);
+    memcpy(&l, value, sizeof l);
+    return answer(sockets.set_option(call.handle(), Option::kLinger, l.l_onoff != 0 ? l.l_linger : -1));
+  }
+  if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
+    const std::string_view text(static_cast<const char*>(value), strnlen(static_cast<const char*>(value), length));
+    const std::uint8_t index = sluice::tcp::cc::index_of(text);
+    if (index == 0) return set_errno(Errno::kNoDevice);
+    return answer(sockets.set_option(call.handle(), Option::kTcpCongestion, index));
+  }
+  if (level == IPPROTO_IP && name == IP_RECVTTL) return set_flag(call.settings().receive_ttl, value, length);
+  const auto option = int_option(level, name);
+  if (!option || *option == Option::kError || *option == Option::kAcceptConnection)
+    return set_errno(Errno::kNoProtocolOption);
+  int number = 0;
+  if (length < sizeof number) return set_errno(Errno::kInvalid);
+  memcpy(&number, value, sizeof number);
+  const Status done = sockets.set_option(call.handle(), *option, number);
+  call.runtime().after_call();
+  return answer(done);
+}
+
+int sl_getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
+  Call call(fd);
+  if (!call) return set_errno(Errno::kBadFile);
+  if (value == nullptr || length == nullptr) return errno = EFAULT, -1;
+  sluice::socket::Sockets& sockets = call.sockets();
+  if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
+    const std::int64_t us =
+        (name == SO_RCVTIMEO ? call.settings().receive_timeout : call.settings().send_timeout).to_micros();
+    const timeval t{us / 1'000'000, us % 1'000'000};
+    return store_value(&t, sizeof t, value, length);
+  }
+  if (level == SOL_SOCKET && name == SO_LINGER) {
+    const auto seconds = sockets.get_option(call.handle(), Option::kLinger);
+    if (!seconds) return set_errno(seconds.error());
+    const linger l{*seconds >= 0, static_cast<int>(std::max<std::int64_t>(*seconds, 0))};
+    return store_value(&l, sizeof l, value, length);
+  }
+  if (level == SOL_SOCKET && name == SO_TYPE) {
+    const auto type = sockets.get_option(call.handle(), Option::kType);
+    const int number = type && *type == 0 ? SOCK_STREAM : SOCK_DGRAM;
+    return store_value(&number, sizeof number, value, length);
+  }
+  if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
+    const auto info = sockets.tcp_info(call.handle());
+    if (!info) return set_errno(info.error());
+    return store_value(info->congestion, strlen(info->congestion) + 1, value, length);
+  }
+  const auto option = int_option(level, name);
+  if (!option) return set_errno(Errno::kNoProtocolOption);
+  const auto got = sockets.get_option(call.handle(), *option);
+  if (!got) return set_errno(got.error());
+  const int number = static_cast<int>(*got);
+  return store_value(&number, sizeof number, value, length);
+}
+
+int sl_fcntl(int fd, int command, long argument) {
+  Call call(fd);
+  if (!call) return set_errno(Errno::kBadFile);
+  if (command == F_GETFL) return O_RDWR | (call.settings().nonblocking ? O_NONBLOCK : 0);
+  if (command != F_SETFL) return set_errno(Errno::kInvalid);
+  call.settings().nonblocking = (argument & O_NONBLOCK) != 0;
+  return 0;
+}
+
+int sl_ioctl(int fd, unsigned long request, void* argument) {
+  Call call(fd);
+  if (!call) return set_errno(Errno::kBadFile);
+  int number = 0;
+  if (request == FIONBIO) {
+    memcpy(&number, argument, sizeof number);
+    call.settings().nonblocking = number != 0;
+    return 0;
+  }
+  if (request != FIONREAD) return errno = ENOTTY, -1;
+  const auto bytes = call.sockets().readable_bytes(call.handle());
+  if (!bytes) return set_errno(bytes.error());
+  number = static_cast<int>(*bytes);
+  memcpy(argument, &number, sizeof number);
+  return 0;
+}
