@@ -2,6 +2,7 @@
 // poll(2) have them.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "stack/socket/object.h"
 #include "stack/tcp/cc/registry.h"
@@ -55,6 +56,15 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
  private:
   void on_tcp_change() override { changed(); }
   void on_tcp_acceptable() override { changed(); }
+  void forget_connection() {  // one that has failed: the socket may connect again
+    connection_->close();
+    connection_ = nullptr;
+  }
+  void stop_listening() {
+    listener_->close();
+    listener_ = nullptr;
+    changed();
+  }
   Status take_option(Option option, std::int64_t value);
   Status apply();
 
@@ -63,6 +73,7 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   tcp::ListenerHandle* listener_ = nullptr;
   tcp::ConnectionOptions options_;
   Endpoint local_;
+  Errno connect_error_ = Errno::kOk;  // of a connection that is forgotten already
   bool claimed_ = false;
   bool connected_ = false;  // connect() has succeeded and was told so, or accepted
   bool reuse_address_ = false;
@@ -101,12 +112,13 @@ Status Stream::connect(const Endpoint& peer) {
   if (connection_ != nullptr) {
     const tcp::State state = connection_->state();
     if (connected_) return fail(Errno::kIsConnected);
-    if (connection_->pending_error() != Errno::kOk) return fail(connection_->take_error());
     if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return fail(Errno::kAlready);
-    if (state == tcp::State::kClosed) return fail(Errno::kConnectionAborted);
+    if (const Errno error = connection_->take_error(); error != Errno::kOk) return forget_connection(), fail(error);
+    if (state == tcp::State::kClosed) return forget_connection(), fail(Errno::kConnectionAborted);
     connected_ = true;  // the second call tells that the first has succeeded
     return fail(Errno::kIsConnected);
   }
+  if (connect_error_ != Errno::kOk) return fail(std::exchange(connect_error_, Errno::kOk));
   const auto connection = tcp_.connect(local_, peer, options_, this);
   if (!connection) return fail(connection.error());
   connection_ = *connection;
@@ -142,9 +154,18 @@ Result<Received> Stream::receive(std::span<const MutableBytes> pieces, ReceiveFl
 }
 
 Status Stream::shutdown(Shutdown how) {
+  if (listener_ != nullptr) {
+    if (how != Shutdown::kWrite) stop_listening();
+    return {};
+  }
   if (connection_ == nullptr) return fail(Errno::kNotConnected);
   const tcp::State state = connection_->state();
   if (state == tcp::State::kClosed || state == tcp::State::kTimeWait) return fail(Errno::kNotConnected);
+  if (state == tcp::State::kSynSent) {  // whoever waits for the handshake is told
+    forget_connection();
+    connect_error_ = Errno::kConnectionReset;
+    return changed(), Status();
+  }
   if (how != Shutdown::kWrite) connection_->shutdown_receive();
   return how != Shutdown::kRead ? connection_->shutdown_send() : Status();
 }
@@ -163,7 +184,10 @@ Result<Endpoint> Stream::peer_name() const {
 // As Linux's tcp_poll: a socket never connected is "hung up"; a failed connect is readable, writable and in error.
 Ready Stream::ready() const {
   if (listener_ != nullptr) return listener_->acceptable() ? Ready::kIn : Ready::kNone;
-  if (connection_ == nullptr) return Ready::kOut | Ready::kHangup;
+  if (connection_ == nullptr) {
+    const Ready idle = Ready::kOut | Ready::kHangup;
+    return connect_error_ != Errno::kOk ? idle | Ready::kError : idle;
+  }
   const tcp::State state = connection_->state();
   Ready r = Ready::kNone;
   if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return r;
@@ -271,7 +295,8 @@ Result<std::int64_t> Stream::get_option(Option option) {
     case Option::kReceiveBuffer:
       return static_cast<std::int64_t>(o.receive_buffer);
     case Option::kError:
-      return connection_ != nullptr ? static_cast<std::int64_t>(connection_->take_error()) : std::int64_t{0};
+      return static_cast<std::int64_t>(connection_ != nullptr ? connection_->take_error()
+                                                              : std::exchange(connect_error_, Errno::kOk));
     case Option::kAcceptConnection:
       return std::int64_t{listener_ != nullptr};
     case Option::kTcpNoDelay:
