@@ -14,6 +14,8 @@ tests     bulk_in bulk_out   one stream into or out of the server
           connect closed     connect, 1 byte there and back, close, 32 at a time; the client or the server closes first
           udp_echo           64-byte datagrams, 32 in flight
           http               wrk, 32 connections, keep-alive
+          memory             resident bytes of the server's process a connection, of thousands that are open and idle
+          crowd              connect, while they are open
 """
 import argparse
 import contextlib
@@ -40,7 +42,9 @@ class Test:
     key: str             # of the result that counts
     unit: str
     one_processor: bool = False
-    client: str = "load"
+    client: str = "load"  # or wrk, or none: only the crowd is looked at
+    crowded: bool = False
+    less_is_better: bool = False
 
 
 TESTS = [
@@ -52,6 +56,8 @@ TESTS = [
     Test("closed", ["closed", "{host}", "{seconds}", "32", *SOURCES], "per_s", "/s"),
     Test("udp_echo", ["udp", "{host}", "{seconds}"], "per_s", "/s"),
     Test("http", ["-t1", "-c32", "-d{whole_seconds}s", "http://{host}:8080/"], "per_s", "/s", client="wrk"),
+    Test("memory", [], "bytes_per_connection", "B", client="none", crowded=True, less_is_better=True),
+    Test("crowd", ["connect", "{host}", "{seconds}", "32", *SOURCES], "per_s", "/s", crowded=True),
 ]
 
 
@@ -110,35 +116,69 @@ def own_seconds(pid):
     return cpu_seconds(pid) + client.ru_utime + client.ru_stime
 
 
+def resident_bytes(pid):
+    with open(f"/proc/{pid}/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextlib.contextmanager
+def crowd(load, count):
+    """So many idle connections to the server."""
+    process = subprocess.Popen([load, "hold", SERVER, str(count), *SOURCES], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        if not process.stdout.readline():
+            raise ClientFailed(process.stderr.read().strip())
+        yield
+    finally:
+        process.kill()
+        process.communicate()
+
+
+class ClientFailed(Exception):
+    pass
+
+
 def run_client(load, test, seconds):
     values = {"host": SERVER, "seconds": seconds, "whole_seconds": max(1, round(seconds))}
     arguments = [part.format(**values) for part in test.load]
     command = ["wrk" if test.client == "wrk" else load, *arguments]
     done = subprocess.run(pinned(CLIENT_CPU, command), capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
-        return {"error": (done.stderr or done.stdout).strip()}
+        raise ClientFailed((done.stderr or done.stdout).strip())
     if test.client == "load":
         return json.loads(done.stdout)
     rate = re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)
     errors = re.search(r"(Socket errors.*|Non-2xx.*)", done.stdout)
     if errors or not rate or float(rate[1]) == 0:
-        return {"error": errors[0] if errors else "no answers"}
+        raise ClientFailed(errors[0] if errors else "no answers")
     return {"test": "http", "per_s": float(rate[1])}
 
 
-def measure(load, target, test, seconds):
-    with target.server(test) as pid:
-        start, before, own, busy = time.monotonic(), cpu_seconds(pid), own_seconds(pid), busy_seconds()
-        try:
-            result = run_client(load, test, seconds)
-            used = cpu_seconds(pid) - before
-            foreign = busy_seconds() - busy - (own_seconds(pid) - own)
-            result["foreign_load"] = round(max(foreign, 0) / (time.monotonic() - start), 2)
-        except (subprocess.TimeoutExpired, FileNotFoundError) as gone:
-            return {"error": str(gone)}
+def measure_load(load, test, pid, seconds):
+    """One run of the client, and what it cost the server and others."""
+    start, before, own, busy = time.monotonic(), cpu_seconds(pid), own_seconds(pid), busy_seconds()
+    result = run_client(load, test, seconds)
+    used = cpu_seconds(pid) - before
+    foreign = busy_seconds() - busy - (own_seconds(pid) - own)
+    result["foreign_load"] = round(max(foreign, 0) / (time.monotonic() - start), 2)
     if result.get("bytes"):
         result["cpu_s_per_gb"] = round(used / (result["bytes"] / 1e9), 4)
     return result
+
+
+def measure(load, target, test, options):
+    try:
+        with target.server(test) as pid:
+            if not test.crowded:
+                return measure_load(load, test, pid, options.seconds)
+            before = resident_bytes(pid)
+            with crowd(load, options.crowd):
+                if test.client != "none":
+                    return measure_load(load, test, pid, options.seconds)
+                return {"test": test.name, "bytes_per_connection": (resident_bytes(pid) - before) // options.crowd}
+    except (ClientFailed, subprocess.TimeoutExpired, FileNotFoundError) as failure:
+        return {"error": str(failure)}
 
 
 class Patience:
@@ -147,10 +187,10 @@ class Patience:
     def __init__(self, seconds):
         self.left = seconds
 
-    def measure(self, load, target, test, seconds):
+    def measure(self, load, target, test, options):
         while True:
             start = time.monotonic()
-            result = measure(load, target, test, seconds)
+            result = measure(load, target, test, options)
             if result.get("foreign_load", 0) <= report.DISTURBED or self.left <= 0:
                 return result
             self.wait_for_quiet()
@@ -189,6 +229,7 @@ def parse_arguments():
     parser.add_argument("--seconds", type=float, default=1, help="length of each run (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each test on each target (default 3)")
     parser.add_argument("--cc", default="newreno", help="congestion control of sluice (default newreno)")
+    parser.add_argument("--crowd", type=int, default=5000, help="connections that idle in memory and crowd (default 5000)")
     parser.add_argument("--patience", type=float, default=60, metavar="S",
                         help="seconds, in all, for repeating runs while other programs disturb (default 60)")
     parser.add_argument("--tests", help="comma-separated; default: all")
@@ -207,7 +248,9 @@ def parse_arguments():
 def main():
     options = parse_arguments()
     enter_namespace()
-    about = machine() | {"seconds": options.seconds, "rounds": options.rounds, "mtu": 1500,
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))  # the clients and servers inherit it
+    about = machine() | {"seconds": options.seconds, "rounds": options.rounds, "mtu": 1500, "crowd": options.crowd,
                          "kernel_settings": prepare_kernel(),
                          "congestion_control": {"kernel": KERNEL_CONGESTION_CONTROL, "sluice": options.cc}}
     if not shutil.which("wrk"):
@@ -221,7 +264,7 @@ def main():
             for target in options.targets:
                 if not target.supports(test):
                     continue
-                result = patience.measure(load, target, test, options.seconds)
+                result = patience.measure(load, target, test, options)
                 results.add(target.name, test.name, result)
                 print(f"round {round_number + 1}  {target.name:18} {test.name:10} {json.dumps(result)}", flush=True)
     print("\n" + report.table(results.data))

@@ -169,6 +169,28 @@ class ConnectRate {
   long done_ = 0;
 };
 
+// A crowd of connections that do nothing, until standard input ends; the line is printed once all are open.
+void hold(const char* host, long count, const std::vector<std::string>& sources) {
+  constexpr double kLongest = 20;  // s
+  const sockaddr_in peer = address_of(host, kEcho);
+  const double start = now_seconds();
+  for (long i = 0; i < count; ++i) {
+    const int fd = check(socket(AF_INET, SOCK_STREAM, 0), "socket");
+    set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    const sockaddr_in source = address_of(sources[static_cast<std::size_t>(i) % sources.size()].c_str(), 0);
+    check(bind(fd, reinterpret_cast<const sockaddr*>(&source), sizeof source), "bind");
+    check(connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer), "connect");
+    if (now_seconds() - start > kLongest) {
+      fprintf(stderr, "load: only %ld connections in %.0f s\n", i + 1, kLongest);
+      exit(1);
+    }
+  }
+  printf("{\"test\": \"hold\", \"count\": %ld, \"seconds\": %.3f}\n", count, now_seconds() - start);
+  fflush(stdout);
+  char byte = 0;
+  (void)!read(STDIN_FILENO, &byte, 1);
+}
+
 constexpr unsigned kUdpWindow = 32;  // datagrams in flight
 constexpr std::size_t kUdpBytes = 64;
 
@@ -227,6 +249,7 @@ int main(int argc, char** argv) {
   if (argc < 4) return usage();
   const std::string test = argv[1];
   const char* host = argv[2];
+  if (test == "hold" && argc > 4) return hold(host, atol(argv[3]), {argv + 4, argv + argc}), 0;
   const double seconds = atof(argv[3]);
   if (seconds <= 0 || seconds > 60) return usage();
   if ((test == "connect" || test == "closed") && argc > 4) {

@@ -2,7 +2,7 @@
 import html
 import statistics
 
-# Beside the tests themselves: (row, test, key of a run, unit); less is better.
+# Beside what the tests are for: (row, test, key of a run, unit); less is better.
 COSTS = [
     ("bulk_in cpu", "bulk_in", "cpu_s_per_gb", "s/GB"),
     ("bulk_out cpu", "bulk_out", "cpu_s_per_gb", "s/GB"),
@@ -35,20 +35,20 @@ class Results:
     """All runs, and a row of medians for each test and each cost; `data` is what is written as JSON."""
 
     def __init__(self, about, tests, targets):
-        self.tests = [(t.name, t.name, t.key, t.unit) for t in tests]
+        self.tests = [(t.name, t.name, t.key, t.unit, t.less_is_better) for t in tests]
         self.runs = {target: {t.name: [] for t in tests} for target in targets}
         self.data = {"about": about, "targets": targets, "rows": [], "runs": self.runs}
 
     def add(self, target, test, result):
         self.runs[target][test].append(result)
-        self.data["rows"] = [self.row(*row) for row in self.tests + COSTS if self.known(row[1])]
+        self.data["rows"] = [self.row(*row) for row in self.tests + [(*cost, True) for cost in COSTS] if self.known(row[1])]
         self.data["about"]["foreign_load"] = round(self.foreign_load(), 2)
 
     def known(self, test):
         return any(test == name for name, *_ in self.tests)
 
-    def row(self, name, test, key, unit):
-        row = {"name": name, "unit": unit, "less_is_better": (name, test, key, unit) in COSTS, "values": {}}
+    def row(self, name, test, key, unit, less_is_better):
+        row = {"name": name, "unit": unit, "less_is_better": less_is_better, "values": {}}
         for target, tests in self.runs.items():
             values = [r[key] for r in tests[test] if key in r]
             if values:
