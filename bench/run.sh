@@ -17,7 +17,7 @@ while [ $# -gt 0 ] && [ "$1" != -- ]; do wanted+=("$1"); shift; done
 
 build=build-release
 if [ ! -e $build/build.ninja ]; then
-  meson setup $build --buildtype=release -Dbench=true >/dev/null
+  meson setup $build --buildtype=release -Dbench=true -Dtests=false >/dev/null
 elif [ -e /usr/include/lwip/lwip/init.h ] && [ ! -e $build/bench/lwip-server ]; then
   meson setup --reconfigure $build >/dev/null  # lwIP has come since
 fi
