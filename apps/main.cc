@@ -87,7 +87,11 @@ class CommandLine {
     }
     const std::vector<std::string> left = app_.remaining();
     const std::string word = left.empty() ? "" : left.front();
-    if (word.empty() || word[0] == '-') {
+    if (!word.empty() && word[0] == '-') {
+      fprintf(stderr, "sluice: '%s' is no option of all commands\nTry: sluice --help\n", word.c_str());
+      return kExitUsage;
+    }
+    if (word.empty()) {
       fprintf(stderr, "sluice: %s\nTry: sluice --help\n", e.what());
       return kExitUsage;
     }
@@ -188,6 +192,10 @@ class CommandLine {
 
   int run_netcat() {
     if (nc_words_.size() == 2) nc_.host = nc_words_[0];
+    if (nc_words_.size() == 1 && !nc_.listen) {
+      fprintf(stderr, "nc: which port of '%s'? `sluice nc HOST PORT`, or `sluice nc -l PORT`\n", nc_words_[0].c_str());
+      return kExitUsage;
+    }
     if (!nc_words_.empty() && !CLI::detail::lexical_cast(nc_words_.back(), nc_.port)) {
       fprintf(stderr, "nc: '%s' is no port; ports are numbers from 1 to 65535\n", nc_words_.back().c_str());
       return kExitUsage;

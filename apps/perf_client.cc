@@ -273,6 +273,10 @@ namespace sluice::apps {
 
 int run_perf(const Common& common, const PerfOptions& options) {
   if (options.host.empty()) return perf::serve(common, options);
+  if (options.udp && options.length > perf::kMaxDatagram) {
+    fprintf(stderr, "perf: -l %u: a datagram has at most %u bytes\n", options.length, perf::kMaxDatagram);
+    return kExitUsage;
+  }
   wire::Address host;
   if (!parse_host(options.host, host)) return kExitUsage;
   return perf::measure(common, options, host);

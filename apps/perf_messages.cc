@@ -25,11 +25,14 @@ constexpr std::int32_t kBadBlockSize = 7;
 constexpr std::int32_t kBadOmit = 12;
 constexpr std::int32_t kNotSupported = 13;
 
+constexpr int kMaxDepth = 8;                   // of nested objects and arrays
 constexpr double kExact = 9007199254740992.0;  // 2^53: whole numbers up to here are exact in a double
 
+// What is nested deeper than messages are is left out: copying and freeing it would recurse.
 Json parse_object(std::string_view text) {
-  Json parsed = Json::parse(text.begin(), text.end(), nullptr, false);
-  return parsed.is_object() ? parsed : Json();
+  const auto shallow = [](int depth, Json::parse_event_t, const Json&) { return depth <= kMaxDepth; };
+  Json parsed = Json::parse(text.begin(), text.end(), shallow, false);
+  return parsed.is_object() ? std::move(parsed) : Json();
 }
 
 // A number of the object, `absent` when there is no such key. Nothing when it is no number, or not in 0 .. most.
