@@ -2,7 +2,8 @@
 # Installs what is needed, builds, and runs the tests. The last line is "N passed, N failed, N skipped".
 #   bash tests/run.sh                 all tests with the ordinary build
 #   bash tests/run.sh --sanitize      with clang's address and undefined-behaviour sanitizers
-#   bash tests/run.sh --all           both
+#   bash tests/run.sh --tsan          the suites with threads, with the thread sanitizer
+#   bash tests/run.sh --all           all three
 #   bash tests/run.sh --interop       only the tests against the system's kernel and programs
 #   bash tests/run.sh --no-interop    all but these
 #   bash tests/run.sh --fuzz SECONDS  each fuzz target for so long (clang's libFuzzer)
@@ -17,20 +18,22 @@ suites=()
 while [ $# -gt 0 ]; do
   case $1 in
     --sanitize) mode=sanitize ;;
+    --tsan) mode=tsan ;;
     --all) mode=all ;;
     --interop) suites=(--suite interop) ;;
     --no-interop) suites=(--no-suite interop) ;;
     --fuzz) mode=fuzz; seconds=${2:-}; shift ;;
-    *) echo "tests/run.sh: '$1' is no option; there are: --sanitize --all --interop --no-interop --fuzz SECONDS" >&2; exit 2 ;;
+    *) echo "tests/run.sh: '$1' is no option; there are: --sanitize --tsan --all --interop --no-interop --fuzz SECONDS" >&2; exit 2 ;;
   esac
   shift
 done
 
+targets=()   # what to build; empty: everything
 prepare() {  # folder, compiler, meson options...
   local folder=$1 compiler=$2
   shift 2
   [ -e "$folder/build.ninja" ] || CXX=$compiler meson setup "$folder" "$@" >/dev/null || return 1
-  ninja -C "$folder" || return 1
+  ninja -C "$folder" "${targets[@]}" || return 1
 }
 
 results=()
@@ -43,7 +46,7 @@ run_in() {  # folder, meson test options...
 }
 
 case $mode in
-  plain | all) install_packages build tests || exit 1 ;;
+  plain | tsan | all) install_packages build tests || exit 1 ;;
 esac
 case $mode in
   sanitize | all | fuzz) install_packages build tests sanitize || exit 1 ;;
@@ -59,6 +62,14 @@ if [ $mode = sanitize ] || [ $mode = all ]; then
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 SLUICE_SIM_SEEDS=3
   # The outside programs and the checks of the source say nothing new here.
   run_in build-sanitize --no-suite interop --no-suite check
+fi
+if [ $mode = tsan ] || [ $mode = all ]; then
+  targets=(tests/runtime/runtime_test tests/unit/unit_test)
+  prepare build-tsan g++ -Db_sanitize=thread -Db_lundef=false -Dapps=false ||
+    { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
+  export TSAN_OPTIONS=halt_on_error=1
+  run_in build-tsan --suite runtime --suite unit  # the drivers' tests are among the unit tests
+  targets=()
 fi
 if [ $mode = fuzz ]; then
   prepare build-fuzz clang++ -Dfuzz=true -Dtests=true -Dapps=false -Db_lundef=false || { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
