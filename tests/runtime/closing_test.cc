@@ -57,6 +57,21 @@ TEST_F(Closing, EndsEveryCallThatIsBlockedOnTheDescriptor) {
   EXPECT_LT(sent.value, static_cast<long>(data.size()));
 }
 
+// No frame of a peer and no timer comes to help.
+TEST_F(Closing, WakesTheWorkerOfAnIdleStack) {
+  client_.reset();
+  const int listening = listener();
+  Background accepting([&] { return sl_accept(listening, nullptr, nullptr); });
+  wait_for_blocked(*server_, 1);
+  wait_until([&] {
+    const Runtime::Impl::Guard guard(server_->impl());
+    const Runtime::Impl& impl = server_->impl();
+    return impl.worker_asleep && !impl.helper_works && impl.worker_until.is_never();
+  });
+  EXPECT_EQ(sl_shutdown(listening, SHUT_RDWR), 0);
+  EXPECT_EQ(accepting.get(), failed(EINVAL));
+}
+
 TEST_F(Closing, ShutdownEndsEveryCallThatIsBlockedOnTheDescriptor) {
   const Pair reading = connected(), writing = connected();
   const int listening = listener();
