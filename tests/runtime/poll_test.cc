@@ -66,7 +66,7 @@ TEST_F(Poll, TimeoutIsZeroReady) {
   const Pair pair = connected();
   const KernelEvent event;
   pollfd fds[] = {{pair.server, POLLIN, 0}, {event.fd, POLLIN, 0}};
-  for (const nfds_t count : {1, 2}) {
+  for (const nfds_t count : {nfds_t{1}, nfds_t{2}}) {
     for (const int timeout : {0, 20}) {
       const auto before = std::chrono::steady_clock::now();
       EXPECT_EQ(sl_poll(fds, count, timeout), 0);
