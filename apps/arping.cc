@@ -1,4 +1,4 @@
-// sluice arping: who has this address? One ARP request a second (RFC 826).
+// sluice arping: who has this address? One ARP request a second (RFC 826), as iputils does.
 #include <stdio.h>
 
 #include "apps/commands.h"
@@ -9,22 +9,22 @@ namespace {
 
 struct Search {
   wire::Address host;
-  std::string mac;
+  Instant since;
+  std::string mac;  // "": no answer since then
+  Instant answered;
 };
 
-// The MAC of the host, "" while it is not known.
-std::string look_up(Runtime& runtime, const wire::Address& host) {
-  Search search{host, ""};
+void look_up(Runtime& runtime, Search& search) {
   runtime.with_stack([&](Stack& stack) {
     stack.ip().visit_neighbors(
         [](void* arg, const ip::NeighborEntry& entry) {
           auto* s = static_cast<Search*>(arg);
-          const bool known = std::string_view(entry.state) != "incomplete";
-          if (known && entry.address == s->host) s->mac = to_text(entry.mac).view();
+          if (entry.address != s->host || entry.confirmed < s->since) return;
+          s->mac = to_text(entry.mac).view();
+          s->answered = entry.confirmed;
         },
         &search);
   });
-  return search.mac;
 }
 
 bool ask(Runtime& runtime, const wire::Address& host) {
@@ -36,21 +36,19 @@ bool ask(Runtime& runtime, const wire::Address& host) {
   return asked;
 }
 
-// Waits a second at most; false without an answer.
-bool await_reply(BlockingSession& session, const wire::Address& host) {
-  Runtime& runtime = session.runtime();
-  const Instant start = runtime.now();
-  while (!interrupted() && runtime.now() - start < 1_s) {
-    const std::string mac = look_up(runtime, host);
-    if (!mac.empty()) {
-      printf("reply from %s [%s]  %.3f ms\n", to_text(host).c_str(), mac.c_str(),
-             (runtime.now() - start).to_seconds() * 1e3);
+// False without an answer within a second.
+bool await_reply(BlockingSession& session, const wire::Address& host, Instant start) {
+  Search search{host, start, "", {}};
+  while (!interrupted() && session.runtime().now() - start < 1_s) {
+    look_up(session.runtime(), search);
+    if (!search.mac.empty()) {
+      printf("reply from %s [%s]  %.3f ms\n", to_text(host).c_str(), search.mac.c_str(),
+             (search.answered - start).to_seconds() * 1e3);
       return true;
     }
     session.run_for(1_ms);
   }
-  printf("timeout\n");
-  fflush(stdout);
+  if (!interrupted()) printf("timeout\n");
   return false;
 }
 
@@ -61,14 +59,22 @@ int run_arping(const Common& common, const ArpingOptions& options) {
   if (!parse_host(options.host, host)) return kExitUsage;
   const auto session = BlockingSession::open(common);
   if (!session) return session.error();
-  for (std::uint32_t i = 0; i < options.count && !interrupted(); ++i) {
-    if (!ask((*session)->runtime(), host)) {
+  Runtime& runtime = (*session)->runtime();
+  std::uint32_t requests = 0, replies = 0;
+  while (!interrupted() && (options.count == 0 || requests < options.count) && !(options.first && replies > 0)) {
+    const Instant start = runtime.now();
+    if (!ask(runtime, host)) {
       fprintf(stderr, "arping: %s is not on a local Ethernet network\n", options.host.c_str());
       return kExitFailed;
     }
-    if (await_reply(**session, host)) return kExitOk;
+    ++requests;
+    if (await_reply(**session, host, start)) ++replies;
+    fflush(stdout);
+    const bool last = requests == options.count || (options.first && replies > 0);
+    while (!last && !interrupted() && runtime.now() - start <= 1_s) (*session)->run_for(5_ms);
   }
-  return kExitFailed;
+  printf("%u requests, %u replies\n", requests, replies);
+  return replies > 0 ? kExitOk : kExitFailed;
 }
 
 }  // namespace sluice::apps

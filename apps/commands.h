@@ -21,7 +21,8 @@ int run_ping(const Common& common, const PingOptions& options);
 
 struct ArpingOptions {
   std::string host;
-  std::uint32_t count = 3;
+  std::uint32_t count = 0;  // requests; 0: until interrupted
+  bool first = false;       // end with the first reply
 };
 int run_arping(const Common& common, const ArpingOptions& options);
 

@@ -153,10 +153,11 @@ class CommandLine {
     ping->add_option("-t", ping_.ttl, "time to live (default 64)")->check(CLI::Range(1, 255));
     ping->add_flag("-q", ping_.quiet, "only the summary");
 
-    auto* arping = add("arping", "ARP request: which MAC has this address", std::string(kTap) + " 10.0.0.1",
+    auto* arping = add("arping", "ARP request: which MAC has this address", std::string(kTap) + " -c 3 10.0.0.1",
                        Needs::kStack, [this] { return run_arping(common_, arping_); });
     arping->add_option("host", arping_.host, "IPv4 address")->required();
-    arping->add_option("-c", arping_.count, "requests, one a second, until there is a reply (default 3)");
+    arping->add_option("-c", arping_.count, "stop after so many requests, one a second (default: when interrupted)");
+    arping->add_flag("-f", arping_.first, "stop at the first reply");
   }
 
   void add_httpd() {

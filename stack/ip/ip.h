@@ -33,6 +33,7 @@ struct NeighborEntry {  // a row of the neighbour table, for people
   wire::MacAddress mac{};
   InterfaceId interface = kNoInterface;
   const char* state = "";  // "incomplete", "reachable", "stale", ...
+  Instant confirmed;       // when it last answered; past(): never
 };
 
 struct IpConfig {

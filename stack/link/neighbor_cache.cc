@@ -275,7 +275,7 @@ void NeighborCache::tend(Entry& entry) {
 bool NeighborCache::row(std::size_t i, Row& out) const {
   const Entry& e = entries_[i];
   if (e.state == NeighborState::kFree) return false;
-  out = {e.address, e.mac, e.state};
+  out = {e.address, e.mac, e.state, e.confirmed};
   return true;
 }
 

@@ -66,6 +66,7 @@ class NeighborCache {
     wire::Address address;
     wire::MacAddress mac;
     NeighborState state;
+    Instant confirmed;  // when it last answered; past(): never
   };
   [[nodiscard]] std::size_t size() const { return used_; }
   // Row `i` of 0..kCapacity-1; false when it is free.

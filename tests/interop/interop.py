@@ -137,8 +137,14 @@ def stack_pings_kernel(folder):
 def arping_both_ways(folder):
     need("arping")
     with interface():
-        out = run(SLUICE, "arping", *options(), KERNEL).stdout
-        check("reply from 10.0.0.1 [" in out, out)
+        def replies(*arguments):
+            out = run(SLUICE, "arping", *options(), *arguments, KERNEL).stdout
+            check(re.search(r"reply from 10.0.0.1 \[[0-9a-f:]{17}\] +[\d.]+ ms", out), out)
+            return int(re.search(r"(\d+) requests, (\d+) replies", out)[2])
+        check(replies("-c", "4") >= 3, "it does not go on until its count")  # the first may be lost: no carrier yet
+        check(replies("-f") == 1, "it does not end at the first reply")
+        silent = run(SLUICE, "arping", *options(), "-c", "2", "10.0.0.77", ok=False)
+        check(silent.returncode == 1 and "2 requests, 0 replies" in silent.stdout, silent.stdout)
         with server("echo"):
             out = run("arping", "-c2", "-I", "tap0", STACK).stdout
             check("Received 2 response" in out or "bytes from" in out, out)
