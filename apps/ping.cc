@@ -2,6 +2,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
+
+#include <linux/errqueue.h>  // needs time.h
 
 #include <algorithm>
 #include <array>
@@ -155,8 +158,27 @@ class Ping {
     const char* what = errno == EHOSTUNREACH  ? "Destination Host Unreachable"
                        : errno == ENETUNREACH ? "Destination Net Unreachable"
                                               : strerror(errno);
-    printf("icmp_seq=%u %s\n", static_cast<std::uint16_t>(sent_), what);
+    const auto [from, sequence] = reporter();
+    printf("From %s icmp_seq=%u %s\n", to_text(from).c_str(), sequence, what);
     fflush(stdout);
+  }
+
+  // Who sent the latest ICMP error, and the number of the request it is about.
+  std::pair<wire::Address, std::uint16_t> reporter() {
+    std::array<std::uint8_t, kHeader> quoted{};
+    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(sock_extended_err) + sizeof(sockaddr_in))> control{};
+    iovec piece{quoted.data(), quoted.size()};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    sockaddr_in from{};
+    if (sl_recvmsg(socket_.fd(), &message, MSG_ERRQUEUE) < 0)
+      return {wire::Address(), static_cast<std::uint16_t>(sent_)};
+    const cmsghdr* c = CMSG_FIRSTHDR(&message);
+    if (c != nullptr) memcpy(&from, CMSG_DATA(c) + sizeof(sock_extended_err), sizeof from);
+    return {net::to_endpoint(from).address, load_be16(quoted.data() + 6)};
   }
 
   void report() {

@@ -3,12 +3,16 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <time.h>
+
+#include <linux/errqueue.h>  // needs time.h
 
 #include <algorithm>
 #include <array>
 #include <optional>
 
 #include "drivers/runtime/impl.h"
+#include "sluice/socket.hpp"
 
 using sluice::answer;
 using sluice::Bytes;
@@ -323,6 +327,46 @@ void store_ttl(const Descriptor::Settings& settings, int ttl, msghdr& message) {
   memcpy(CMSG_DATA(control), &ttl, sizeof ttl);
 }
 
+// MSG_ERRQUEUE, as on Linux: what the error quotes as data, the destination as the name, and as ancillary data the
+// error with the address of its sender. Does not wait.
+ssize_t receive_error(Call& call, msghdr& message) {
+  struct {
+    sock_extended_err error;
+    sockaddr_in reporter;
+  } report{};
+  const auto got = call.sockets().take_error(call.handle());
+  if (!got) return set_errno(got.error());
+  const std::size_t room = message.msg_control != nullptr ? message.msg_controllen : 0;
+  const bool fits = room >= CMSG_SPACE(sizeof report);
+  message.msg_flags = MSG_ERRQUEUE | (fits ? 0 : MSG_CTRUNC);
+  message.msg_controllen = fits ? CMSG_SPACE(sizeof report) : 0;
+  if (fits) {
+    report.error.ee_errno = static_cast<std::uint32_t>(got->error);
+    report.error.ee_origin = SO_EE_ORIGIN_ICMP;
+    report.error.ee_type = got->type;
+    report.error.ee_code = got->code;
+    socklen_t length = sizeof report.reporter;
+    store_endpoint({got->reporter, 0}, sluice::net::generic(report.reporter), &length);
+    cmsghdr* control = CMSG_FIRSTHDR(&message);
+    control->cmsg_level = IPPROTO_IP;
+    control->cmsg_type = IP_RECVERR;
+    control->cmsg_len = CMSG_LEN(sizeof report);
+    memcpy(CMSG_DATA(control), &report, sizeof report);
+  }
+  if (message.msg_name != nullptr) {
+    store_endpoint({got->destination, 0}, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
+  }
+  const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
+  if (!p) return set_errno(Errno::kMessageSize);
+  std::size_t done = 0;
+  for (const auto& piece : std::span(p->writable).first(p->count)) {
+    const std::size_t n = std::min(piece.size(), got->quoted.size() - done);
+    memcpy(piece.data(), got->quoted.data() + done, n);
+    done += n;
+  }
+  return static_cast<ssize_t>(done);
+}
+
 ssize_t receive_message(Call& call, msghdr& message, int flags, Instant deadline) {
   const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!p) return set_errno(Errno::kMessageSize);
@@ -344,6 +388,7 @@ ssize_t receive_message(Call& call, msghdr& message, int flags, Instant deadline
 ssize_t sl_recvmsg(int fd, msghdr* message, int flags) {
   Call call(fd);
   if (!call) return set_errno(Errno::kBadFile);
+  if ((flags & MSG_ERRQUEUE) != 0) return receive_error(call, *message);
   return receive_message(call, *message, flags, deadline_of(call, call.settings().receive_timeout, flags));
 }
 

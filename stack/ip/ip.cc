@@ -273,7 +273,8 @@ void Ip::visit_neighbors(NeighborVisitor visit, void* arg) const {
     const link::NeighborCache& cache = std::as_const(impl_->interfaces_[i]->link).neighbors();
     link::NeighborCache::Row row;
     for (std::size_t k = 0; k < link::NeighborCache::kCapacity; ++k) {
-      if (cache.row(k, row)) visit(arg, {row.address, row.mac, impl_->interfaces_[i]->id, name_of(row.state), row.confirmed});
+      if (cache.row(k, row))
+        visit(arg, {row.address, row.mac, impl_->interfaces_[i]->id, name_of(row.state), row.confirmed});
     }
   }
 }

@@ -1,6 +1,8 @@
 // The ICMP echo ("ping") socket: what is sent is an echo request, what is received its reply, ICMP header included, as
 // with Linux's SOCK_DGRAM, IPPROTO_ICMP. The identifier is the socket's: bind() port, or chosen.
+#include <algorithm>
 #include <array>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -39,6 +41,11 @@ class Echo final : public Object, private ip::IcmpUser {
 
   Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags) override;
   Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) override;
+
+  Result<ReceivedError> take_error() override {
+    if (!report_) return fail(Errno::kAgain);
+    return *std::exchange(report_, std::nullopt);
+  }
 
   [[nodiscard]] Endpoint local_name() const override { return {source_, identifier_}; }
   [[nodiscard]] Result<Endpoint> peer_name() const override {
@@ -83,6 +90,8 @@ class Echo final : public Object, private ip::IcmpUser {
   }
   void on_icmp_error(const ip::IcmpError& e) override {
     error_ = ip::errno_of(e.kind);
+    report_ = ReceivedError{error_, e.type, e.code, e.reporter, e.destination, {}};
+    std::copy_n(e.quoted.begin(), std::min(e.quoted.size(), report_->quoted.size()), report_->quoted.begin());
     changed();
   }
 
@@ -91,6 +100,7 @@ class Echo final : public Object, private ip::IcmpUser {
   std::uint8_t ttl_ = 0;
   bool connected_ = false;
   Errno error_ = Errno::kOk;
+  std::optional<ReceivedError> report_;  // stays when error_ has been told
   Address source_;
   Endpoint peer_;
   Ring<Reply> replies_;

@@ -18,6 +18,7 @@ class Object {
   virtual Status disconnect() { return fail(Errno::kNotSupported); }
   virtual Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags flags) = 0;
   virtual Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) = 0;
+  virtual Result<ReceivedError> take_error() { return fail(Errno::kAgain); }
   virtual Status shutdown(Shutdown) { return fail(Errno::kNotConnected); }
   [[nodiscard]] virtual Endpoint local_name() const = 0;
   [[nodiscard]] virtual Result<Endpoint> peer_name() const = 0;

@@ -122,6 +122,10 @@ Result<Received> Sockets::receive(Handle handle, std::span<const MutableBytes> p
   Object* o = impl_->find(handle);
   return o != nullptr ? o->receive(pieces, flags) : fail(Errno::kBadFile);
 }
+Result<ReceivedError> Sockets::take_error(Handle handle) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->take_error() : fail(Errno::kBadFile);
+}
 Status Sockets::shutdown(Handle handle, Shutdown how) {
   Object* o = impl_->find(handle);
   return o != nullptr ? o->shutdown(how) : fail(Errno::kBadFile);

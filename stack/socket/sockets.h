@@ -2,6 +2,7 @@
 // The runtime adds blocking, system types and descriptors on top (sluice/socket.h).
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -92,6 +93,16 @@ struct Received {
   std::uint8_t ttl = 0;
 };
 
+// An ICMP error for what an echo socket has sent.
+struct ReceivedError {
+  Errno error{};
+  std::uint8_t type = 0;
+  std::uint8_t code = 0;
+  Address reporter{};                    // who sent the error
+  Address destination{};                 // of the quoted packet
+  std::array<std::uint8_t, 8> quoted{};  // the ICMP header of the request
+};
+
 class Sockets {
  public:
   Sockets(ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp);
@@ -109,6 +120,7 @@ class Sockets {
   Result<std::size_t> send(Handle handle, std::span<const Bytes> pieces, const Endpoint* destination,
                            SendFlags flags = {});
   Result<Received> receive(Handle handle, std::span<const MutableBytes> pieces, ReceiveFlags flags = {});
+  Result<ReceivedError> take_error(Handle handle);  // the latest that was not taken; echo sockets only
   Status shutdown(Handle handle, Shutdown how);
   Status close(Handle handle);
   Result<Endpoint> local_name(Handle handle) const;

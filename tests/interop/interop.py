@@ -132,6 +132,8 @@ def stack_pings_kernel(folder):
         check(re.search(r"rtt min/avg/max/mdev = [\d.]+/[\d.]+/[\d.]+/[\d.]+ ms", out), out)
         silent = run(SLUICE, "ping", *options(), "-c1", "-W1", "10.0.0.77", ok=False)
         check(silent.returncode == 1, f"exit {silent.returncode}")
+        silent = run(SLUICE, "ping", *options(), "-c1", "-W4", "10.0.0.77", ok=False)
+        check("From 10.0.0.2 icmp_seq=1 Destination Host Unreachable" in silent.stdout, silent.stdout)
 
 
 def arping_both_ways(folder):
