@@ -32,7 +32,10 @@ LEAST_NOISE = 0.05  # of a median: smaller changes are never called changes
 
 
 class Results:
-    """All runs, and a row of medians for each test and each cost; `data` is what is written as JSON."""
+    """All runs, and a row of medians for each test and each cost; `data` is what is written as JSON.
+
+    A median is of the runs that nothing disturbed; where there is none, of all, and marked.
+    """
 
     def __init__(self, about, tests, targets):
         self.tests = [(t.name, t.name, t.key, t.unit, t.less_is_better) for t in tests]
@@ -50,9 +53,12 @@ class Results:
     def row(self, name, test, key, unit, less_is_better):
         row = {"name": name, "unit": unit, "less_is_better": less_is_better, "values": {}}
         for target, tests in self.runs.items():
-            values = [r[key] for r in tests[test] if key in r]
+            good = [r for r in tests[test] if key in r]
+            quiet = [r for r in good if r.get("foreign_load", 0) <= DISTURBED]
+            values = [r[key] for r in quiet or good]
             if values:
-                row["values"][target] = {"median": statistics.median(values), "least": min(values), "most": max(values)}
+                row["values"][target] = {"median": statistics.median(values), "least": min(values), "most": max(values),
+                                         "disturbed": not quiet}
             elif any("error" in r for r in tests[test]):
                 row["values"][target] = {"error": next(r["error"] for r in tests[test] if "error" in r)}
         return row
@@ -81,23 +87,25 @@ def cell_text(cell):
         return ""
     if "error" in cell:
         return "failed"
-    if cell["least"] == cell["most"]:
-        return number(cell["median"])
-    return f"{number(cell['median'])} ±{spread(cell):.0%}"
+    range_text = f" ±{spread(cell):.0%}" if cell["least"] != cell["most"] else ""
+    return ("? " if cell["disturbed"] else "") + number(cell["median"]) + range_text
 
 
 def goals(data):
-    """For each goal that these results can judge: its words, and whether it is met."""
+    """For each goal that these results can judge: its words, and met, missed or unsure (other programs disturbed)."""
     rows = {row["name"]: row for row in data["rows"]}
     for target, name, ratio, of in GOALS:
         row = rows.get(name, {"values": {}})
         mine, other = row["values"].get(target, {}), row["values"].get(of, {})
         if not mine.get("median") or not other.get("median"):
             continue
+        if mine["disturbed"] or other["disturbed"]:
+            yield f"{target}: {name}", "unsure"
+            continue
         got = mine["median"] / other["median"]
         bound = "at most" if row["less_is_better"] else "at least"
         met = got <= ratio if row["less_is_better"] else got >= ratio
-        yield f"{target}: {name} {got:.2f} of {of}, {bound} {ratio}", met
+        yield f"{target}: {name} {got:.2f} of {of}, {bound} {ratio}", "met" if met else "missed"
 
 
 def table(data):
@@ -111,9 +119,9 @@ def table(data):
     about = data["about"]
     lines += ["", f"medians of {about['rounds']} runs of {about['seconds']} s, ± half of the range; "
               f"{about['foreign_load']} processors were busy for others", about_line(about), ""]
-    if about["foreign_load"] > DISTURBED:
-        lines += ["DISTURBED: other programs kept the machine busy; repeat when it is quiet", ""]
-    lines += [("met     " if met else "missed  ") + words for words, met in goals(data)]
+    if any(cell.get("disturbed") for row in data["rows"] for cell in row["values"].values()):
+        lines += ["? other programs kept the machine busy in every run; repeat when it is quiet", ""]
+    lines += [f"{verdict:7} {words}" for words, verdict in goals(data)]
     return "\n".join(lines)
 
 
@@ -124,13 +132,13 @@ def about_line(about):
 
 
 def compare(old, new):
-    """The rows whose medians moved by more than both spreads together, and by more than LEAST_NOISE."""
+    """The rows whose undisturbed medians moved by more than both spreads together, and by more than LEAST_NOISE."""
     before = {row["name"]: row for row in old["rows"]}
     lines, same = [], 0
     for row in new["rows"]:
         for target, now in row["values"].items():
             then = before.get(row["name"], {"values": {}})["values"].get(target)
-            if not then or not then.get("median") or not now.get("median"):
+            if not then or not then.get("median") or not now.get("median") or then["disturbed"] or now["disturbed"]:
                 continue
             change = now["median"] / then["median"] - 1
             if abs(change) <= max(spread(then) + spread(now), LEAST_NOISE):
@@ -191,12 +199,11 @@ def page(data):
         f"<tr><td>{html.escape(row['name'])}, {html.escape(row['unit'])}</td>"
         + "".join(f"<td>{html.escape(cell_text(row['values'].get(t)))}</td>" for t in data["targets"]) + "</tr>"
         for row in data["rows"])
-    judged = "".join(f'<li class="{"met" if met else "missed"}">{html.escape(words)}: {"met" if met else "missed"}</li>'
-                     for words, met in goals(data))
+    judged = "".join(f'<li class="{verdict}">{html.escape(words)}: {verdict}</li>' for words, verdict in goals(data))
     about = data["about"]
     return (f"<!doctype html><html lang=en><meta charset=utf-8><title>sluice: benchmarks</title><style>{STYLE}</style>"
             f"<h1>sluice over a tap</h1><p class=about>{html.escape(about['date'])} · {html.escape(about_line(about))}<br>"
-            f"medians of {about['rounds']} runs of {about['seconds']} s; whiskers and ± show the range</p>"
+            f"medians of {about["rounds"]} runs of {about["seconds"]} s; whiskers and ± show the range</p>"
             f"<div class=plots>{''.join(plot(row, data['targets']) for row in data['rows'])}</div>"
             f"<h2>Goals</h2><ul>{judged}</ul><h2>All numbers</h2><div class=wide><table><tr><th></th>{head}</tr>{rows}"
             f"</table></div></html>\n")
