@@ -203,7 +203,7 @@ def page(data):
     about = data["about"]
     return (f"<!doctype html><html lang=en><meta charset=utf-8><title>sluice: benchmarks</title><style>{STYLE}</style>"
             f"<h1>sluice over a tap</h1><p class=about>{html.escape(about['date'])} · {html.escape(about_line(about))}<br>"
-            f"medians of {about["rounds"]} runs of {about["seconds"]} s; whiskers and ± show the range</p>"
+            f"medians of {about['rounds']} runs of {about['seconds']} s; whiskers and ± show the range</p>"
             f"<div class=plots>{''.join(plot(row, data['targets']) for row in data['rows'])}</div>"
             f"<h2>Goals</h2><ul>{judged}</ul><h2>All numbers</h2><div class=wide><table><tr><th></th>{head}</tr>{rows}"
             f"</table></div></html>\n")
