@@ -8,7 +8,7 @@ namespace sluice {
 
 // A timer's level is the highest group of six bits in which its tick differs from the wheel's. So everything on a
 // level is due before anything on the level above, and the earliest timer is in the first occupied slot of the lowest
-// level that has one.
+// level that has one. Before all of them stands the due list: everything up to collected_, in order of deadline.
 
 void Timer::cancel() {
   if (wheel_ != nullptr) wheel_->remove(*this);
@@ -29,7 +29,16 @@ std::uint64_t TimerWheel::tick_of(Instant t) {
   return static_cast<std::uint64_t>(std::max<std::int64_t>(t.to_nanos(), 0)) >> kTickShift;
 }
 
+Instant TimerWheel::end_of_tick(std::uint64_t tick) {
+  return Instant::from_nanos(static_cast<std::int64_t>(((tick + 1) << kTickShift) - 1));
+}
+
 void TimerWheel::place(Timer& timer) {
+  if (timer.deadline_ <= collected_) {  // armed for a time already passed: in its turn, after its equals
+    Timer* after = nullptr;
+    for (Timer* t = slots_[kDueSlot]; t != nullptr && t->deadline_ <= timer.deadline_; t = t->next_) after = t;
+    return insert_due(timer, after);
+  }
   const std::uint64_t tick = std::max(tick_of(timer.deadline_), tick_);
   const int level = (63 - std::countl_zero((tick ^ tick_) | (kSlots - 1))) / kSlotBits;
   const auto index = static_cast<int>(tick >> (level * kSlotBits) & (kSlots - 1));
@@ -82,11 +91,7 @@ std::uint64_t TimerWheel::start_of(std::uint16_t slot) const {
   return above | static_cast<std::uint64_t>(slot % kSlots) << shift;
 }
 
-// Keeps the due list in order of deadline, and of arming among equals. A slot's list has the timer armed last in front,
-// and timers armed later are mostly due later, so the search mostly ends at once.
-void TimerWheel::insert_due(Timer& timer) {
-  Timer* after = nullptr;
-  for (Timer* t = slots_[kDueSlot]; t != nullptr && t->deadline_ < timer.deadline_; t = t->next_) after = t;
+void TimerWheel::insert_due(Timer& timer, Timer* after) {
   timer.slot_ = kDueSlot;
   timer.prev_ = after;
   timer.next_ = after != nullptr ? after->next_ : slots_[kDueSlot];
@@ -94,12 +99,16 @@ void TimerWheel::insert_due(Timer& timer) {
   (after != nullptr ? after->next_ : slots_[kDueSlot]) = &timer;
 }
 
+// Keeps the due list in order of deadline, and of arming among equals. A slot's list has the timer armed last in front,
+// and timers armed later are mostly due later, so the search mostly ends at once.
 void TimerWheel::collect_due(std::uint16_t slot, Instant now) {
   Timer* timer = detach(slot);
   while (timer != nullptr) {
     Timer* next = timer->next_;
     if (timer->deadline_ <= now) {
-      insert_due(*timer);
+      Timer* after = nullptr;
+      for (Timer* t = slots_[kDueSlot]; t != nullptr && t->deadline_ < timer->deadline_; t = t->next_) after = t;
+      insert_due(*timer, after);
     } else {
       place(*timer);
     }
@@ -112,6 +121,7 @@ bool TimerWheel::step(Instant now) {
   const std::uint16_t slot = first_slot();
   if (slot == kDueSlot || start_of(slot) > target) {
     tick_ = target;
+    collected_ = std::max(collected_, now);
     return false;
   }
   tick_ = std::max(tick_, start_of(slot));
@@ -124,6 +134,7 @@ bool TimerWheel::step(Instant now) {
     return true;
   }
   collect_due(slot, now);
+  collected_ = std::max(collected_, std::min(now, end_of_tick(tick_)));
   return slots_[kDueSlot] != nullptr;
 }
 

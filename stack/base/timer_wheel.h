@@ -67,6 +67,7 @@ class TimerWheel {
   static constexpr std::uint16_t kDueSlot = kLevels * kSlots;  // holds what fires now, in order
 
   static std::uint64_t tick_of(Instant t);
+  static Instant end_of_tick(std::uint64_t tick);  // its last nanosecond
   void place(Timer& timer);
   void remove(Timer& timer);
   Timer* detach(std::uint16_t slot);
@@ -74,12 +75,13 @@ class TimerWheel {
   [[nodiscard]] std::uint16_t first_slot() const;
   [[nodiscard]] std::uint64_t start_of(std::uint16_t slot) const;  // its first tick
   void collect_due(std::uint16_t slot, Instant now);
-  void insert_due(Timer& timer);
+  void insert_due(Timer& timer, Timer* after);
   bool step(Instant now);  // brings the next slot down or collects it; false when nothing more is due
 
   std::array<Timer*, kLevels * kSlots + 1> slots_{};
   std::array<std::uint64_t, kLevels> occupied_{};
-  std::uint64_t tick_ = 0;  // the wheel's present tick
+  std::uint64_t tick_ = 0;                  // the wheel's present tick
+  Instant collected_ = Instant::past();     // whatever is due up to here is in the due list
   std::size_t armed_ = 0;
   mutable Instant earliest_ = Instant::never();  // a cache of next_deadline()
   mutable bool earliest_known_ = true;

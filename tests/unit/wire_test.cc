@@ -467,6 +467,59 @@ TEST(TimerWheel, AgainstAModel) {
   }
 }
 
+// A bench for the timer wheel: probes whose callbacks check that they are the earliest and arm others.
+struct WheelBench {
+  struct Probe {
+    WheelBench* bench;
+    Timer timer{[](void* self) { static_cast<Probe*>(self)->fire(); }, this};
+    Instant at = Instant::never();
+
+    explicit Probe(WheelBench* b) : bench(b) {}
+    void fire() {
+      EXPECT_EQ(at, bench->first()) << "fired before an earlier one";
+      EXPECT_LE(at, bench->now);
+      at = Instant::never();
+      if (bench->rearms-- > 0) bench->arm_any();
+      EXPECT_EQ(bench->wheel.next_deadline(), bench->first());
+    }
+  };
+
+  explicit WheelBench(std::uint64_t seed) : rng(Rng::seed_from(seed)) {
+    for (int i = 0; i < 30; ++i) probes.push_back(std::make_unique<Probe>(this));
+  }
+  [[nodiscard]] Instant first() const {
+    Instant earliest = Instant::never();
+    for (const auto& p : probes) earliest = std::min(earliest, p->at);
+    return earliest;
+  }
+  void arm_any() {  // from 100 us ago to 100 us ahead: within a slot and across slots
+    Probe& p = *probes[rng.below(30)];
+    p.at = now + Duration::nanos(static_cast<std::int64_t>(rng.below(200'000)) - 100'000);
+    wheel.schedule(p.timer, p.at);
+  }
+
+  Rng rng;
+  TimerWheel wheel;
+  std::vector<std::unique_ptr<Probe>> probes;
+  Instant now = Instant::from_nanos(1'000'000'000);
+  int rearms = 0;
+};
+
+// Callbacks that arm timers, also in the past, and advances cut short by their limit: what fires is always the earliest
+// that is due, and next_deadline() is exact in between.
+TEST(TimerWheel, ArmingInCallbacksKeepsTheOrder) {
+  for (std::uint64_t seed = 1; seed <= 20 && !HasFailure(); ++seed) {
+    WheelBench b(seed);
+    for (int step = 0; step < 500 && !HasFailure(); ++step) {
+      b.rearms = 5;
+      for (std::uint32_t n = b.rng.below(4); n > 0; --n) b.arm_any();
+      b.now = b.now + Duration::nanos(static_cast<std::int64_t>(b.rng.below(100'000)));
+      (void)b.wheel.advance(b.now, b.rng.below(2) == 0 ? 2 : SIZE_MAX);
+      EXPECT_EQ(b.wheel.next_deadline(), b.first());
+    }
+  }
+}
+
 TEST(Ring, KeepsOrderWhileGrowing) {
   Ring<int> ring;
   int in = 0;
