@@ -125,6 +125,10 @@ class CommandLine {
     add("--mtu", o.mtu, "largest IP packet, bytes (default: the device's)")->check(CLI::Range(68, 65535));
     add("--capture", o.capture, "write every frame to this pcap file");
     add("--impair", o.impair, "make the link worse, like loss=1%,delay=10ms; see `sluice help impair`");
+    app.add_flag_callback(
+           "--no-offload", [&o] { o.segmentation = sluice::Options::Segmentation::kNone; },
+           "tap, tun: cut segments and compute checksums here, not in the kernel")
+        ->group("Stack");
     add("--cc", o.congestion, "TCP congestion control");
     add("--seed", o.seed, "make randomness repeat (default: from the system)");
     app.add_flag("--json", common_.json, "machine-readable output")->group("Stack");

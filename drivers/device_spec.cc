@@ -14,12 +14,12 @@ Result<std::unique_ptr<link::NetDevice>, Failure> as_device(Result<std::unique_p
 }
 }  // namespace
 
-Result<std::unique_ptr<link::NetDevice>, Failure> open_device(const std::string& spec) {
+Result<std::unique_ptr<link::NetDevice>, Failure> open_device(const std::string& spec, HostOffload offload) {
   const std::size_t colon = spec.find(':');
   const std::string kind = spec.substr(0, colon);
   const std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
-  if (kind == "tap") return as_device(TunTap::open(TunTap::Kind::kTap, rest));
-  if (kind == "tun") return as_device(TunTap::open(TunTap::Kind::kTun, rest));
+  if (kind == "tap") return as_device(TunTap::open(TunTap::Kind::kTap, rest, offload));
+  if (kind == "tun") return as_device(TunTap::open(TunTap::Kind::kTun, rest, offload));
   if (kind == "live") return as_device(PcapLive::open(rest));
   if (kind == "pcap") {
     const std::size_t comma = rest.find(',');

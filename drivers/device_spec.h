@@ -5,11 +5,12 @@
 #include <string>
 
 #include "drivers/failure.h"
+#include "drivers/tuntap.h"
 #include "stack/link/netdev.h"
 
 namespace sluice::drivers {
 
-// "mem" is not opened here: it takes a peer, which the runtime makes.
-Result<std::unique_ptr<link::NetDevice>, Failure> open_device(const std::string& spec);
+// `offload` matters to TAP and TUN. "mem" is not opened here: it takes a peer, which the runtime makes.
+Result<std::unique_ptr<link::NetDevice>, Failure> open_device(const std::string& spec, HostOffload offload);
 
 }  // namespace sluice::drivers

@@ -99,16 +99,22 @@ Result<Impairment, Failure> parse_impairment(const std::string& text) {
 }
 
 Impair::Impair(link::NetDevice& inner, const Impairment& what, std::uint64_t seed)
-    : inner_(inner), what_(what), rng_(Rng::seed_from(seed)) {}
+    : inner_(inner), capabilities_(inner.capabilities()), what_(what), rng_(Rng::seed_from(seed)) {
+  capabilities_.tx_checksum = capabilities_.tso4 = capabilities_.tso6 = capabilities_.uso = false;
+  capabilities_.max_gso_bytes = 0;
+}
 
-bool Impair::chance(double probability) { return probability > 0 && rng_.next_double() < probability; }
+bool Impair::chance(double probability) {
+  return probability > 0 && rng_.next_double() < probability;
+}
 
 bool Impair::lost(Instant now, Direction& d) {
   if (what_.burst_enter > 0) {
     d.bad = d.bad ? !chance(what_.burst_leave) : chance(what_.burst_enter);
     if (d.bad) return true;
   }
-  if (what_.down_every > Duration() && now.to_nanos() % what_.down_every.to_nanos() < what_.down_for.to_nanos()) return true;
+  if (what_.down_every > Duration() && now.to_nanos() % what_.down_every.to_nanos() < what_.down_for.to_nanos())
+    return true;
   return chance(what_.loss);
 }
 
@@ -119,12 +125,14 @@ void Impair::pass(Instant now, Direction& d, std::vector<std::uint8_t> bytes) {
   Instant due = now;
   if (what_.rate > 0) {
     if (d.waiting + bytes.size() > what_.queue) return void(++counts_.queue_full);
-    const auto ns = static_cast<std::int64_t>(static_cast<double>(bytes.size()) * 8e9 / static_cast<double>(what_.rate));
+    const auto ns =
+        static_cast<std::int64_t>(static_cast<double>(bytes.size()) * 8e9 / static_cast<double>(what_.rate));
     d.line_free = due = std::max(now, d.line_free) + Duration::nanos(ns);
   }
   due = due + what_.delay;
   if (what_.jitter > Duration()) {
-    due = due + Duration::nanos(static_cast<std::int64_t>(rng_.next_double() * static_cast<double>(what_.jitter.to_nanos())));
+    due = due +
+          Duration::nanos(static_cast<std::int64_t>(rng_.next_double() * static_cast<double>(what_.jitter.to_nanos())));
     due = std::max(due, d.last_due);
   }
   d.last_due = due;

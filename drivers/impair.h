@@ -14,18 +14,18 @@
 namespace sluice::drivers {
 
 struct Impairment {
-  double loss = 0;             // probability of each frame, 0..1
-  double burst_enter = 0;      // per frame: from the good state to the bad one, in which every frame is lost
-  double burst_leave = 1;      // per frame: back
-  Duration delay;              // one way
-  Duration jitter;             // added at random, 0..jitter; keeps the order
-  double reorder = 0;          // probability that a frame is held back
+  double loss = 0;         // probability of each frame, 0..1
+  double burst_enter = 0;  // per frame: from the good state to the bad one, in which every frame is lost
+  double burst_leave = 1;  // per frame: back
+  Duration delay;          // one way
+  Duration jitter;         // added at random, 0..jitter; keeps the order
+  double reorder = 0;      // probability that a frame is held back
   Duration reorder_delay = 10_ms;
   double duplicate = 0;
-  double corrupt = 0;          // probability that a frame has one bit flipped
-  std::uint64_t rate = 0;      // bit/s; 0: no limit
+  double corrupt = 0;             // probability that a frame has one bit flipped
+  std::uint64_t rate = 0;         // bit/s; 0: no limit
   std::size_t queue = 256 << 10;  // bytes that wait for the rate; beyond, frames are dropped
-  Duration down_every;         // an outage begins so often; 0: none
+  Duration down_every;            // an outage begins so often; 0: none
   Duration down_for;
 };
 
@@ -37,12 +37,16 @@ class Impair final : public link::NetDevice {
  public:
   Impair(link::NetDevice& inner, const Impairment& what, std::uint64_t seed);
 
-  [[nodiscard]] const link::Capabilities& capabilities() const override { return inner_.capabilities(); }
+  // The inner device's without its offloads: frames are to be as a wire carries them, or an error in one bit would go
+  // unseen and a loss would take many segments at once. Open a TAP without host offload below it for the same reason.
+  [[nodiscard]] const link::Capabilities& capabilities() const override { return capabilities_; }
   std::size_t rx(Instant now, buf::Pool& pool, std::span<buf::RxFrame> out) override;
   std::size_t tx(Instant now, std::span<const buf::TxFrame> frames) override;
   [[nodiscard]] int poll_handle() const override { return inner_.poll_handle(); }
   [[nodiscard]] Instant next_deadline() const override;
-  [[nodiscard]] bool finished() const override { return inner_.finished() && in_.frames.empty() && out_.frames.empty(); }
+  [[nodiscard]] bool finished() const override {
+    return inner_.finished() && in_.frames.empty() && out_.frames.empty();
+  }
 
   struct Counts {
     std::uint64_t frames = 0, lost = 0, duplicated = 0, reordered = 0, corrupted = 0, queue_full = 0;
@@ -55,8 +59,8 @@ class Impair final : public link::NetDevice {
     std::vector<std::uint8_t> bytes;
   };
   struct Direction {
-    std::deque<Frame> frames;     // in order of due
-    std::size_t waiting = 0;      // bytes
+    std::deque<Frame> frames;  // in order of due
+    std::size_t waiting = 0;   // bytes
     Instant line_free = Instant::past();
     Instant last_due = Instant::past();
     bool bad = false;
@@ -69,6 +73,7 @@ class Impair final : public link::NetDevice {
   bool chance(double probability);
 
   link::NetDevice& inner_;
+  link::Capabilities capabilities_;
   Impairment what_;
   Rng rng_;
   Direction in_, out_;

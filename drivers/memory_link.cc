@@ -49,7 +49,9 @@ MemoryLink::Port& MemoryLink::add_port() {
   return *ports_.back();
 }
 
-std::size_t MemoryLink::Port::rx(Instant, buf::Pool& pool, std::span<buf::RxFrame> out) { return take(queue_, pool, out); }
+std::size_t MemoryLink::Port::rx(Instant, buf::Pool& pool, std::span<buf::RxFrame> out) {
+  return take(queue_, pool, out);
+}
 
 std::size_t MemoryLink::Port::tx(Instant, std::span<const buf::TxFrame> frames) {
   for (const buf::TxFrame& frame : frames) {
@@ -64,7 +66,9 @@ std::size_t MemoryLink::Port::tx(Instant, std::span<const buf::TxFrame> frames) 
 class SharedMemoryLink::End final : public link::NetDevice {
  public:
   End(std::uint32_t mtu, std::size_t queue_frames)
-      : capabilities_(ethernet_with_fcs(mtu)), queue_frames_(queue_frames), event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
+      : capabilities_(ethernet_with_fcs(mtu)),
+        queue_frames_(queue_frames),
+        event_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {}
   ~End() override { ::close(event_); }
   void join(End& other) { other_ = &other; }
 
@@ -105,6 +109,8 @@ SharedMemoryLink::SharedMemoryLink(std::uint32_t mtu, std::size_t queue_frames) 
   ends_[1]->join(*ends_[0]);
 }
 SharedMemoryLink::~SharedMemoryLink() = default;
-link::NetDevice& SharedMemoryLink::end(std::size_t which) { return *ends_[which]; }
+link::NetDevice& SharedMemoryLink::end(std::size_t which) {
+  return *ends_[which];
+}
 
 }  // namespace sluice::drivers

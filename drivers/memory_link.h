@@ -1,5 +1,6 @@
-// An in-memory Ethernet segment that joins stacks in one process. Frames carry their FCS. Each frame reaches every other
-// port, as on a hub. MemoryLink is for one thread and virtual time; SharedMemoryLink has a lock, and descriptors to poll.
+// An in-memory Ethernet segment that joins stacks in one process. Frames carry their FCS. Each frame reaches every
+// other port, as on a hub. MemoryLink is for one thread and virtual time; SharedMemoryLink has a lock, and descriptors
+// to poll.
 #pragma once
 
 #include <deque>

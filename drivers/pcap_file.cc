@@ -19,7 +19,9 @@ constexpr std::uint32_t kLargestFrame = 65535 + 18;  // a capture may hold more 
 CaptureReader::CaptureReader(pcap* handle, link::Medium medium, int link_type)
     : handle_(handle), medium_(medium), link_type_(link_type) {}
 
-CaptureReader::~CaptureReader() { pcap_close(handle_); }
+CaptureReader::~CaptureReader() {
+  pcap_close(handle_);
+}
 
 Result<std::unique_ptr<CaptureReader>, Failure> CaptureReader::open(const std::string& path) {
   std::array<char, PCAP_ERRBUF_SIZE> error{};

@@ -15,9 +15,9 @@ struct pcap;
 namespace sluice::drivers {
 
 struct CaptureFrame {
-  Instant at;                      // time of day
-  Bytes bytes;                     // valid until the next one is read
-  std::uint32_t wire_length = 0;   // larger than bytes.size() when the capture cut it
+  Instant at;                     // time of day
+  Bytes bytes;                    // valid until the next one is read
+  std::uint32_t wire_length = 0;  // larger than bytes.size() when the capture cut it
 };
 
 // Reads a capture frame by frame. Link types: Ethernet, raw IP, IPv4, IPv6, BSD loopback, Linux cooked (v1, v2); of the
@@ -27,7 +27,7 @@ class CaptureReader {
   static Result<std::unique_ptr<CaptureReader>, Failure> open(const std::string& path);
   ~CaptureReader();
 
-  bool next(CaptureFrame& out);    // false at the end, or where the file is damaged: see damage()
+  bool next(CaptureFrame& out);  // false at the end, or where the file is damaged: see damage()
   [[nodiscard]] link::Medium medium() const { return medium_; }
   [[nodiscard]] const std::string& damage() const { return damage_; }  // empty: none
 
@@ -46,8 +46,8 @@ class PcapFile final : public link::NetDevice {
   enum class Pace : std::uint8_t { kRecorded, kFastest };
   struct Settings {
     Pace pace = Pace::kFastest;
-    wire::Address only_to;       // frames with this IPv4 destination, and broadcasts and ARP; any(): all
-    std::string record;          // file for what is sent; empty: none
+    wire::Address only_to;  // frames with this IPv4 destination, and broadcasts and ARP; any(): all
+    std::string record;     // file for what is sent; empty: none
   };
 
   static Result<std::unique_ptr<PcapFile>, Failure> open(const std::string& path, const Settings& settings);
@@ -70,7 +70,7 @@ class PcapFile final : public link::NetDevice {
   CaptureFrame next_;
   bool has_next_ = false;
   bool started_ = false;
-  Duration offset_;              // from recorded time to the stack's
+  Duration offset_;  // from recorded time to the stack's
 };
 
 }  // namespace sluice::drivers

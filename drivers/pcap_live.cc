@@ -43,9 +43,13 @@ Result<std::unique_ptr<PcapLive>, Failure> PcapLive::open(const std::string& int
   return std::unique_ptr<PcapLive>(new PcapLive(handle));
 }
 
-PcapLive::~PcapLive() { pcap_close(handle_); }
+PcapLive::~PcapLive() {
+  pcap_close(handle_);
+}
 
-int PcapLive::poll_handle() const { return pcap_get_selectable_fd(handle_); }
+int PcapLive::poll_handle() const {
+  return pcap_get_selectable_fd(handle_);
+}
 
 std::size_t PcapLive::rx(Instant, buf::Pool& pool, std::span<buf::RxFrame> out) {
   std::size_t n = 0;

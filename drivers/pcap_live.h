@@ -1,5 +1,5 @@
-// A network interface of this machine through libpcap: the stack becomes another station on its segment. Frames arrive as
-// they come (immediate mode), those that we sent ourselves are not seen again.
+// A network interface of this machine through libpcap: the stack becomes another station on its segment. Frames arrive
+// as they come (immediate mode), those that we sent ourselves are not seen again.
 #pragma once
 
 #include <memory>

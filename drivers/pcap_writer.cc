@@ -15,7 +15,7 @@ constexpr std::uint32_t kFcsPresent = 0x24000000;  // the flag, and a length of 
 }  // namespace
 
 Result<std::unique_ptr<PcapWriter>, Failure> PcapWriter::create(const std::string& path, link::Medium medium,
-                                                                 link::Fcs fcs) {
+                                                                link::Fcs fcs) {
   std::FILE* file = std::fopen(path.c_str(), "wbe");
   if (file == nullptr) return fail(system_failure(path, errno));
   std::uint32_t type = medium == link::Medium::kEthernet ? kLinkEthernet : kLinkRaw;
@@ -25,8 +25,12 @@ Result<std::unique_ptr<PcapWriter>, Failure> PcapWriter::create(const std::strin
   return std::unique_ptr<PcapWriter>(new PcapWriter(file));
 }
 
-PcapWriter::~PcapWriter() { std::fclose(file_); }
-void PcapWriter::flush() { std::fflush(file_); }
+PcapWriter::~PcapWriter() {
+  std::fclose(file_);
+}
+void PcapWriter::flush() {
+  std::fflush(file_);
+}
 
 void PcapWriter::write_record(Instant at, std::size_t stored, std::size_t wire_length) {
   const auto ns = static_cast<std::uint64_t>(at.to_nanos() > 0 ? at.to_nanos() : 0);

@@ -15,7 +15,8 @@ namespace sluice::drivers {
 class PcapWriter {
  public:
   // `fcs`: frames end with their FCS, which the file says.
-  static Result<std::unique_ptr<PcapWriter>, Failure> create(const std::string& path, link::Medium medium, link::Fcs fcs);
+  static Result<std::unique_ptr<PcapWriter>, Failure> create(const std::string& path, link::Medium medium,
+                                                             link::Fcs fcs);
   ~PcapWriter();
   void write(Instant at, Bytes frame, std::uint32_t wire_length);
   void write(Instant at, const buf::TxFrame& frame);

@@ -1,5 +1,6 @@
-// TAP and TUN devices of Linux. A TAP carries Ethernet frames without FCS, a TUN bare IP packets. One frame a system call;
-// a sent frame is written from its pieces with one gather write.
+// TAP and TUN devices of Linux. A TAP carries Ethernet frames without FCS, a TUN bare IP packets. One frame a system
+// call; a sent frame is written from its pieces with one gather write. With host offload a virtio-net header stands
+// before each frame: the kernel takes and gives TCP segments of up to 64 KiB and checksums that are not computed.
 #pragma once
 
 #include <memory>
@@ -10,13 +11,18 @@
 
 namespace sluice::drivers {
 
+// Whether the host cuts large segments and completes checksums, where it can.
+enum class HostOffload : std::uint8_t { kOff, kOn };
+
 class TunTap final : public link::NetDevice {
  public:
   enum class Kind : std::uint8_t { kTap, kTun };
 
   // Attaches to interface `name`, which is made if it does not exist (and then goes with this object). The MTU is the
   // interface's. Needs CAP_NET_ADMIN in the namespace, or a persistent interface owned by the user.
-  static Result<std::unique_ptr<TunTap>, Failure> open(Kind kind, const std::string& name);
+  // Offload that the kernel does not have is left out: capabilities() tells what there is.
+  static Result<std::unique_ptr<TunTap>, Failure> open(Kind kind, const std::string& name,
+                                                       HostOffload offload = HostOffload::kOn);
   ~TunTap() override;
 
   [[nodiscard]] const link::Capabilities& capabilities() const override { return capabilities_; }
@@ -25,10 +31,16 @@ class TunTap final : public link::NetDevice {
   [[nodiscard]] int poll_handle() const override { return fd_; }
 
  private:
-  TunTap(int fd, const link::Capabilities& capabilities) : fd_(fd), capabilities_(capabilities) {}
+  TunTap(int fd, const link::Capabilities& capabilities, HostOffload offload)
+      : fd_(fd), capabilities_(capabilities), offload_(offload) {}
+  std::size_t rx_plain(buf::Pool& pool, std::span<buf::RxFrame> out);
+  std::size_t rx_offload(buf::Pool& pool, std::span<buf::RxFrame> out);
+  bool read_offload(buf::Pool& pool, buf::RxFrame& frame);
 
   int fd_;
   link::Capabilities capabilities_;
+  HostOffload offload_;
+  buf::Buffer small_, large_;  // where the next frame is read to
 };
 
 // The host's side of an interface, by ioctl: address, MTU and state, without the `ip` program.

@@ -15,8 +15,9 @@
 namespace sluice {
 
 namespace {
-constexpr int kStackRounds = 8;  // batches of frames taken in before callbacks run
-}
+constexpr int kStackRounds = 8;     // batches of frames taken in before callbacks run
+constexpr int kRoundsUnasked = 16;  // rounds without a look at the kernel's descriptors, while there is work
+}  // namespace
 
 // Sockets whose readiness changed are put on a list by the stack; only they are looked at. One that stays ready stays
 // on the list, so watching is level-triggered.
@@ -29,7 +30,7 @@ struct EventLoop::Impl final : socket::ReadyObserver {
     bool gone = false;
   };
 
-  explicit Impl(Runtime::Impl& r) : runtime(r), epoll_fd(::epoll_create1(EPOLL_CLOEXEC)) {
+  explicit Impl(Runtime::Impl& r) : runtime(r), epoll_fd(::epoll_create1(EPOLL_CLOEXEC)), spinner(r.options.spin) {
     if (runtime.device->poll_handle() >= 0) add_kernel(runtime.device->poll_handle(), EPOLLIN);
     add_kernel(runtime.wake_fd, EPOLLIN);
   }
@@ -90,7 +91,8 @@ struct EventLoop::Impl final : socket::ReadyObserver {
   std::multimap<Instant, LoopTimer> timers;
   TimerId next_id = 1;
   std::atomic<bool> stopped{false};  // set by any thread
-  Instant last_work = Instant::past();
+  Spinner spinner;
+  int unasked = 0;
 };
 
 EventLoop::EventLoop(Runtime& runtime) : impl_(std::make_unique<Impl>(runtime.impl())) {}
@@ -161,9 +163,11 @@ void EventLoop::cancel(TimerId id) {
 }
 
 void EventLoop::Impl::run_stack() {
-  for (int i = 0; i < kStackRounds; ++i) {
-    if (!runtime.stack->poll(monotonic_now())) return;
+  const Counters& counters = runtime.stack->counters();
+  const std::uint64_t before = counters.get(Counter::kLinkRxFrames);
+  for (int i = 0; i < kStackRounds && runtime.stack->poll(monotonic_now()); ++i) {
   }
+  if (counters.get(Counter::kLinkRxFrames) != before) spinner.on_work(monotonic_now());
 }
 
 void EventLoop::Impl::run_ready() {
@@ -176,7 +180,7 @@ void EventLoop::Impl::run_ready() {
     const short now = poll_events_of(runtime.stack->sockets().ready(d->handle));
     const auto wanted = static_cast<short>(now & (w->events | POLLERR | POLLHUP));
     if (wanted == 0) continue;
-    last_work = monotonic_now();
+    spinner.on_work(monotonic_now());
     list(*w);  // looked at again: it may have more
     call(*w, wanted);
   }
@@ -194,21 +198,23 @@ void EventLoop::Impl::run_timers() {
   }
 }
 
+// Waits for the device and the kernel's descriptors. While there is work, or soon will be, they are looked at only now
+// and then: the device tells by itself.
 void EventLoop::Impl::sleep(Duration longest) {
   const Instant now = monotonic_now();
+  const bool busy = !ready.empty() || spinner.again(now);
+  if (busy && ++unasked < kRoundsUnasked) return;
+  unasked = 0;
   Instant until = std::min(runtime.stack->next_deadline(), now + longest);
   if (!timers.empty()) until = std::min(until, timers.begin()->first);
-  Duration wait = std::max(until - now, Duration());
-  const bool spinning = now - last_work < runtime.options.spin && last_work != Instant::past();
-  if (!ready.empty() || spinning) wait = Duration();
-  if (wait == Duration() && kernel.empty()) return;
+  const Duration wait = busy ? Duration() : std::max(until - now, Duration());
   std::array<epoll_event, 64> events{};
   const auto ns = std::min<std::int64_t>(wait.to_nanos(), 3'600'000'000'000);
   const timespec limit{ns / 1'000'000'000, ns % 1'000'000'000};
   const int n = ::epoll_pwait2(epoll_fd, events.data(), static_cast<int>(events.size()), &limit, nullptr);
   for (int i = 0; i < n; ++i) {
     const epoll_event& e = events[static_cast<std::size_t>(i)];
-    last_work = monotonic_now();
+    spinner.on_work(monotonic_now());
     const auto at = kernel.find(e.data.fd);
     if (at == kernel.end()) {
       std::uint64_t count = 0;

@@ -13,6 +13,7 @@
 
 #include <poll.h>
 
+#include "drivers/runtime/spinner.h"
 #include "sluice/runtime.hpp"
 #include "stack/link/netdev.h"
 
@@ -85,6 +86,7 @@ struct Runtime::Impl {
   const Done* worker_done = nullptr;
   Instant worker_until;  // when it will get up
   int app_waiters = 0;
+  Spinner spinner;
   Instant last_work;
   int wake_fd = -1;
   bool stopping = false;

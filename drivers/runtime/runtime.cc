@@ -67,7 +67,7 @@ Rng::Seed system_seed() {
 
 // --- opening ---------------------------------------------------------------------------------------------------------
 
-Runtime::Impl::Impl(const Options& o) : options(o), threaded(o.threads == Options::Threads::kThreads) {
+Runtime::Impl::Impl(const Options& o) : options(o), threaded(o.threads == Options::Threads::kThreads), spinner(o.spin) {
   wake_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   last_work = monotonic_now();
 }
@@ -159,7 +159,8 @@ Result<std::unique_ptr<Runtime>, Failure> Runtime::open(const Options& options) 
     impl->peer = std::move(*peer);
     impl->device = &impl->peer->near_end();
   } else {
-    auto device = drivers::open_device(options.device);
+    const bool host_offload = options.segmentation == Options::Segmentation::kHost && options.impair.empty();
+    auto device = drivers::open_device(options.device, host_offload ? drivers::HostOffload::kOn : drivers::HostOffload::kOff);
     if (!device) return fail(device.error());
     impl->devices.push_back(std::move(*device));
     impl->device = impl->devices.back().get();
@@ -237,7 +238,7 @@ bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until,
   fds.push_back({wake_fd, POLLIN, 0});
   if (device->poll_handle() >= 0) fds.push_back({device->poll_handle(), POLLIN, 0});
   timespec wait = to_timespec(worker_until - now);
-  if (options.spin > Duration() && now - last_work < options.spin) wait = {};
+  if (spinner.again(now)) wait = {};
   worker_done = &done;
   worker_asleep = true;
   lock.unlock();
@@ -247,7 +248,10 @@ bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until,
   worker_asleep = false;
   if ((fds[count].revents & POLLIN) != 0) silence(wake_fd);
   if (kernel != nullptr) std::copy_n(fds.begin(), count, kernel->begin());
-  if (ready > 0) last_work = monotonic_now();
+  if (ready > 0) {
+    last_work = monotonic_now();
+    spinner.on_work(last_work);
+  }
   while (stack->poll(monotonic_now(), kPollBudget)) {
   }
   return !interrupted;

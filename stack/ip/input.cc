@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "stack/ip/impl.h"
+#include "stack/wire/tcp.h"
+#include "stack/wire/udp.h"
 
 namespace sluice::ip {
 
@@ -13,7 +15,11 @@ namespace {
 bool offload_fits(const buf::Offload& offload, const ipv4::Packet& packet) {
   const auto protocol = static_cast<Protocol>(packet.header.protocol);
   const std::size_t header_size = ipv4::kHeaderSize + packet.options.size();
-  if (offload.checksum == buf::ChecksumState::kPartial && offload.checksum_start != header_size) return false;
+  if (offload.checksum == buf::ChecksumState::kPartial) {
+    const std::size_t field = protocol == Protocol::kTcp ? wire::tcp::kChecksumOffset : wire::udp::kChecksumOffset;
+    const bool known = protocol == Protocol::kTcp || protocol == Protocol::kUdp;
+    if (!known || offload.checksum_start != header_size || offload.checksum_offset != field) return false;
+  }
   switch (offload.gso) {
     case buf::GsoType::kNone:
       return true;

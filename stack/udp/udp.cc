@@ -61,6 +61,8 @@ struct Udp::Impl {
   Port::State* find(const Endpoint& to, const Endpoint& from);
   [[nodiscard]] bool conflicts(const Endpoint& local, Port::Sharing sharing);
   Result<std::uint16_t> ephemeral(const Address& address);
+  void deliver_copies(const ReceivedDatagram& facts, Bytes payload, std::size_t size, const ip::Datagram& d);
+  void refuse(const ip::Datagram& d);
   void enqueue(Port::State& s, ReceivedDatagram datagram);
   Status send(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to);
   Status send_along(Port::State& s, std::span<const Bytes> pieces, std::size_t size, const Endpoint& to,
@@ -131,27 +133,42 @@ void Udp::on_datagram(ip::Datagram d) {
   r.interface = d.interface;
   r.ttl = d.ttl;
   r.tos = d.tos;
-  if (d.cast != ip::Cast::kUnicast) {  // each socket on the port gets its copy (RFC 1122 §4.1.3.3)
-    bool anyone = false;
-    for (Port::State* s = im.bucket(r.destination.port); s != nullptr; s = s->next) {
-      if (s->match(r.destination, r.source) == 0) continue;
-      anyone = true;
-      ReceivedDatagram copy{r.source, r.destination, r.interface, r.ttl, r.tos, im.pool.copy_of(parsed->payload)};
-      im.enqueue(*s, std::move(copy));
-    }
-    if (!anyone) im.context.drop(Drop::kUdpNoPort, d.packet);
-    return;
+  const bool several = d.gso_size != 0 && parsed->payload.size() > d.gso_size;
+  if (several || d.cast != ip::Cast::kUnicast) {
+    return im.deliver_copies(r, parsed->payload, several ? d.gso_size : SIZE_MAX, d);
   }
   Port::State* s = im.find(r.destination, r.source);
-  if (s == nullptr) {
-    im.context.drop(Drop::kUdpNoPort, d.packet);
-    return im.ip.reject(d, ip::ErrorKind::kPortUnreachable);  // (RFC1122-UDP-01, RFC1122-ICMP-12)
-  }
+  if (s == nullptr) return im.refuse(d);
   const std::size_t size = parsed->payload.size();
   d.buffer.trim_front(wire::udp::kHeaderSize);
   d.buffer.truncate(size);
   r.payload = std::move(d.buffer);
   im.enqueue(*s, std::move(r));
+}
+
+void Udp::Impl::refuse(const ip::Datagram& d) {
+  context.drop(Drop::kUdpNoPort, d.packet);
+  if (d.cast == ip::Cast::kUnicast) ip.reject(d, ip::ErrorKind::kPortUnreachable);  // (RFC1122-UDP-01, -ICMP-12)
+}
+
+// What several get, or what is several: each socket on the port has its copy of a broadcast or multicast (RFC 1122
+// §4.1.3.3); a device that coalesces hands over a row of datagrams, `size` bytes each and the last perhaps shorter.
+void Udp::Impl::deliver_copies(const ReceivedDatagram& facts, Bytes payload, std::size_t size, const ip::Datagram& d) {
+  bool anyone = false;
+  const bool unicast = d.cast == ip::Cast::kUnicast;
+  Port::State* only = unicast ? find(facts.destination, facts.source) : nullptr;
+  do {
+    const Bytes part = payload.first(std::min(size, payload.size()));
+    payload = payload.subspan(part.size());
+    if (!payload.empty()) context.counters.add(Counter::kUdpReceived);
+    if (only != nullptr) enqueue(*only, facts.with(pool.copy_of(part)));
+    for (Port::State* s = bucket(facts.destination.port); s != nullptr && !unicast; s = s->next) {
+      if (s->match(facts.destination, facts.source) == 0) continue;
+      anyone = true;
+      enqueue(*s, facts.with(pool.copy_of(part)));
+    }
+  } while (!payload.empty());
+  if (only == nullptr && !anyone) refuse(d);
 }
 
 // A queue is bounded in memory, the newest is dropped. A small payload is copied so that it does not pin a large block.
@@ -291,7 +308,7 @@ Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, std:
   auto sum = wire::Checksum::pseudo_header(source, to.address, kProtocol, length);
   if (route.tx_checksum && size + 28 <= route.mtu) {
     wire::udp::emit(header, fields, sum.sum());
-    packet.offload = {.checksum = buf::ChecksumState::kPartial, .checksum_offset = 6};
+    packet.offload = {.checksum = buf::ChecksumState::kPartial, .checksum_offset = wire::udp::kChecksumOffset};
   } else {
     wire::udp::emit(header, fields, 0);
     sum.add(header);

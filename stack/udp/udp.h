@@ -20,6 +20,11 @@ struct ReceivedDatagram {
   std::uint8_t ttl = 0;
   std::uint8_t tos = 0;
   buf::Buffer payload{};
+
+  // The same facts about other bytes.
+  [[nodiscard]] ReceivedDatagram with(buf::Buffer other) const {
+    return {source, destination, interface, ttl, tos, std::move(other)};
+  }
 };
 
 // Told when something changed; asks the port what. Called from within poll().

@@ -12,6 +12,7 @@
 namespace sluice::wire::udp {
 
 inline constexpr std::size_t kHeaderSize = 8;
+inline constexpr std::size_t kChecksumOffset = 6;
 
 struct Header {                // host byte order, and valid if parse() made it
   std::uint16_t src_port = 0;  // 0: the sender wants no reply

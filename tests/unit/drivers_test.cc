@@ -1,7 +1,9 @@
 // Drivers on files and in memory.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <set>
@@ -15,6 +17,9 @@
 #include "drivers/pcap_file.h"
 #include "drivers/pcap_writer.h"
 #include "drivers/runtime/impl.h"
+#include "drivers/runtime/spinner.h"
+#include "drivers/virtio_header.h"
+#include "stack/link/link.h"
 
 namespace sluice::test {
 namespace {
@@ -83,6 +88,131 @@ TEST(Impairment, LosesDelaysAndRepeats) {
   EXPECT_EQ(arrived, 10'000 - near.counts().lost + near.counts().duplicated);
 }
 
+// What the kernel says before a frame of 1000 bytes, field by field in the order of the header; the metadata it stands
+// for, or that it cannot be.
+TEST(VirtioHeader, IsCheckedBeforeItIsBelieved) {
+  using buf::ChecksumState;
+  using buf::GsoType;
+  struct Row {
+    const char* name;
+    std::uint8_t flags, kind;
+    std::uint16_t header_length, gso_size, start, offset;
+    bool valid;
+    ChecksumState checksum;
+    GsoType gso;
+  };
+  constexpr auto kAbsent = ChecksumState::kAbsent;
+  constexpr auto kPartial = ChecksumState::kPartial;
+  const Row rows[] = {
+      {"nothing said", 0, 0, 0, 0, 0, 0, true, kAbsent, GsoType::kNone},
+      {"checksum verified", 2, 0, 0, 0, 0, 0, true, ChecksumState::kVerified, GsoType::kNone},
+      {"partial checksum", 1, 0, 0, 0, 34, 16, true, kPartial, GsoType::kNone},
+      {"partial counts more than verified", 3, 0, 0, 0, 34, 16, true, kPartial, GsoType::kNone},
+      {"field at the very end", 1, 0, 0, 0, 982, 16, true, kPartial, GsoType::kNone},
+      {"field a byte beyond the frame", 1, 0, 0, 0, 983, 16, false, kAbsent, GsoType::kNone},
+      {"offsets that overflow 16 bits together", 1, 0, 0, 0, 0xffff, 0xffff, false, kAbsent, GsoType::kNone},
+      {"TCP over IPv4", 1, 1, 66, 448, 34, 16, true, kPartial, GsoType::kTcp4},
+      {"TCP over IPv4 with ECN", 1, 0x81, 66, 448, 34, 16, true, kPartial, GsoType::kTcp4},
+      {"TCP over IPv6", 1, 4, 86, 448, 54, 16, true, kPartial, GsoType::kTcp6},
+      {"UDP datagrams", 1, 5, 42, 448, 34, 6, true, kPartial, GsoType::kUdp},
+      {"UDP as IP fragments, never asked for", 1, 3, 42, 448, 34, 6, false, kAbsent, GsoType::kNone},
+      {"an unknown kind", 1, 2, 66, 448, 34, 16, false, kAbsent, GsoType::kNone},
+      {"segments of no size", 1, 1, 66, 0, 34, 16, false, kAbsent, GsoType::kNone},
+      {"segments without a partial checksum", 0, 1, 66, 448, 34, 16, false, kAbsent, GsoType::kNone},
+      {"a header longer than the frame does not matter", 1, 1, 2000, 448, 34, 16, true, kPartial, GsoType::kTcp4},
+  };
+  for (const Row& row : rows) {
+    std::array<std::uint8_t, drivers::kVirtioHeaderSize> bytes{row.flags, row.kind};
+    const std::uint16_t fields[] = {row.header_length, row.gso_size, row.start, row.offset};
+    std::memcpy(bytes.data() + 2, fields, sizeof fields);
+    const auto parsed = drivers::parse_virtio_header(bytes, 1000);
+    EXPECT_EQ(parsed.valid, row.valid) << row.name;
+    EXPECT_EQ(parsed.offload.checksum, row.checksum) << row.name;
+    EXPECT_EQ(parsed.offload.gso, row.gso) << row.name;
+    EXPECT_EQ(parsed.offload.gso_size, row.gso == GsoType::kNone ? 0 : row.gso_size) << row.name;
+    EXPECT_TRUE(link::offload_valid(parsed.offload, 1000)) << row.name;
+  }
+}
+
+TEST(VirtioHeader, SaysWhatTheStackLeftToDo) {
+  using Header = std::array<std::uint8_t, drivers::kVirtioHeaderSize>;
+  const auto emitted = [](const buf::Offload& o) {
+    Header h;
+    h.fill(0xee);
+    drivers::emit_virtio_header(h, o);
+    return h;
+  };
+  const auto native = [](std::uint16_t v, std::size_t i) {
+    std::array<std::uint8_t, 2> bytes{};
+    std::memcpy(bytes.data(), &v, 2);
+    return bytes[i];
+  };
+  EXPECT_EQ(emitted({}), Header{});
+  const buf::Offload checksum{.checksum = buf::ChecksumState::kPartial, .checksum_start = 34, .checksum_offset = 6};
+  EXPECT_EQ(emitted(checksum), (Header{1, 0, 0, 0, 0, 0, native(34, 0), native(34, 1), native(6, 0), native(6, 1)}));
+  buf::Offload segments{.checksum = buf::ChecksumState::kPartial, .gso = buf::GsoType::kTcp4, .checksum_start = 34};
+  segments.checksum_offset = 16;
+  segments.gso_size = 1448;
+  segments.header_length = 66;
+  EXPECT_EQ(emitted(segments), (Header{1, 1, native(66, 0), native(66, 1), native(1448, 0), native(1448, 1),
+                                       native(34, 0), native(34, 1), native(16, 0), native(16, 1)}));
+}
+
+// An offload device behind an impairment: segments and checksums are to be finished before they can be harmed.
+TEST(Impairment, HidesTheOffloadOfTheDevice) {
+  struct Offloading final : link::NetDevice {
+    link::Capabilities c{.tx_checksum = true, .tso4 = true, .tso6 = true, .uso = true, .max_gso_bytes = 65535};
+    [[nodiscard]] const link::Capabilities& capabilities() const override { return c; }
+    std::size_t rx(Instant, buf::Pool&, std::span<buf::RxFrame>) override { return 0; }
+    std::size_t tx(Instant, std::span<const buf::TxFrame> frames) override { return frames.size(); }
+  } device;
+  const drivers::Impair impaired(device, {}, 1);
+  const link::Capabilities& c = impaired.capabilities();
+  EXPECT_FALSE(c.tx_checksum || c.tso4 || c.tso6 || c.uso);
+  EXPECT_EQ(c.max_gso_bytes, 0u);
+  EXPECT_EQ(c.mtu, 1500u);
+}
+
+TEST(Spinner, LooksAgainWhileThatPays) {
+  Spinner spinner(50_us);
+  Instant now = Instant::from_nanos(1'000'000);
+  EXPECT_FALSE(spinner.again(now)) << "nothing has happened yet";
+  for (int i = 0; i < 100; ++i) {  // each time something comes soon
+    spinner.on_work(now);
+    EXPECT_TRUE(spinner.again(now + 10_us));
+    now = now + 20_us;
+  }
+  spinner.on_work(now);
+  EXPECT_TRUE(spinner.again(now + 49_us));
+  EXPECT_FALSE(spinner.again(now + 50_us)) << "bounded";
+  EXPECT_FALSE(spinner.again(now + 51_us)) << "asleep until something happens";
+}
+
+TEST(Spinner, StopsWhereItDoesNotPayAndTriesAgain) {
+  Spinner spinner(50_us);
+  Instant now = Instant::from_nanos(1'000'000);
+  int looked = 0;
+  const auto episode = [&] {  // nothing within the time, then something
+    spinner.on_work(now);
+    const bool again = spinner.again(now + 1_us);
+    EXPECT_FALSE(spinner.again(now + 60_us));
+    now = now + 200_us;
+    looked += again ? 1 : 0;
+  };
+  for (int i = 0; i < 10'000; ++i) episode();
+  EXPECT_GT(looked, 3);
+  EXPECT_LT(looked, 100) << "rarely";
+  looked = 0;
+  for (int i = 0; i < 2000 && looked == 0; ++i) episode();
+  EXPECT_GT(looked, 0) << "but again";
+}
+
+TEST(Spinner, CanBeSwitchedOff) {
+  Spinner spinner((Duration()));
+  spinner.on_work(Instant::from_nanos(1000));
+  EXPECT_FALSE(spinner.again(Instant::from_nanos(1000)));
+}
+
 TEST(Impairment, RateAndQueue) {
   drivers::MemoryLink link(1500, 100'000);
   link.add_port();
@@ -91,6 +221,29 @@ TEST(Impairment, RateAndQueue) {
   for (int i = 0; i < 20; ++i) send(near, std::vector<std::uint8_t>(1000), start);
   EXPECT_EQ(near.counts().queue_full, 10u);       // 10 KiB hold ten frames
   EXPECT_EQ(near.next_deadline(), start + 1_ms);  // 1000 bytes at 8 Mbit/s
+}
+
+// The sum over the bytes from 2 on is 0x0102 + 0x0304 beside the field, which holds the pseudo-header's 0x1000.
+TEST(Capture, CompletesAChecksumThatWasLeftToTheDevice) {
+  TempFile file("sluice-partial");
+  const std::vector<std::uint8_t> bytes = {9, 9, 1, 2, 0x10, 0, 3, 4};
+  {
+    drivers::MemoryLink link;
+    link.add_port();
+    auto writer = drivers::PcapWriter::create(file.path, link::Medium::kIp, link::Fcs::kNone);
+    drivers::Capture near(link.add_port(), std::move(*writer), Duration());
+    const Bytes tail = Bytes(bytes).subspan(6);
+    buf::TxFrame frame{Bytes(bytes).first(6), {&tail, 1}, {.checksum = buf::ChecksumState::kPartial}};
+    frame.offload.checksum_start = 2;
+    frame.offload.checksum_offset = 2;
+    ASSERT_EQ(near.tx({}, {&frame, 1}), 1u);
+  }
+  auto reader = drivers::CaptureReader::open(file.path);
+  drivers::CaptureFrame frame;
+  ASSERT_TRUE((*reader)->next(frame));
+  const std::uint16_t want = static_cast<std::uint16_t>(~(0x0102 + 0x0304 + 0x1000));
+  const std::vector<std::uint8_t> completed = {9, 9, 1, 2, want >> 8, want & 0xff, 3, 4};
+  EXPECT_TRUE(std::equal(completed.begin(), completed.end(), frame.bytes.begin(), frame.bytes.end()));
 }
 
 TEST(Capture, WrittenAndReadBack) {
@@ -162,7 +315,7 @@ TEST(Entropy, SeedsDiffer) {
 
 TEST(DeviceSpec, MistakesAreNamed) {
   for (const char* bad : {"", "tap", "eth0", "pcap:/none", "tap:a-name-that-is-too-long"}) {
-    const auto opened = drivers::open_device(bad);
+    const auto opened = drivers::open_device(bad, drivers::HostOffload::kOn);
     ASSERT_FALSE(opened.has_value()) << bad;
     EXPECT_GT(opened.error().message.size(), 10u);
   }

@@ -350,6 +350,45 @@ TEST(Icmp, ErrorReachesUdpSocket) {
   EXPECT_TRUE(sockets.send(h, std::span(&piece, 1), nullptr).has_value());  // told once
 }
 
+// A device that coalesces hands over a row of datagrams as one: the socket gets each by itself, and a group's members
+// get their copies of each.
+TEST(Udp, DatagramsThatTheDeviceJoinedArriveOneByOne) {
+  struct Row {
+    const char* name;
+    std::size_t payload;
+    std::uint16_t size;
+    std::vector<std::size_t> want;
+  };
+  const Row rows[] = {{"three and a rest", 3500, 1000, {1000, 1000, 1000, 500}},
+                      {"exactly two", 2000, 1000, {1000, 1000}},
+                      {"one, smaller than the size said", 600, 1000, {600}},
+                      {"one of exactly the size", 1000, 1000, {1000}}};
+  for (const Row& row : rows) {
+    IpScript s;
+    s.learn_peer();
+    auto& sockets = s.stack->sockets();
+    const auto h = sockets.open(ip::Family::kV4, socket::Type::kDatagram).value();
+    ASSERT_TRUE(sockets.bind(h, {kUs, 7000}).has_value());
+    s.device.offload = {.checksum = buf::ChecksumState::kPartial, .gso = buf::GsoType::kUdp};
+    s.device.offload.checksum_start = 34;
+    s.device.offload.checksum_offset = 6;
+    s.device.offload.gso_size = row.size;
+    s.device.offload.header_length = 34;
+    Octets l4 = udp(7000, row.payload);
+    for (std::size_t i = 0; i < row.payload; ++i) l4[8 + i] = static_cast<std::uint8_t>(i / row.size);
+    s.rx(packet(17, l4));
+    for (std::size_t i = 0; i < row.want.size(); ++i) {
+      Octets got(4000);
+      MutableBytes room(got);
+      const auto received = sockets.receive(h, std::span(&room, 1), {});
+      ASSERT_TRUE(received.has_value()) << row.name;
+      EXPECT_EQ(received->size, row.want[i]) << row.name;
+      EXPECT_EQ(got[0], i) << row.name;
+    }
+    EXPECT_EQ(s.stack->counters().get(Counter::kUdpReceived), row.want.size()) << row.name;
+  }
+}
+
 // --- fragments
 // ---------------------------------------------------------------------------------------------------------------
 

@@ -26,10 +26,13 @@ struct Options {
   std::string impair;      // "loss=1%,delay=10ms,..." (see drivers/impair.h); empty: none
   std::string congestion;  // name; empty: the default
   std::uint64_t seed = 0;  // 0: from the system's entropy
+  // kHost: the kernel behind a TAP or TUN cuts our large segments, joins those for us, and completes checksums.
+  // kNone: all of that is done here, frame by frame; so with `impair`, which is to meet frames as a wire carries them.
+  enum class Segmentation : std::uint8_t { kHost, kNone } segmentation = Segmentation::kHost;
   // kEventLoop: one thread only, no lock is taken. kThreads: any thread may call; whoever waits, works.
   enum class Threads : std::uint8_t { kThreads, kEventLoop } threads = Threads::kThreads;
-  // How long to look for frames before sleeping, once something has happened. 0: sleep at once.
-  Duration spin = 20_us;
+  // How long to look for frames before sleeping, once something has happened, as long as that pays. 0: sleep at once.
+  Duration spin = 50_us;
   EventSink* events = nullptr;
 };
 
