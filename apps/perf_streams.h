@@ -83,6 +83,8 @@ class Streams {
   void watch(Stream& stream);
   void send(Stream& stream);
   bool send_block(Stream& stream);
+  void finish_block(Stream& stream);
+  [[nodiscard]] std::size_t rest_of_block(const Stream& stream) const;  // bytes; of the next one at its beginning
   bool send_datagram(Stream& stream);
   void receive(Stream& stream);
   bool receive_some(Stream& stream);
