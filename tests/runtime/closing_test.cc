@@ -19,6 +19,8 @@ TEST_F(Closing, EndsEveryCallThatIsBlockedOnTheDescriptor) {
   std::vector<char> data(32 << 20);
   char bytes[2];
   ASSERT_EQ(sl_send(waitall.client, "x", 1, 0), 1);
+  pollfd arrived{waitall.server, POLLIN, 0};
+  ASSERT_EQ(sl_poll(&arrived, 1, -1), 1);
   const sockaddr_in nobody = address(kNobody, kPort);
   pollfd p{polled.server, POLLIN, 0};
   const struct {
