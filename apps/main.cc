@@ -17,6 +17,8 @@ constexpr const char* kDevices = R"(Devices, for --dev:
                     ip tuntap add dev tap0 mode tap && ip address add 10.0.0.1/24 dev tap0 && ip link set tap0 up
                     sluice httpd --dev tap:tap0 --addr 10.0.0.2/24 & curl http://10.0.0.2/
   tun:NAME        a TUN interface: the same with bare IP packets, no Ethernet, no ARP
+                  tap:NAME,uring and tun:NAME,uring write through io_uring, 32 frames a system call, where segments
+                  are cut here (--no-offload)
   live:IFACE      an existing interface through libpcap, as one more station on its segment. Needs root.
   pcap:IN[,OUT]   a capture (pcap or pcapng) as the network, in recorded time; what is sent goes to the file OUT
   mem             an in-memory Ethernet, with a second stack in this program at its other end. It has the first free
@@ -117,7 +119,7 @@ class CommandLine {
     const auto add = [&app](const char* name, auto& variable, const char* help) {
       return app.add_option(name, variable, help)->group("Stack");
     };
-    add("--dev", o.device, "tap:NAME tun:NAME live:IFACE pcap:IN[,OUT] mem; see `sluice help devices`");
+    add("--dev", o.device, "tap:NAME[,uring] tun:NAME[,uring] live:IFACE pcap:IN[,OUT] mem; see `sluice help devices`");
     add("--addr", o.addresses, "our address with its length, like 10.0.0.2/24; may be given again")
         ->allow_extra_args(false);
     add("--gateway", o.gateway, "address of the default router");

@@ -1,4 +1,4 @@
-// "tap:NAME", "tun:NAME", "live:IFACE", "pcap:IN[,OUT]" to an open device.
+// "tap:NAME[,uring]", "tun:NAME[,uring]", "live:IFACE", "pcap:IN[,OUT]" to an open device.
 #pragma once
 
 #include <memory>

@@ -9,6 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -88,7 +89,8 @@ int attach(int fd, const std::string& name, TunTap::Kind kind, HostOffload offlo
 }
 }  // namespace
 
-Result<std::unique_ptr<TunTap>, Failure> TunTap::open(Kind kind, const std::string& name, HostOffload offload) {
+Result<std::unique_ptr<TunTap>, Failure> TunTap::open(Kind kind, const std::string& name, HostOffload offload,
+                                                      WriteBatch writes) {
   if (name.empty() || name.size() >= IFNAMSIZ) {
     return fail(Failure{"'" + name + "' is no interface name: 1 to " + std::to_string(IFNAMSIZ - 1) + " characters"});
   }
@@ -104,7 +106,12 @@ Result<std::unique_ptr<TunTap>, Failure> TunTap::open(Kind kind, const std::stri
   } else if (!accept_offload(d.fd, c)) {
     return fail(system_failure(name + ": segmentation offload", errno));
   }
-  return std::unique_ptr<TunTap>(new TunTap(d.release(), c, offload));
+  std::optional<Uring> ring;
+  if (writes == WriteBatch::kUring && offload == HostOffload::kOff) {
+    ring = Uring::open(kWriteBatch, Uring::Submission::kByCall);
+    if (!ring) return fail(system_failure("io_uring", errno));
+  }
+  return std::unique_ptr<TunTap>(new TunTap(d.release(), c, offload, std::move(ring)));
 }
 
 TunTap::~TunTap() {
@@ -164,23 +171,49 @@ bool TunTap::read_offload(buf::Pool& pool, buf::RxFrame& frame) {
   return true;
 }
 
+namespace {
+using Pieces = std::array<iovec, buf::TxPacket::kMaxPieces + 3>;
+
+// The frame as a gather list, behind `header` where there is one; how many pieces.
+std::size_t gather(const buf::TxFrame& frame, Bytes header, Pieces& pieces) {
+  std::size_t count = 0;
+  const auto add = [&](Bytes b) { pieces[count++] = {const_cast<std::uint8_t*>(b.data()), b.size()}; };
+  if (!header.empty()) add(header);
+  add(frame.header);
+  for (Bytes piece : frame.payload) add(piece);
+  return count;
+}
+}  // namespace
+
 std::size_t TunTap::tx(Instant, std::span<const buf::TxFrame> frames) {
+  if (ring_ && frames.size() > 1) return tx_by_ring(frames);
   std::size_t n = 0;
   for (const buf::TxFrame& frame : frames) {
-    std::array<iovec, buf::TxPacket::kMaxPieces + 3> pieces;
+    Pieces pieces;
     std::array<std::uint8_t, kVirtioHeaderSize> header;
-    std::size_t count = 0;
-    if (offload_ == HostOffload::kOn) {
-      emit_virtio_header(header, frame.offload);
-      pieces[count++] = {header.data(), header.size()};
-    }
-    pieces[count++] = {const_cast<std::uint8_t*>(frame.header.data()), frame.header.size()};
-    for (Bytes piece : frame.payload) pieces[count++] = {const_cast<std::uint8_t*>(piece.data()), piece.size()};
+    const bool offload = offload_ == HostOffload::kOn;
+    if (offload) emit_virtio_header(header, frame.offload);
+    const std::size_t count = gather(frame, offload ? Bytes(header) : Bytes(), pieces);
     // An interface that is down refuses (EIO); a full one says EAGAIN: either way the frame did not go.
     if (::writev(fd_, pieces.data(), static_cast<int>(count)) < 0) break;
     ++n;
   }
   return n;
+}
+
+std::size_t TunTap::tx_by_ring(std::span<const buf::TxFrame> frames) {
+  std::size_t sent = 0;
+  while (!frames.empty()) {
+    const std::size_t batch = std::min(frames.size(), kWriteBatch);
+    std::array<Pieces, kWriteBatch> pieces;
+    for (std::size_t i = 0; i < batch; ++i) {
+      const std::size_t count = gather(frames[i], {}, pieces[i]);
+      ring_->add(Uring::Transfer::kWrite, fd_, {pieces[i].data(), count});
+    }
+    sent += ring_->run();
+    frames = frames.subspan(batch);
+  }
+  return sent;
 }
 
 Result<void, Failure> configure_interface(const std::string& name, const std::string& prefix, std::uint32_t mtu) {

@@ -244,6 +244,26 @@ def without_offload(folder):
         check(hashlib.sha256(pathlib.Path(f"{folder}/copy").read_bytes()).hexdigest() == digest, "the copy over tun differs")
 
 
+def written_in_batches(folder):
+    """Through io_uring: all frames arrive, in order, also while the tap is down in between."""
+    need("curl")
+    path, digest = file_of(folder, "file", 16 << 20)
+    with interface():
+        refused = run(SLUICE, "ping", *options("tap:tap0,uring"), "--no-offload", "-c1", KERNEL, ok=False)
+        if "io_uring: " in refused.stderr:
+            raise Skip(refused.stderr.strip())
+        with background(SLUICE, "httpd", "--no-offload", *options("tap:tap0,uring"), folder):
+            answers()
+            with background("curl", "-sS", "-o", f"{folder}/copy", f"http://{STACK}/file", "--limit-rate", "32M") as client:
+                time.sleep(0.2)
+                run("ip", "link", "set", "tap0", "down")
+                run("ip", "link", "set", "tap0", "up")
+                check(client.wait(LONG) == 0, "curl failed")
+            check(hashlib.sha256(pathlib.Path(f"{folder}/copy").read_bytes()).hexdigest() == digest, "the copy differs")
+            run("curl", "-sS", "-o", f"{folder}/copy", f"http://{STACK}/file")
+            check(hashlib.sha256(pathlib.Path(f"{folder}/copy").read_bytes()).hexdigest() == digest, "the copy differs")
+
+
 def datagrams_joined_by_the_kernel(folder):
     """UDP_SEGMENT on the kernel's side: one send of several datagrams crosses the tap as one frame."""
     with interface(), server("echo"):
@@ -548,7 +568,8 @@ def restart_after_kill(folder):
 
 
 CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, arping_both_ways, curl_one_page, curl_ten_parallel,
-         wrk_sixty_four, checksums_beyond_a_bridge, without_offload, datagrams_joined_by_the_kernel,
+         wrk_sixty_four, checksums_beyond_a_bridge, without_offload, written_in_batches,
+         datagrams_joined_by_the_kernel,
          get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large,
          half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, iperf3_measures_us,
          we_measure_iperf3, perf_serves_one_at_a_time, get_from_nginx, nc_udp_listen, capture_as_interface, capture_is_sound,

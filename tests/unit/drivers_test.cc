@@ -314,7 +314,7 @@ TEST(Entropy, SeedsDiffer) {
 }
 
 TEST(DeviceSpec, MistakesAreNamed) {
-  for (const char* bad : {"", "tap", "eth0", "pcap:/none", "tap:a-name-that-is-too-long"}) {
+  for (const char* bad : {"", "tap", "eth0", "pcap:/none", "tap:a-name-that-is-too-long", "tap:x,none"}) {
     const auto opened = drivers::open_device(bad, drivers::HostOffload::kOn);
     ASSERT_FALSE(opened.has_value()) << bad;
     EXPECT_GT(opened.error().message.size(), 10u);
