@@ -2,6 +2,7 @@
 // poll(2) have them.
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <utility>
 
 #include "stack/socket/object.h"
@@ -24,12 +25,12 @@ constexpr std::int64_t kMaxBuffer = 64 << 20;
 
 class Stream final : public Object, private tcp::ConnectionUser, private tcp::ListenerUser {
  public:
-  Stream(tcp::Tcp& tcp, Family family, Handle h) : Object(Type::kStream, h), tcp_(tcp) {
+  Stream(tcp::Tcp& tcp, Family family, Handle h)
+      : Object(Type::kStream, h), tcp_(tcp), options_(std::make_unique<tcp::ConnectionOptions>()) {
     local_.address = Address::any(family);
   }
   Stream(tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle h)
       : Object(Type::kStream, h), tcp_(tcp), connection_(connection), connected_(true) {
-    options_ = connection->options();
     connection->set_user(this);
   }
   ~Stream() override {
@@ -57,6 +58,7 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   void on_tcp_change() override { changed(); }
   void on_tcp_acceptable() override { changed(); }
   void forget_connection() {  // one that has failed: the socket may connect again
+    options_ = std::make_unique<tcp::ConnectionOptions>(connection_->options());
     connection_->close();
     connection_ = nullptr;
   }
@@ -65,13 +67,15 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
     listener_ = nullptr;
     changed();
   }
-  Status take_option(Option option, std::int64_t value);
-  Status apply();
+  [[nodiscard]] const tcp::ConnectionOptions& options() const {
+    return connection_ != nullptr ? connection_->options() : *options_;
+  }
+  Status take_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
 
   tcp::Tcp& tcp_;
   tcp::ConnectionHandle* connection_ = nullptr;
   tcp::ListenerHandle* listener_ = nullptr;
-  tcp::ConnectionOptions options_;
+  std::unique_ptr<tcp::ConnectionOptions> options_;  // null while there is a connection: it has them
   Endpoint local_;
   Errno connect_error_ = Errno::kOk;  // of a connection that is forgotten already
   bool claimed_ = false;
@@ -96,7 +100,7 @@ Status Stream::listen(int backlog) {
   if (!claimed_) {
     if (const Status bound = bind(local_); !bound) return bound;
   }
-  const auto listener = tcp_.listen(local_, backlog, options_, this);
+  const auto listener = tcp_.listen(local_, backlog, *options_, this);
   if (!listener) return fail(listener.error());
   listener_ = *listener;
   return {};
@@ -119,9 +123,10 @@ Status Stream::connect(const Endpoint& peer) {
     return fail(Errno::kIsConnected);
   }
   if (connect_error_ != Errno::kOk) return fail(std::exchange(connect_error_, Errno::kOk));
-  const auto connection = tcp_.connect(local_, peer, options_, this);
+  const auto connection = tcp_.connect(local_, peer, *options_, this);
   if (!connection) return fail(connection.error());
   connection_ = *connection;
+  options_.reset();
   return fail(Errno::kInProgress);
 }
 
@@ -213,20 +218,16 @@ Result<tcp::Info> Stream::tcp_info() const {
   return info;
 }
 
-Status Stream::apply() {
-  if (listener_ != nullptr) listener_->set_options(options_);
-  return connection_ != nullptr ? connection_->set_options(options_) : Status();
-}
-
 Status Stream::set_option(Option option, std::int64_t value) {
-  const tcp::ConnectionOptions before = options_;
-  Status done = take_option(option, value);
-  if (done) done = apply();
-  if (!done) options_ = before;
-  return done;
+  tcp::ConnectionOptions wanted = options();
+  if (const Status taken = take_option(wanted, option, value); !taken) return taken;
+  if (connection_ != nullptr) return connection_->set_options(wanted);
+  *options_ = wanted;
+  if (listener_ != nullptr) listener_->set_options(wanted);
+  return {};
 }
 
-Status Stream::take_option(Option option, std::int64_t v) {
+Status Stream::take_option(tcp::ConnectionOptions& options, Option option, std::int64_t v) {
   const auto in_range = [v](std::int64_t low, std::int64_t high) { return v >= low && v <= high; };
   const Status bad = fail(Errno::kInvalid);
   switch (option) {
@@ -237,39 +238,39 @@ Status Stream::take_option(Option option, std::int64_t v) {
     case Option::kBroadcast:
       return {};  // without effect here, as on Linux
     case Option::kKeepAlive:
-      return options_.keep_alive = to_switch(v), Status();
+      return options.keep_alive = to_switch(v), Status();
     case Option::kLinger:
-      options_.linger = v >= 0 ? Switch::kOn : Switch::kOff;
-      return options_.linger_time = Duration::seconds(std::max<std::int64_t>(v, 0)), Status();
+      options.linger = v >= 0 ? Switch::kOn : Switch::kOff;
+      return options.linger_time = Duration::seconds(std::max<std::int64_t>(v, 0)), Status();
     case Option::kSendBuffer:
-      return options_.send_buffer = static_cast<std::size_t>(std::clamp(v, 2 * kMinBuffer, kMaxBuffer)), Status();
+      return options.send_buffer = static_cast<std::size_t>(std::clamp(v, 2 * kMinBuffer, kMaxBuffer)), Status();
     case Option::kReceiveBuffer:
-      return options_.receive_buffer = static_cast<std::size_t>(std::clamp(v, kMinBuffer, kMaxBuffer)), Status();
+      return options.receive_buffer = static_cast<std::size_t>(std::clamp(v, kMinBuffer, kMaxBuffer)), Status();
     case Option::kTcpNoDelay:
-      return options_.no_delay = to_switch(v), Status();
+      return options.no_delay = to_switch(v), Status();
     case Option::kTcpCork:
-      return options_.cork = to_switch(v), Status();
+      return options.cork = to_switch(v), Status();
     case Option::kTcpQuickAck:
-      return options_.quick_ack = to_switch(v), Status();
+      return options.quick_ack = to_switch(v), Status();
     case Option::kTcpMaxSegment:
-      return in_range(88, 32767) ? (options_.max_segment = static_cast<std::uint32_t>(v), Status()) : bad;
+      return in_range(88, 32767) ? (options.max_segment = static_cast<std::uint32_t>(v), Status()) : bad;
     case Option::kTcpKeepIdle:
-      return in_range(1, 32767) ? (options_.keep_idle = Duration::seconds(v), Status()) : bad;
+      return in_range(1, 32767) ? (options.keep_idle = Duration::seconds(v), Status()) : bad;
     case Option::kTcpKeepInterval:
-      return in_range(1, 32767) ? (options_.keep_interval = Duration::seconds(v), Status()) : bad;
+      return in_range(1, 32767) ? (options.keep_interval = Duration::seconds(v), Status()) : bad;
     case Option::kTcpKeepCount:
-      return in_range(1, 127) ? (options_.keep_count = static_cast<int>(v), Status()) : bad;
+      return in_range(1, 127) ? (options.keep_count = static_cast<std::uint8_t>(v), Status()) : bad;
     case Option::kTcpUserTimeout:
-      return in_range(0, INT32_MAX) ? (options_.user_timeout = Duration::millis(v), Status()) : bad;
+      return in_range(0, INT32_MAX) ? (options.user_timeout = Duration::millis(v), Status()) : bad;
     case Option::kTcpCongestion:
       if (!in_range(1, tcp::cc::count())) return fail(Errno::kNoProtocolOption);
-      return options_.congestion = static_cast<std::uint8_t>(v), Status();
+      return options.congestion = static_cast<std::uint8_t>(v), Status();
     case Option::kIpTtl:
       return in_range(-1, 255) && v != 0
-                 ? (options_.ttl = static_cast<std::uint8_t>(std::max<std::int64_t>(v, 0)), Status())
+                 ? (options.ttl = static_cast<std::uint8_t>(std::max<std::int64_t>(v, 0)), Status())
                  : bad;
     case Option::kIpTos:
-      return in_range(0, 255) ? (options_.tos = static_cast<std::uint8_t>(v), Status()) : bad;
+      return in_range(0, 255) ? (options.tos = static_cast<std::uint8_t>(v), Status()) : bad;
     case Option::kIpMtuDiscover:
       return {};  // TCP always discovers the path MTU
     default:
@@ -278,7 +279,7 @@ Status Stream::take_option(Option option, std::int64_t v) {
 }
 
 Result<std::int64_t> Stream::get_option(Option option) {
-  const tcp::ConnectionOptions& o = connection_ != nullptr ? connection_->options() : options_;
+  const tcp::ConnectionOptions& o = options();
   switch (option) {
     case Option::kReuseAddress:
       return std::int64_t{reuse_address_};

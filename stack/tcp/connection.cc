@@ -41,7 +41,6 @@ Connection::Connection(Tcp::Impl& tcp, const FourTuple& t, const ip::Route& rout
 
 Connection::~Connection() {
   timers_.cancel_all();
-  if (cc_ != nullptr) cc_->~Controller();
 }
 
 void Connection::open_active(Seq iss) {
@@ -102,8 +101,7 @@ void Connection::start_congestion_control() {
   if (tcp_.config.initial_window_10 == Switch::kOff) window = mss > 2190 ? 2 * mss : mss > 1095 ? 3 * mss : 4 * mss;
   if (syn_retransmitted_) window = mss;
   const std::uint8_t index = options_.congestion != 0 ? options_.congestion : tcp_.config.congestion;
-  if (cc_ != nullptr) cc_->~Controller();
-  cc_ = cc::make(index, cc_storage_.data());
+  cc_ = cc::make(index);
   cc_->start({.mss = mss, .initial_window = window});
   emit_cwnd();
 }

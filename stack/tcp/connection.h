@@ -3,9 +3,9 @@
 // timeout.cc (§3.10.8), connection.cc (the user's calls, §3.10.1 to 3.10.5).
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "stack/base/context.h"
 #include "stack/buf/buffer.h"
@@ -72,7 +72,9 @@ class Connection final : public ConnectionHandle, public Flow {
   void input(Arriving& segment);
   void on_icmp_error(const ip::IcmpError& error);
   void flush_ack();         // at the end of a batch
-  bool ack_listed = false;  // in the list of those with an ACK to send
+  bool ack_listed = false;  // in Tcp's list of those with an ACK to send
+  bool retired = false;     // in Tcp's list of those to be freed
+  Connection* next_in_ack_list = nullptr;
 
   // --- ConnectionHandle
   void set_user(ConnectionUser* user) override { user_ = user; }
@@ -100,8 +102,8 @@ class Connection final : public ConnectionHandle, public Flow {
 
   // --- for Tcp and the listener
   void forget_listener() { listener_ = nullptr; }
-  Connection* next_accept = nullptr;
-  void reset_silently();  // RST to the peer, no word to the user; used when a listener closes
+  Connection* next_in_line = nullptr;  // of those to be accepted, or of those to be freed
+  void reset_silently();               // RST to the peer, no word to the user; used when a listener closes
   void check_invariants() const;
 
  private:
@@ -271,8 +273,7 @@ class Connection final : public ConnectionHandle, public Flow {
   std::uint32_t retransmits_ = 0, timeouts_ = 0;
 
   TimerSet timers_;
-  cc::Controller* cc_ = nullptr;  // lives in cc_storage_
-  alignas(16) std::array<std::byte, cc::kStorage> cc_storage_;
+  std::unique_ptr<cc::Controller> cc_;  // from ESTABLISHED on
 };
 
 }  // namespace sluice::tcp

@@ -2,22 +2,25 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "stack/base/byte_order.h"
 
 namespace sluice::tcp {
 namespace {
 constexpr std::size_t kFirstCapacity = 64;
-}
+constexpr std::size_t kMovedAtOnce = 2;  // chains an insertion moves: done before the table is full again
+}  // namespace
 
-FlowTable::FlowTable(Rng& rng) : buckets_(new Flow* [kFirstCapacity] {}), capacity_(kFirstCapacity) {
+FlowTable::FlowTable(Rng& rng) : buckets_{new Flow* [kFirstCapacity] {}, kFirstCapacity} {
   rng.fill(key_);
 }
 FlowTable::~FlowTable() {
-  delete[] buckets_;
+  delete[] buckets_.chains;
+  delete[] old_.chains;
 }
 
-std::size_t FlowTable::bucket(const FourTuple& tuple) const {
+std::uint32_t FlowTable::hash_of(const FourTuple& tuple) const {
   std::array<std::uint8_t, 36> message{};
   std::size_t size = 0;
   for (const ip::Endpoint* e : {&tuple.local, &tuple.peer}) {
@@ -27,27 +30,35 @@ std::size_t FlowTable::bucket(const FourTuple& tuple) const {
   }
   store_be16(message.data() + size, tuple.local.port);
   store_be16(message.data() + size + 2, tuple.peer.port);
-  return siphash24(key_, Bytes(message).first(size + 4)) & (capacity_ - 1);
+  return static_cast<std::uint32_t>(siphash24(key_, Bytes(message).first(size + 4)));
+}
+
+Flow*& FlowTable::chain(std::uint32_t hash) const {
+  const bool not_moved = old_.chains != nullptr && old_.index(hash) >= moved_;
+  const Buckets& b = not_moved ? old_ : buckets_;
+  return b.chains[b.index(hash)];
 }
 
 Flow* FlowTable::find(const FourTuple& tuple) const {
-  Flow* f = buckets_[bucket(tuple)];
-  while (f != nullptr && !(f->tuple == tuple)) f = f->next_in_bucket;
+  const std::uint32_t hash = hash_of(tuple);
+  Flow* f = chain(hash);
+  while (f != nullptr && !(f->hash == hash && f->tuple == tuple)) f = f->next_in_bucket;
   return f;
 }
 
 void FlowTable::insert(Flow& flow) {
-  if (count_ == capacity_) grow();
-  Flow*& head = buckets_[bucket(flow.tuple)];
-  flow.next_in_bucket = head;
+  if (count_ == buckets_.capacity) grow();
+  move_some();
+  flow.hash = hash_of(flow.tuple);
   flow.listed = true;
-  head = &flow;
+  Flow*& head = chain(flow.hash);
+  flow.next_in_bucket = std::exchange(head, &flow);
   ++count_;
 }
 
 void FlowTable::remove(Flow& flow) {
   if (!flow.listed) return;
-  Flow** link = &buckets_[bucket(flow.tuple)];
+  Flow** link = &chain(flow.hash);
   while (*link != &flow) link = &(*link)->next_in_bucket;
   *link = flow.next_in_bucket;
   flow.listed = false;
@@ -55,20 +66,23 @@ void FlowTable::remove(Flow& flow) {
 }
 
 void FlowTable::grow() {
-  Flow** old = buckets_;
-  const std::size_t old_capacity = capacity_;
-  capacity_ *= 2;
-  buckets_ = new Flow* [capacity_] {};
-  for (std::size_t i = 0; i < old_capacity; ++i) {
-    while (old[i] != nullptr) {
-      Flow* f = old[i];
-      old[i] = f->next_in_bucket;
-      Flow*& head = buckets_[bucket(f->tuple)];
-      f->next_in_bucket = head;
-      head = f;
+  old_ = buckets_;
+  moved_ = 0;
+  buckets_ = {new Flow* [old_.capacity * 2] {}, old_.capacity * 2};
+}
+
+void FlowTable::move_some() {
+  if (old_.chains == nullptr) return;
+  for (std::size_t n = 0; n < kMovedAtOnce; ++n) {
+    Flow* f = std::exchange(old_.chains[moved_++], nullptr);
+    while (f != nullptr) {
+      Flow*& head = buckets_.chains[buckets_.index(f->hash)];
+      f = std::exchange(f->next_in_bucket, std::exchange(head, f));
     }
   }
-  delete[] old;
+  if (moved_ < old_.capacity) return;
+  delete[] old_.chains;
+  old_ = {};
 }
 
 }  // namespace sluice::tcp

@@ -22,13 +22,14 @@ enum class FlowKind : std::uint8_t { kConnection, kHalfOpen, kTimeWait };
 struct Flow {
   Flow(FlowKind k, const FourTuple& t) : kind(k), tuple(t) {}
   FlowKind kind;
-  bool listed = false;  // in the table
+  bool listed = false;     // in the table
+  std::uint32_t hash = 0;  // of the tuple, while it is
   FourTuple tuple;
   Flow* next_in_bucket = nullptr;
 };
 
-// A hash table with chains and a key of its own, so that nobody outside can make chains long. It doubles when it is
-// full.
+// A hash table with chains and a key of its own, so that nobody outside can make chains long. When it is full it
+// doubles, and moves to its new buckets a few chains with each insertion, so that none takes long.
 class FlowTable {
  public:
   explicit FlowTable(Rng& rng);
@@ -43,22 +44,33 @@ class FlowTable {
 
   template <typename F>
   void for_each(F&& visit) const {
-    for (std::size_t i = 0; i < capacity_; ++i) {
-      for (Flow* f = buckets_[i]; f != nullptr;) {
-        Flow* next = f->next_in_bucket;  // the visitor may remove f
-        visit(*f);
-        f = next;
+    for (const Buckets* part : {&buckets_, &old_}) {
+      for (std::size_t i = 0; i < part->capacity; ++i) {
+        for (Flow* f = part->chains[i]; f != nullptr;) {
+          Flow* next = f->next_in_bucket;  // the visitor may remove f
+          visit(*f);
+          f = next;
+        }
       }
     }
   }
 
  private:
-  [[nodiscard]] std::size_t bucket(const FourTuple& tuple) const;
+  struct Buckets {
+    Flow** chains = nullptr;
+    std::size_t capacity = 0;  // a power of two, or 0
+    [[nodiscard]] std::size_t index(std::uint32_t hash) const { return hash & (capacity - 1); }
+  };
+
+  [[nodiscard]] std::uint32_t hash_of(const FourTuple& tuple) const;
+  [[nodiscard]] Flow*& chain(std::uint32_t hash) const;  // where a flow with this hash is, or belongs
   void grow();
+  void move_some();
 
   SipKey key_{};
-  Flow** buckets_;
-  std::size_t capacity_;  // a power of two
+  Buckets buckets_;
+  Buckets old_;            // while the table moves: the chains from moved_ on
+  std::size_t moved_ = 0;  // chains of old_ that are empty now
   std::size_t count_ = 0;
 };
 

@@ -1,6 +1,8 @@
 // What joins connections, listeners and TIME-WAIT records. Private to stack/tcp.
 #pragma once
 
+#include <array>
+
 #include "stack/tcp/connection.h"
 #include "stack/tcp/flow.h"
 #include "stack/tcp/isn.h"
@@ -17,6 +19,8 @@ struct PortClaim {
 };
 
 struct Tcp::Impl {
+  static constexpr std::size_t kClaimBuckets = 1024;
+
   Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& config);
   ~Impl();
 
@@ -36,15 +40,18 @@ struct Tcp::Impl {
   Connection* make_connection(const FourTuple& tuple, const ip::Route& route, const ConnectionOptions& options);
   void retire(Connection& connection);  // freed when nobody is inside it any more
   void reap();
+  void free_retired();
   void add_time_wait(const FourTuple& tuple, const TimeWait& facts);
   void remove_time_wait(TimeWait& record);
   void on_time_wait_timer();
   [[nodiscard]] bool table_full() const { return flows.size() >= config.max_connections; }
   void list_for_ack(Connection& connection);
+  void flush_acks();
 
   // --- ports
   Result<std::uint16_t> ephemeral_port(const Endpoint& local, const Endpoint& peer);
-  [[nodiscard]] bool port_claimed(const Endpoint& local, Sharing sharing) const;
+  [[nodiscard]] PortClaim*& claims_of(std::uint16_t port) { return claims[port % kClaimBuckets]; }
+  [[nodiscard]] bool port_claimed(const Endpoint& local, Sharing sharing);
 
   ConnectionOptions with_defaults(ConnectionOptions options) const;
 
@@ -55,13 +62,13 @@ struct Tcp::Impl {
   IsnGenerator isn;
   FlowTable flows;
   Listener* listeners = nullptr;
-  PortClaim* claims = nullptr;
+  std::array<PortClaim*, kClaimBuckets> claims{};  // by port
   TimeWait* oldest_time_wait = nullptr;
   TimeWait* newest_time_wait = nullptr;
   Timer time_wait_timer;
-  std::vector<Connection*> ack_list;
-  std::vector<Connection*> ack_work;  // the list being worked through
-  std::vector<Connection*> graveyard;
+  Connection* first_to_ack = nullptr;
+  Connection* last_to_ack = nullptr;
+  Connection* graveyard = nullptr;
   Timer reaper;
   std::uint64_t next_number = 1;
 };

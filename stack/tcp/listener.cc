@@ -38,9 +38,9 @@ void Listener::set_backlog(int backlog) {
 Result<ConnectionHandle*> Listener::accept() {
   if (first_ == nullptr) return fail(Errno::kAgain);
   Connection* c = first_;
-  first_ = c->next_accept;
+  first_ = c->next_in_line;
   if (first_ == nullptr) last_ = nullptr;
-  c->next_accept = nullptr;
+  c->next_in_line = nullptr;
   c->forget_listener();
   --waiting_;
   return c;
@@ -49,7 +49,7 @@ Result<ConnectionHandle*> Listener::accept() {
 void Listener::close() {
   while (first_ != nullptr) {
     Connection* c = first_;
-    first_ = c->next_accept;
+    first_ = c->next_in_line;
     c->forget_listener();
     c->reset_silently();
   }
@@ -64,10 +64,10 @@ void Listener::on_connection_gone(Connection& gone) {
   Connection* before = nullptr;
   while (*link != nullptr && *link != &gone) {
     before = *link;
-    link = &before->next_accept;
+    link = &before->next_in_line;
   }
   if (*link == nullptr) return;
-  *link = gone.next_accept;
+  *link = gone.next_in_line;
   if (last_ == &gone) last_ = before;
   --waiting_;
 }
@@ -228,7 +228,7 @@ void Listener::complete(HalfOpen& half, Arriving& s) {
   remove(half);
   Connection* c = tcp_.make_connection(tuple, *route, options_);
   context_.counters.add(Counter::kTcpPassiveOpens);
-  (last_ != nullptr ? last_->next_accept : first_) = c;
+  (last_ != nullptr ? last_->next_in_line : first_) = c;
   last_ = c;
   ++waiting_;
   c->open_passive(handshake, this);

@@ -10,25 +10,25 @@ namespace sluice::tcp {
 
 enum class Switch : std::uint8_t { kOff, kOn };
 
-// Chosen by socket option; a listener's are inherited.
+// Chosen by socket option; a listener's are inherited. Every connection has them: the members stand by size.
 struct ConnectionOptions {
+  Duration keep_idle = 7200_s;  // before the first probe
+  Duration keep_interval = 75_s;
+  Duration user_timeout{};  // 0: the retry limit of TcpConfig decides (RFC 9293 §3.8.3, RFC 5482)
+  Duration linger_time{};
+  std::size_t send_buffer = 0;  // bytes; 0: TcpConfig's
+  std::size_t receive_buffer = 0;
+  std::uint32_t max_segment = 0;  // 0: from the path; else a lower MSS, 88..65495 bytes
+  std::uint8_t keep_count = 9;    // unanswered probes before ETIMEDOUT
+  std::uint8_t ttl = 0;           // 0: the stack's default
+  std::uint8_t tos = 0;
+  std::uint8_t congestion = 0;       // index into the table of tcp/cc/registry.h; 0: the stack's default
   Switch no_delay = Switch::kOff;    // on: no Nagle (RFC9293-MUST-17)
   Switch cork = Switch::kOff;        // on: only full segments
   Switch quick_ack = Switch::kOff;   // on: no delayed ACK
   Switch keep_alive = Switch::kOff;  // RFC 9293 §3.8.4: off by default
-  Duration keep_idle = 7200_s;       // before the first probe
-  Duration keep_interval = 75_s;
-  int keep_count = 9;             // unanswered probes before ETIMEDOUT
-  Duration user_timeout{};        // 0: the retry limit of TcpConfig decides (RFC 9293 §3.8.3, RFC 5482)
-  std::uint32_t max_segment = 0;  // 0: from the path; else a lower MSS, 88..65495 bytes
-  std::size_t send_buffer = 0;    // bytes; 0: TcpConfig's
-  std::size_t receive_buffer = 0;
-  std::uint8_t ttl = 0;  // 0: the stack's default
-  std::uint8_t tos = 0;
   // SO_LINGER: off: close() returns and data is still delivered; on with 0: close() resets.
   Switch linger = Switch::kOff;
-  Duration linger_time{};
-  std::uint8_t congestion = 0;  // index into the table of tcp/cc/registry.h; 0: the stack's default
 };
 
 struct TcpConfig {

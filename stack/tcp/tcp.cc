@@ -1,7 +1,7 @@
 // Demultiplexing, opens, ports, TIME-WAIT, and who is freed when.
 #include "stack/tcp/tcp.h"
 
-#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "stack/base/byte_order.h"
@@ -27,7 +27,7 @@ Tcp::Impl::Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& cfg)
       reaper([](void* self) { static_cast<Impl*>(self)->reap(); }, this) {}
 
 Tcp::Impl::~Impl() {
-  reap();
+  free_retired();
   std::vector<Connection*> connections;
   std::vector<TimeWait*> records;
   flows.for_each([&](Flow& f) {
@@ -41,7 +41,9 @@ Tcp::Impl::~Impl() {
   }
   for (Connection* c : connections) delete c;
   for (TimeWait* t : records) delete t;
-  while (claims != nullptr) delete std::exchange(claims, claims->next);
+  for (PortClaim*& bucket : claims) {
+    while (bucket != nullptr) delete std::exchange(bucket, bucket->next);
+  }
 }
 
 Tcp::Tcp(Context& context, ip::Ip& ip, buf::Pool& pool, const TcpConfig& config)
@@ -142,19 +144,25 @@ void Tcp::Impl::send_bare(const FourTuple& tuple, const wire::tcp::Header& heade
 }
 
 void Tcp::on_batch_end() {
-  Impl& im = *impl_;
-  std::swap(im.ack_list, im.ack_work);
-  for (Connection* c : im.ack_work) {
+  impl_->flush_acks();
+}
+
+void Tcp::Impl::flush_acks() {
+  Connection* c = std::exchange(first_to_ack, nullptr);
+  last_to_ack = nullptr;
+  while (c != nullptr) {
+    Connection* next = std::exchange(c->next_in_ack_list, nullptr);
     c->ack_listed = false;
     c->flush_ack();
+    c = next;
   }
-  im.ack_work.clear();
 }
 
 void Tcp::Impl::list_for_ack(Connection& c) {
   if (c.ack_listed) return;
   c.ack_listed = true;
-  ack_list.push_back(&c);
+  (last_to_ack != nullptr ? last_to_ack->next_in_ack_list : first_to_ack) = &c;
+  last_to_ack = &c;
 }
 
 void Tcp::on_icmp_error(const ip::IcmpError& e) {
@@ -249,17 +257,18 @@ Connection* Tcp::Impl::make_connection(const FourTuple& tuple, const ip::Route& 
 
 // Somebody may still be inside one of its methods: it is freed by a timer that is due at once.
 void Tcp::Impl::retire(Connection& c) {
-  if (std::find(graveyard.begin(), graveyard.end(), &c) != graveyard.end()) return;
-  graveyard.push_back(&c);
+  if (std::exchange(c.retired, true)) return;
+  c.next_in_line = std::exchange(graveyard, &c);
   if (!reaper.armed()) context.timers.schedule(reaper, context.now);
 }
 
 void Tcp::Impl::reap() {
-  for (Connection* c : graveyard) {
-    if (c->ack_listed) std::erase(ack_list, c);
-    delete c;
-  }
-  graveyard.clear();
+  flush_acks();  // what is freed shall be on no list
+  free_retired();
+}
+
+void Tcp::Impl::free_retired() {
+  while (graveyard != nullptr) delete std::exchange(graveyard, graveyard->next_in_line);
 }
 
 // --- the user's calls
@@ -320,8 +329,8 @@ Result<std::uint16_t> Tcp::Impl::ephemeral_port(const Endpoint& local, const End
   return fail(Errno::kAddressNotAvailable);
 }
 
-bool Tcp::Impl::port_claimed(const Endpoint& local, Sharing sharing) const {
-  for (const PortClaim* c = claims; c != nullptr; c = c->next) {
+bool Tcp::Impl::port_claimed(const Endpoint& local, Sharing sharing) {
+  for (const PortClaim* c = claims_of(local.port); c != nullptr; c = c->next) {
     const bool overlap = c->local.address == local.address || c->local.address.is_any() || local.address.is_any();
     const bool shared = c->sharing == Sharing::kReuseAddress && sharing == Sharing::kReuseAddress;
     if (c->local.port == local.port && overlap && !shared) return true;
@@ -340,12 +349,13 @@ Result<Endpoint> Tcp::claim_port(const Endpoint& local, Sharing sharing) {
   } else if (im.port_claimed(wanted, sharing)) {
     return fail(Errno::kAddressInUse);
   }
-  im.claims = new PortClaim{wanted, sharing, im.claims};
+  PortClaim*& bucket = im.claims_of(wanted.port);
+  bucket = new PortClaim{wanted, sharing, bucket};
   return wanted;
 }
 
 void Tcp::release_port(const Endpoint& local) {
-  for (PortClaim** link = &impl_->claims; *link != nullptr; link = &(*link)->next) {
+  for (PortClaim** link = &impl_->claims_of(local.port); *link != nullptr; link = &(*link)->next) {
     if (!((*link)->local == local)) continue;
     PortClaim* gone = *link;
     *link = gone->next;

@@ -1,7 +1,6 @@
 #include "stack/tcp/cc/registry.h"
 
 #include <array>
-#include <new>
 
 #include "stack/tcp/cc/newreno.h"
 
@@ -9,18 +8,17 @@ namespace sluice::tcp::cc {
 namespace {
 
 template <typename T>
-Controller* make_in(void* storage) {
-  static_assert(sizeof(T) <= kStorage && alignof(T) <= 16);
-  return new (storage) T;
+std::unique_ptr<Controller> make_one() {
+  return std::make_unique<T>();
 }
 
 struct Row {
   const char* name;
-  Controller* (*make)(void* storage);
+  std::unique_ptr<Controller> (*make)();
 };
 
 constexpr std::array kControllers = {
-    Row{"newreno", make_in<NewReno>},
+    Row{"newreno", make_one<NewReno>},
 };
 
 }  // namespace
@@ -40,9 +38,9 @@ std::uint8_t count() {
   return static_cast<std::uint8_t>(kControllers.size());
 }
 
-Controller* make(std::uint8_t index, void* storage) {
+std::unique_ptr<Controller> make(std::uint8_t index) {
   const bool known = index >= 1 && index <= kControllers.size();
-  return kControllers[known ? index - 1u : 0u].make(storage);
+  return kControllers[known ? index - 1u : 0u].make();
 }
 
 }  // namespace sluice::tcp::cc
