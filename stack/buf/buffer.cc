@@ -70,16 +70,17 @@ struct Pool::Core {
   }
 
   void orphan() {
-    for (Block** list : {&small, &large}) {
+    for (Block** list : {&tiny, &small, &large}) {
       while (*list != nullptr) delete_block(std::exchange(*list, (*list)->next));
     }
     orphaned = true;
     if (in_use == 0) delete this;
   }
 
-  Block*& free_list(std::size_t capacity) { return capacity == kSmall ? small : large; }
+  Block*& free_list(std::size_t capacity) { return capacity == kTiny ? tiny : capacity == kSmall ? small : large; }
 
   Limits limits;
+  Block* tiny = nullptr;
   Block* small = nullptr;
   Block* large = nullptr;
   std::size_t in_use = 0;
@@ -177,7 +178,7 @@ Pool::~Pool() {
 
 Buffer Pool::allocate(std::size_t size) {
   if (size > kLarge) return {};
-  Block* block = core_->take(size <= kSmall ? kSmall : kLarge);
+  Block* block = core_->take(size <= kTiny ? kTiny : size <= kSmall ? kSmall : kLarge);
   return block != nullptr ? Buffer(block) : Buffer();
 }
 

@@ -56,10 +56,12 @@ class Buffer {
   std::uint32_t size_ = 0;
 };
 
-// Two sizes of block: kSmall holds a full Ethernet frame with room to spare, kLarge the largest IP packet with its
-// headers. A pool keeps what is returned for reuse and grows on demand up to its cap. Buffers may outlive it.
+// Three sizes of block: kTiny holds a short message, kSmall a full Ethernet frame with room to spare, kLarge the
+// largest IP packet with its headers. A pool keeps what is returned for reuse and grows on demand up to its cap.
+// Buffers may outlive it.
 class Pool {
  public:
+  static constexpr std::size_t kTiny = 256;
   static constexpr std::size_t kSmall = 2048;
   static constexpr std::size_t kLarge = 65536 + 512;
 

@@ -173,12 +173,11 @@ void Udp::Impl::deliver_copies(const ReceivedDatagram& facts, Bytes payload, std
 
 // A queue is bounded in memory, the newest is dropped. A small payload is copied so that it does not pin a large block.
 void Udp::Impl::enqueue(Port::State& s, ReceivedDatagram r) {
-  constexpr std::size_t kCopyBelow = 256;
-
   if (!r.payload) return context.drop(Drop::kBufferExhausted);
   if (s.queued >= s.options.receive_buffer) return context.drop(Drop::kUdpQueueFull, r.payload.bytes());
-  if (r.payload.size() < kCopyBelow && s.queue.size() > 0) {
-    buf::Buffer small = buf::Buffer::copy_of(r.payload.bytes());
+  const bool wasteful = r.payload.size() <= buf::Pool::kTiny && r.payload.capacity() > buf::Pool::kTiny;
+  if (wasteful && s.queue.size() > 0) {
+    buf::Buffer small = pool.copy_of(r.payload.bytes());
     if (small) r.payload = std::move(small);
   }
   s.queued += r.payload.capacity() + kOverhead;
