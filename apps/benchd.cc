@@ -3,10 +3,12 @@
 // then measure the stack.
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <string.h>
 
 #include <array>
 #include <list>
 #include <mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -28,6 +30,7 @@ constexpr std::array kStreamPorts = {kDiscard, kSource, kEcho, kEchoAndClose, kH
 constexpr std::size_t kChunk = 256 << 10;
 constexpr std::size_t kSmallChunk = 16 << 10;
 constexpr int kDatagramsAtOnce = 64;
+constexpr std::string_view kMark = "sluice benchd: what follows is made to be measured";
 constexpr std::string_view kPage =
     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nhello, sluice\n";
 
@@ -53,6 +56,38 @@ bool answer(int fd, std::uint16_t port, std::string_view received) {
   return sent && port == kEcho;
 }
 
+// Takes bytes from the stream and drops them: recv() with `buffer`, or with none a look at them where they are.
+ssize_t discard(int fd, std::span<char> buffer) {
+  if (!buffer.empty()) return sl_recv(fd, buffer.data(), buffer.size(), 0);
+  sl_buffer lent{};
+  const ssize_t n = sl_recv_lend(fd, &lent, 0);
+  (void)sl_buffer_return(&lent);
+  return n;
+}
+
+// Fills the buffer, unless it is one that came back as it went out: no other bytes of the stack's memory get to the
+// network, and producing the bytes is not what is measured.
+void fill(const sl_buffer& buffer) {
+  auto* const bytes = static_cast<char*>(buffer.data);
+  const std::string_view begin(bytes, kMark.size());
+  if (begin == kMark) return;
+  memset(bytes, 'x', buffer.size);
+  memcpy(bytes, kMark.data(), kMark.size());
+}
+
+// Puts bytes into the stream: send() of `buffer`, or with none a buffer of the stack's. -1 as send().
+ssize_t produce(int fd, std::span<char> buffer) {
+  if (!buffer.empty()) return sl_send(fd, buffer.data(), buffer.size(), 0);
+  sl_buffer borrowed{};
+  if (sl_send_borrow(fd, &borrowed) < 0) return -1;
+  fill(borrowed);
+  const ssize_t n = sl_send_commit(fd, &borrowed, borrowed.size, 0);
+  const int error = errno;
+  if (n < 0) (void)sl_buffer_return(&borrowed);
+  errno = error;
+  return n;
+}
+
 bool echo_datagram(int fd) {
   std::array<char, 2048> datagram;
   sockaddr_in from{};
@@ -65,7 +100,8 @@ bool echo_datagram(int fd) {
 
 class Bench {
  public:
-  explicit Bench(EventLoop& loop) : loop_(loop), buffer_(kChunk, 'x') {
+  Bench(EventLoop& loop, bool zero_copy) : loop_(loop), buffer_(kChunk, 'x'), bulk_(buffer_) {
+    if (zero_copy) bulk_ = {};
     for (const std::uint16_t port : kStreamPorts) listen(port);
     datagrams_ = bind_datagram(kUdpEcho);
     loop_.watch(datagrams_.fd(), POLLIN, [this](short) { echo_datagrams(); });
@@ -88,10 +124,10 @@ class Bench {
 
   void serve(int fd, std::uint16_t port) {
     if (port == kSource) {
-      if (sl_send(fd, buffer_.data(), buffer_.size(), 0) < 0 && errno != EAGAIN) drop(fd);
+      if (produce(fd, bulk_) < 0 && errno != EAGAIN) drop(fd);
       return;
     }
-    const ssize_t n = sl_recv(fd, buffer_.data(), buffer_.size(), 0);
+    const ssize_t n = port == kDiscard ? discard(fd, bulk_) : sl_recv(fd, buffer_.data(), buffer_.size(), 0);
     if (n <= 0) {
       if (n == 0 || errno != EAGAIN) drop(fd);
       return;
@@ -111,12 +147,14 @@ class Bench {
 
   EventLoop& loop_;
   std::vector<char> buffer_;
+  std::span<char> bulk_;  // buffer_; empty: no copy
   std::vector<net::Socket> listeners_;
   net::Socket datagrams_;
 };
 
 class BlockingBench {
  public:
+  explicit BlockingBench(bool zero_copy) : zero_copy_(zero_copy) {}
   ~BlockingBench() {
     for (Connection& c : connections_) {
       const std::lock_guard guard(mutex_);
@@ -175,13 +213,14 @@ class BlockingBench {
     }
   }
 
-  static void serve(int fd, std::uint16_t port) {
-    std::vector<char> buffer(port == kDiscard || port == kSource ? kChunk : kSmallChunk, 'x');
-    if (port == kSource) {
-      while (sl_send(fd, buffer.data(), buffer.size(), 0) > 0) {
+  void serve(int fd, std::uint16_t port) const {
+    if (port == kDiscard || port == kSource) {
+      std::vector<char> buffer(zero_copy_ ? 0 : kChunk, 'x');
+      while ((port == kSource ? produce(fd, buffer) : discard(fd, buffer)) > 0) {
       }
       return;
     }
+    std::vector<char> buffer(kSmallChunk);
     for (;;) {
       const ssize_t n = sl_recv(fd, buffer.data(), buffer.size(), 0);
       if (n <= 0 || !answer(fd, port, {buffer.data(), static_cast<std::size_t>(n)})) return;
@@ -196,6 +235,7 @@ class BlockingBench {
     while (!interrupted()) (void)echo_datagram(socket.fd());
   }
 
+  bool zero_copy_;
   std::mutex mutex_;                   // of every Connection::fd
   std::list<Connection> connections_;  // of the thread that accepts
   std::thread datagrams_;
@@ -207,12 +247,12 @@ int run_benchd(const Common& common, const BenchdOptions& options) {
   if (options.blocking) {
     const auto session = BlockingSession::open(common);
     if (!session) return session.error();
-    BlockingBench().run();
+    BlockingBench(options.zero_copy).run();
     return kExitOk;
   }
   const auto session = LoopSession::open(common);
   if (!session) return session.error();
-  Bench bench((*session)->loop());
+  Bench bench((*session)->loop(), options.zero_copy);
   return (*session)->run();
 }
 

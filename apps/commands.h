@@ -94,7 +94,8 @@ int run_dump(const Common& common, const DumpOptions& options);
 int run_stat(const Common& common);
 
 struct BenchdOptions {
-  bool blocking = false;  // BSD calls and a thread a connection, instead of callbacks on one thread
+  bool blocking = false;   // BSD calls and a thread a connection, instead of callbacks on one thread
+  bool zero_copy = false;  // discard and source work in the stack's buffers
 };
 int run_benchd(const Common& common, const BenchdOptions& options);
 

@@ -223,6 +223,7 @@ class CommandLine {
         "benchd", "services to be measured: discard 5001, source 5002, echo 5003 and 5004/udp, echo once 5005, HTTP 8080",
         kTap, Needs::kStack, [this] { return run_benchd(common_, benchd_); });
     benchd->add_flag("--blocking", benchd_.blocking, "blocking calls and a thread a connection, instead of an event loop");
+    benchd->add_flag("--zero-copy", benchd_.zero_copy, "discard and source work in the stack's buffers, without a copy");
     add("stat", "what is counted: counters, and drop reasons with their meaning", "", Needs::kNothing,
         [this] { return run_stat(common_); });
   }

@@ -5,7 +5,8 @@ Everything runs inside network namespaces that this script makes and that end wi
 round by round, so that a change in the machine's speed meets all of them. Needs root (or an accessible /dev/net/tun and
 user namespaces): exit code 77 and the reason if not.
 
-targets   sluice             the event loop; `no-offload` and `blocking` (BSD calls, a thread a connection) are variants
+targets   sluice             the event loop; `no-offload`, `zero-copy` (the application works in the stack's buffers) and
+                             `blocking` (BSD calls, a thread a connection) are variants
           lwip               lwIP's raw API, one spinning thread (only where liblwip-dev is installed)
           ideal              no protocol stack at all: what the tap itself can do, with one copy to or from the application
           veth               the kernel at both ends

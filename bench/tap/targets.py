@@ -148,6 +148,8 @@ def all_targets(sluice, congestion_control, programs):
     targets = [Tap("sluice", benchd)]
     if "--no-offload" in known:
         targets.append(Tap("sluice no-offload", benchd + ["--no-offload"]))
+    if "--zero-copy" in known:
+        targets.append(Tap("sluice zero-copy", benchd + ["--zero-copy"], only=("bulk_in", "bulk_out")))
     if "--blocking" in known:
         targets.append(Tap("sluice blocking", benchd + ["--blocking"], leave_out=CROWDED))
     if os.path.exists(program("lwip-server")):

@@ -127,6 +127,7 @@ class Call {
   // While this call waited, and the lock was free, somebody closed the descriptor; the entry may be another one's now.
   [[nodiscard]] bool closed_meanwhile() const { return entry_->generation != generation_; }
 
+  [[nodiscard]] std::uint32_t generation() const { return generation_; }
   [[nodiscard]] Runtime::Impl& runtime() const { return *runtime_; }
   [[nodiscard]] socket::Sockets& sockets() const { return runtime_->stack->sockets(); }
   [[nodiscard]] socket::Handle handle() const { return entry_->handle; }
@@ -139,6 +140,9 @@ class Call {
   std::optional<Runtime::Impl::Guard> guard_;
   std::uint32_t generation_ = 0;
 };
+
+// Buffers lent by this runtime stay valid, but are no longer given back to it; it must have its lock (zero_copy.cc).
+void orphan_loans_of(const Runtime::Impl& runtime);
 
 // Sets errno and returns what a failed call returns.
 int set_errno(Errno e);

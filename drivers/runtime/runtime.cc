@@ -82,6 +82,7 @@ Runtime::Impl::~Impl() {
     kick_worker();
     tell_waiters();
     stopping_or_left.wait(lock, [this] { return app_waiters == 0; });
+    orphan_loans_of(*this);
   }
   if (helper.joinable()) helper.join();
   ::close(wake_fd);

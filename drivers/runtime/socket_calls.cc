@@ -11,21 +11,27 @@
 #include <array>
 #include <optional>
 
+#include "drivers/runtime/blocking.h"
 #include "drivers/runtime/impl.h"
 #include "sluice/socket.hpp"
 
 using sluice::answer;
+using sluice::blocking;
 using sluice::Bytes;
 using sluice::Call;
+using sluice::deadline_of;
 using sluice::Descriptor;
 using sluice::Duration;
 using sluice::Errno;
 using sluice::fail;
 using sluice::Instant;
+using sluice::kNoWait;
 using sluice::MutableBytes;
 using sluice::Result;
 using sluice::set_errno;
 using sluice::Status;
+using sluice::store_endpoint;
+using sluice::wait_for;
 using sluice::ip::Endpoint;
 using sluice::socket::Option;
 using sluice::socket::Ready;
@@ -37,6 +43,33 @@ int sluice::set_errno(Errno e) {
 }
 int sluice::answer(const Status& status) {
   return status ? 0 : set_errno(status.error());
+}
+
+// --- waiting ---------------------------------------------------------------------------------------------------------
+
+Instant sluice::deadline_of(Call& call, Duration timeout, int flags) {
+  if (call.settings().nonblocking || (flags & MSG_DONTWAIT) != 0) return kNoWait;
+  return timeout == Duration() ? Instant::never() : monotonic_now() + timeout;
+}
+
+Status sluice::wait_for(Call& call, Instant deadline, const std::function<bool()>& done) {
+  const Impl::Woken woken =
+      call.runtime().wait(call.guard(), deadline, [&] { return call.closed_meanwhile() || done(); });
+  if (call.closed_meanwhile()) return fail(Errno::kBadFile);
+  if (woken == Impl::Woken::kTimeout) return fail(Errno::kAgain);
+  if (woken == Impl::Woken::kSignal) return fail(Errno::kIntr);
+  call.runtime().stack->set_time(monotonic_now());
+  return {};
+}
+
+void sluice::store_endpoint(const Endpoint& endpoint, sockaddr* address, socklen_t* length) {
+  if (address == nullptr || length == nullptr) return;
+  sockaddr_in in{};
+  in.sin_family = AF_INET;
+  in.sin_port = htons(endpoint.port);
+  in.sin_addr.s_addr = htonl(endpoint.address.v4().value);
+  memcpy(address, &in, std::min<std::size_t>(*length, sizeof in));
+  *length = sizeof in;
 }
 
 namespace {
@@ -51,55 +84,6 @@ Result<Endpoint> to_endpoint(const sockaddr* address, socklen_t length) {
   sockaddr_in in{};
   memcpy(&in, address, sizeof in);
   return Endpoint{sluice::wire::Ipv4Address{ntohl(in.sin_addr.s_addr)}, ntohs(in.sin_port)};
-}
-
-// Cut to the room there is; *length becomes the whole size, as the kernel does.
-void store_endpoint(const Endpoint& endpoint, sockaddr* address, socklen_t* length) {
-  if (address == nullptr || length == nullptr) return;
-  sockaddr_in in{};
-  in.sin_family = AF_INET;
-  in.sin_port = htons(endpoint.port);
-  in.sin_addr.s_addr = htonl(endpoint.address.v4().value);
-  memcpy(address, &in, std::min<std::size_t>(*length, sizeof in));
-  *length = sizeof in;
-}
-
-// --- waiting ---------------------------------------------------------------------------------------------------------
-
-constexpr Instant kNoWait = Instant::past();
-
-// Until when a call waits that has this timeout (0: none). Measured once a call, however often the call has to wait.
-Instant deadline_of(Call& call, Duration timeout, int flags) {
-  if (call.settings().nonblocking || (flags & MSG_DONTWAIT) != 0) return kNoWait;
-  return timeout == Duration() ? Instant::never() : sluice::monotonic_now() + timeout;
-}
-
-// Waits for `done`. kBadFile when the descriptor is closed meanwhile, kIntr on a signal, kAgain on a timeout.
-Status wait_for(Call& call, Instant deadline, const std::function<bool()>& done) {
-  const Impl::Woken woken =
-      call.runtime().wait(call.guard(), deadline, [&] { return call.closed_meanwhile() || done(); });
-  if (call.closed_meanwhile()) return fail(Errno::kBadFile);
-  if (woken == Impl::Woken::kTimeout) return fail(Errno::kAgain);
-  if (woken == Impl::Woken::kSignal) return fail(Errno::kIntr);
-  call.runtime().stack->set_time(sluice::monotonic_now());
-  return {};
-}
-
-// Tries `attempt` until it gives something else than kAgain. Between tries waits for `wanted`, unless the call does not
-// block; errors as wait_for().
-template <typename Attempt>
-auto blocking(Call& call, Ready wanted, Instant deadline, Attempt&& attempt) -> decltype(attempt()) {
-  for (;;) {
-    auto result = attempt();
-    if (result || result.error() != Errno::kAgain || deadline == kNoWait) {
-      call.runtime().after_call();
-      return result;
-    }
-    const Ready news = wanted | Ready::kError | Ready::kHangup;
-    const Status waited =
-        wait_for(call, deadline, [&] { return sluice::socket::any(call.sockets().ready(call.handle()) & news); });
-    if (!waited) return fail(waited.error());
-  }
 }
 
 // --- the pieces of a message -----------------------------------------------------------------------------------------

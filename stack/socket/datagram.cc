@@ -49,6 +49,14 @@ class Datagram final : public Object, private udp::PortUser {
     return describe(*got, scatter(got->payload.bytes(), pieces), flags);
   }
 
+  Result<Lent> lend() override {
+    if (read_shut_ && !port_->readable()) return Lent{};
+    if (port_->pending_error() != Errno::kOk) return fail(port_->take_error());
+    auto got = port_->receive();
+    if (!got) return fail(got.error());
+    return Lent{std::move(got->payload), got->source};
+  }
+
   Status shutdown(Shutdown how) override {
     if (port_->peer() == nullptr) return fail(Errno::kNotConnected);
     if (how != Shutdown::kWrite) read_shut_ = true;

@@ -18,6 +18,9 @@ class Object {
   virtual Status disconnect() { return fail(Errno::kNotSupported); }
   virtual Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags flags) = 0;
   virtual Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) = 0;
+  virtual Result<Lent> lend() { return fail(Errno::kNotSupported); }
+  virtual void give_back(std::size_t) {}
+  virtual Status send(buf::Buffer&, SendFlags) { return fail(Errno::kNotSupported); }
   virtual Result<ReceivedError> take_error() { return fail(Errno::kAgain); }
   virtual Status shutdown(Shutdown) { return fail(Errno::kNotConnected); }
   [[nodiscard]] virtual Endpoint local_name() const = 0;

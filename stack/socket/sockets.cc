@@ -122,6 +122,17 @@ Result<Received> Sockets::receive(Handle handle, std::span<const MutableBytes> p
   Object* o = impl_->find(handle);
   return o != nullptr ? o->receive(pieces, flags) : fail(Errno::kBadFile);
 }
+Result<Lent> Sockets::lend(Handle handle) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->lend() : fail(Errno::kBadFile);
+}
+void Sockets::give_back(Handle handle, std::size_t bytes) {
+  if (Object* o = impl_->find(handle); o != nullptr) o->give_back(bytes);
+}
+Status Sockets::send(Handle handle, buf::Buffer& block, SendFlags flags) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->send(block, flags) : fail(Errno::kBadFile);
+}
 Result<ReceivedError> Sockets::take_error(Handle handle) {
   Object* o = impl_->find(handle);
   return o != nullptr ? o->take_error() : fail(Errno::kBadFile);

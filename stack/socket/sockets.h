@@ -93,6 +93,12 @@ struct Received {
   std::uint8_t ttl = 0;
 };
 
+// Received bytes in the stack's own memory; the view is what there is to read.
+struct Lent {
+  buf::Buffer block{};  // empty: the end of the stream
+  Endpoint source{};    // datagram sockets
+};
+
 // An ICMP error for what an echo socket has sent.
 struct ReceivedError {
   Errno error{};
@@ -120,7 +126,12 @@ class Sockets {
   Result<std::size_t> send(Handle handle, std::span<const Bytes> pieces, const Endpoint* destination,
                            SendFlags flags = {});
   Result<Received> receive(Handle handle, std::span<const MutableBytes> pieces, ReceiveFlags flags = {});
-  Result<ReceivedError> take_error(Handle handle);  // the latest that was not taken; echo sockets only
+  // Without a copy, see tcp::ConnectionHandle. What is lent is the caller's, also beyond close(); give_back() tells
+  // that it was freed, and does nothing when the handle is not open.
+  Result<Lent> lend(Handle handle);  // streams and datagrams; others kNotSupported
+  void give_back(Handle handle, std::size_t bytes);
+  Status send(Handle handle, buf::Buffer& block, SendFlags flags);  // streams; others kNotSupported
+  Result<ReceivedError> take_error(Handle handle);                  // the latest that was not taken; echo sockets only
   Status shutdown(Handle handle, Shutdown how);
   Status close(Handle handle);
   Result<Endpoint> local_name(Handle handle) const;

@@ -11,6 +11,7 @@
 namespace sluice::socket {
 namespace {
 
+using More = tcp::ConnectionHandle::More;
 using tcp::Switch;
 
 Switch to_switch(std::int64_t v) {
@@ -45,6 +46,9 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   Status connect(const Endpoint& peer) override;
   Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags flags) override;
   Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) override;
+  Result<Lent> lend() override;
+  void give_back(std::size_t bytes) override;
+  Status send(buf::Buffer& block, SendFlags flags) override;
   Status shutdown(Shutdown how) override;
   [[nodiscard]] Endpoint local_name() const override;
   [[nodiscard]] Result<Endpoint> peer_name() const override;
@@ -70,6 +74,7 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   [[nodiscard]] const tcp::ConnectionOptions& options() const {
     return connection_ != nullptr ? connection_->options() : *options_;
   }
+  [[nodiscard]] Status check_connection(Errno without) const;
   Status take_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
 
   tcp::Tcp& tcp_;
@@ -130,18 +135,38 @@ Status Stream::connect(const Endpoint& peer) {
   return fail(Errno::kInProgress);
 }
 
-Result<std::size_t> Stream::send(std::span<const Bytes> pieces, const Endpoint*, SendFlags flags) {
-  if (connection_ == nullptr) return fail(Errno::kPipe);
-  using More = tcp::ConnectionHandle::More;
+// Whether there is a connection that is no longer in its handshake; else kAgain, or `without` when there is none.
+Status Stream::check_connection(Errno without) const {
+  if (connection_ == nullptr) return fail(without);
   const tcp::State state = connection_->state();
   if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return fail(Errno::kAgain);
+  return {};
+}
+
+Result<std::size_t> Stream::send(std::span<const Bytes> pieces, const Endpoint*, SendFlags flags) {
+  if (const Status there = check_connection(Errno::kPipe); !there) return fail(there.error());
   return connection_->send(pieces, flags.more ? More::kMore : More::kPush);
 }
 
+Status Stream::send(buf::Buffer& block, SendFlags flags) {
+  if (const Status there = check_connection(Errno::kPipe); !there) return there;
+  return connection_->send(block, flags.more ? More::kMore : More::kPush);
+}
+
+Result<Lent> Stream::lend() {
+  if (const Status there = check_connection(Errno::kNotConnected); !there) return fail(there.error());
+  auto block = connection_->lend();
+  if (!block) return fail(block.error());
+  connected_ = true;  // so it stays the connection of this socket, which gets the bytes back
+  return Lent{std::move(*block), {}};
+}
+
+void Stream::give_back(std::size_t bytes) {
+  connection_->give_back(bytes);
+}
+
 Result<Received> Stream::receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) {
-  if (connection_ == nullptr) return fail(Errno::kNotConnected);
-  const tcp::State state = connection_->state();
-  if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return fail(Errno::kAgain);
+  if (const Status there = check_connection(Errno::kNotConnected); !there) return fail(there.error());
   using Take = tcp::ConnectionHandle::Take;
   Received got;
   for (const MutableBytes piece : pieces) {

@@ -161,14 +161,19 @@ Errno Connection::take_error() {
   return std::exchange(error_, Errno::kOk);
 }
 
-// Bytes of small writes share blocks; a long queue or a large write takes large blocks, so that a segment of 64 KiB is
-// a handful of spans.
-Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
+Status Connection::check_sendable() {
   if (error_ != Errno::kOk) return fail(take_error());
   if (state_ == State::kClosed || fin_queued_ || state_ > State::kCloseWait || state_ == State::kFinWait1 ||
       state_ == State::kFinWait2) {
     return fail(Errno::kPipe);  // (RFC9293-SEND-02)
   }
+  return {};
+}
+
+// Bytes of small writes share blocks; a long queue or a large write takes large blocks, so that a segment of 64 KiB is
+// a handful of spans.
+Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
+  if (const Status sendable = check_sendable(); !sendable) return fail(sendable.error());
   std::size_t taken = 0;
   std::size_t wanted = 0;
   for (Bytes piece : pieces) wanted += piece.size();
@@ -199,23 +204,34 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
 // In whatever state, as long as there is something to read (RFC9293-RECV-02). The end of the stream is 0, an abort is
 // an error (RFC9293-MUST-12).
 Result<std::size_t> Connection::receive(MutableBytes out, Take take) {
-  if (receive_queue_.empty()) {
-    if (error_ != Errno::kOk) return fail(take_error());
-    if (fin_received_ || receive_shut_ || state_ == State::kClosed || state_ == State::kTimeWait) return std::size_t{0};
-    if (!synchronized()) return fail(Errno::kNotConnected);
-    return fail(Errno::kAgain);
-  }
+  if (receive_queue_.empty()) return receive_nothing();
   if (take == Take::kPeek) return receive_queue_.peek(out);
   const std::size_t n = receive_queue_.read(out);
   context_.counters.add(Counter::kTcpBytesCopied, n);
-  if (urgent_ahead_ && urgent_ < rcv_nxt_ - static_cast<std::uint32_t>(receive_queue_.bytes())) urgent_ahead_ = false;
-  const bool open = state_ == State::kEstablished || state_ == State::kFinWait1 || state_ == State::kFinWait2;
-  if (open && window_.update_due(rcv_nxt_, receive_room(), options_.receive_buffer, receive_mss_)) send_ack();
+  pass_urgent_mark();
+  reopen_window();
   return n;
 }
 
+Result<std::size_t> Connection::receive_nothing() {
+  if (error_ != Errno::kOk) return fail(take_error());
+  if (fin_received_ || receive_shut_ || state_ == State::kClosed || state_ == State::kTimeWait) return std::size_t{0};
+  if (!synchronized()) return fail(Errno::kNotConnected);
+  return fail(Errno::kAgain);
+}
+
+void Connection::pass_urgent_mark() {
+  if (urgent_ahead_ && urgent_ < rcv_nxt_ - static_cast<std::uint32_t>(receive_queue_.bytes())) urgent_ahead_ = false;
+}
+
+// The user has freed room: the peer hears of it when that is worth a segment.
+void Connection::reopen_window() {
+  const bool open = state_ == State::kEstablished || state_ == State::kFinWait1 || state_ == State::kFinWait2;
+  if (open && window_.update_due(rcv_nxt_, receive_room(), options_.receive_buffer, receive_mss_)) send_ack();
+}
+
 std::size_t Connection::receive_room() const {
-  const std::size_t used = receive_queue_.bytes();
+  const std::size_t used = receive_queue_.bytes() + lent_;
   return used < options_.receive_buffer ? options_.receive_buffer - used : 0;
 }
 

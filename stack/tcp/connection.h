@@ -1,6 +1,6 @@
 // One TCP connection: the state machine of RFC 9293 over components that know nothing of each other. The connection
 // alone moves facts between them. Its methods stand in several files: segment_input.cc (RFC 9293 §3.10.7), output.cc,
-// timeout.cc (§3.10.8), connection.cc (the user's calls, §3.10.1 to 3.10.5).
+// timeout.cc (§3.10.8), connection.cc (the user's calls, §3.10.1 to 3.10.5), zero_copy.cc (those without a copy).
 #pragma once
 
 #include <cstddef>
@@ -81,6 +81,9 @@ class Connection final : public ConnectionHandle, public Flow {
   Result<std::size_t> send(std::span<const Bytes> pieces) override { return send(pieces, More::kPush); }
   Result<std::size_t> send(std::span<const Bytes> pieces, More more) override;
   Result<std::size_t> receive(MutableBytes out, Take take) override;
+  Status send(buf::Buffer& block, More more) override;
+  Result<buf::Buffer> lend() override;
+  void give_back(std::size_t bytes) override;
   Status shutdown_send() override;
   void shutdown_receive() override;
   void close() override;
@@ -196,6 +199,10 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] bool may_send_data() const { return state_ == State::kEstablished || state_ == State::kCloseWait; }
   [[nodiscard]] std::uint32_t flight() const { return snd_max_ - snd_una_; }
   [[nodiscard]] std::size_t receive_room() const;
+  Status check_sendable();
+  Result<std::size_t> receive_nothing();
+  void pass_urgent_mark();
+  void reopen_window();
   [[nodiscard]] std::uint32_t now_ticks() const;
   [[nodiscard]] Seq data_end() const { return data_base_ + static_cast<std::uint32_t>(send_queue_.bytes()); }
   void start_congestion_control();
@@ -237,6 +244,7 @@ class Connection final : public ConnectionHandle, public Flow {
   ReceiveWindow window_;
   std::uint32_t receive_mss_ = 536;
   buf::Queue receive_queue_;
+  std::uint32_t lent_ = 0;  // bytes the user has in blocks of ours
   Reassembly reassembly_;
   Seq urgent_;  // the last urgent byte, while urgent_ahead_
   bool urgent_ahead_ = false;

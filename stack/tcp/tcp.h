@@ -79,6 +79,17 @@ class ConnectionHandle {
   enum class Take : std::uint8_t { kConsume, kPeek };
   virtual Result<std::size_t> receive(MutableBytes out, Take take) = 0;
 
+  // The same two without a copy, in blocks of the stack's pool.
+  // Takes the block, whose view is the data, all or nothing: kAgain when the queue is full already, other errors as
+  // send(). Below kLeastOwnBlock bytes the view is copied behind what is queued, as far as it fits there: many tiny
+  // blocks would not fit into the gather list of a segment. What the block holds behind its view is sent by nobody.
+  static constexpr std::size_t kLeastOwnBlock = std::size_t{16} << 10;
+  virtual Status send(buf::Buffer& block, More more) = 0;
+  // The first block of the receive queue, with the view on its unread bytes; empty at the end of the stream. Errors as
+  // receive(). The bytes count as read, but the window stays as small as if they were not, until give_back().
+  virtual Result<buf::Buffer> lend() = 0;
+  virtual void give_back(std::size_t bytes) = 0;  // of one lend()
+
   virtual Status shutdown_send() = 0;   // FIN after all queued data; kNotConnected
   virtual void shutdown_receive() = 0;  // further data is discarded, reads give 0
   virtual void close() = 0;             // graceful, or RST if unread data is left (RFC9293-SHLD-3); ends the handle

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <poll.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -53,6 +54,38 @@ int sl_getsockopt(int fd, int level, int name, void* value, socklen_t* length);
 int sl_poll(struct pollfd* fds, nfds_t count, int timeout_ms);
 int sl_fcntl(int fd, int command, long argument);            /* F_GETFL, F_SETFL with O_NONBLOCK */
 int sl_ioctl(int fd, unsigned long request, void* argument); /* FIONREAD, FIONBIO */
+
+/* --- without a copy ---
+ * A buffer of the stack's memory in the application's hands: received bytes, or room for bytes to send. It belongs to
+ * the application alone, to read and to write, until it is returned or committed. It stays valid until then, whatever
+ * becomes of the descriptor, its connection and its runtime; returning it is right at any time. Buffers that are never
+ * returned are lost to the stack, whose memory has a limit.
+ * Further errors: EINVAL for a flag that is not named here, and for a buffer that is not in the application's hands:
+ * returned or committed before, or in another thread's call just now. EOPNOTSUPP: not for this kind of socket. */
+struct sl_buffer {
+  void* data;
+  size_t size;   /* bytes */
+  uint64_t loan; /* its name; 0: there is nothing to return */
+};
+#define SL_SEND_BUFFER_SIZE 65536
+
+/* sl_recv(): blocks, returns and fails as it does, but *buffer views the next bytes where they were received, at most as
+ * many as came in one frame. 0, and nothing lent: the end of the stream, or an empty datagram. TCP and UDP. Bytes lent
+ * count as read, but take up the receive buffer until they are returned: then the window opens. flags: MSG_DONTWAIT */
+ssize_t sl_recv_lend(int fd, struct sl_buffer* buffer, int flags);
+ssize_t sl_recvfrom_lend(int fd, struct sl_buffer* buffer, int flags, struct sockaddr* from, socklen_t* length);
+
+/* SL_SEND_BUFFER_SIZE bytes for sl_send_commit(), with whatever the memory held before. Never blocks. TCP.
+ * ENOBUFS: the stack's memory is used up. */
+int sl_send_borrow(int fd, struct sl_buffer* buffer);
+/* sl_send() of the buffer's first `size` bytes: blocks and fails as it does, but takes all of them (the send buffer is
+ * exceeded by less than one buffer) and the buffer with them. After a failure, EAGAIN also, the buffer is still borrowed.
+ * Fewer than 16 KiB may be copied to follow what is queued. flags: MSG_DONTWAIT, MSG_MORE,
+ * MSG_NOSIGNAL.
+ * EINVAL also: size is 0 or too large; the buffer is lent, not borrowed, or from another runtime than fd. */
+ssize_t sl_send_commit(int fd, const struct sl_buffer* buffer, size_t size, int flags);
+
+int sl_buffer_return(const struct sl_buffer* buffer); /* lent, or borrowed and not to be sent; with loan 0: nothing */
 
 #ifdef __cplusplus
 }

@@ -55,6 +55,33 @@ class Socket {
   int fd_ = -1;
 };
 
+// A buffer of the stack's in our hands; returned when it goes out of scope.
+class Loan {
+ public:
+  Loan() = default;
+  explicit Loan(const sl_buffer& buffer) : buffer_(buffer) {}
+  ~Loan() { reset(); }
+  Loan(Loan&& other) noexcept : buffer_(std::exchange(other.buffer_, {})) {}
+  Loan& operator=(Loan&& other) noexcept {
+    if (this != &other) {
+      reset();
+      buffer_ = std::exchange(other.buffer_, {});
+    }
+    return *this;
+  }
+  [[nodiscard]] MutableBytes bytes() const { return {static_cast<std::uint8_t*>(buffer_.data), buffer_.size}; }
+  [[nodiscard]] const sl_buffer& buffer() const { return buffer_; }
+  explicit operator bool() const { return buffer_.loan != 0; }
+  sl_buffer release() { return std::exchange(buffer_, {}); }  // committed, or for the caller to return
+  void reset() {
+    if (buffer_.loan != 0) (void)sl_buffer_return(&buffer_);
+    buffer_ = {};
+  }
+
+ private:
+  sl_buffer buffer_{};
+};
+
 class TcpStream {
  public:
   explicit TcpStream(Socket socket) : socket_(std::move(socket)) {}
@@ -76,6 +103,24 @@ class TcpStream {
   // All of them.
   Status write(Bytes bytes) {
     if (sl_send(socket_.fd(), bytes.data(), bytes.size(), 0) < 0) return last_error();
+    return {};
+  }
+  // Some bytes where they were received; empty at the end of the stream.
+  Result<Loan> lend() {
+    sl_buffer buffer{};
+    if (sl_recv_lend(socket_.fd(), &buffer, 0) < 0) return last_error();
+    return Loan(buffer);
+  }
+  // Room to write bytes into that commit() sends.
+  Result<Loan> borrow() {
+    sl_buffer buffer{};
+    if (sl_send_borrow(socket_.fd(), &buffer) < 0) return last_error();
+    return Loan(buffer);
+  }
+  // The first `size` bytes of what was borrowed; it is ours no more unless this fails.
+  Status commit(Loan& loan, std::size_t size) {
+    if (sl_send_commit(socket_.fd(), &loan.buffer(), size, 0) < 0) return last_error();
+    (void)loan.release();
     return {};
   }
   Status finish() {  // nothing more will be written
@@ -127,6 +172,15 @@ class UdpSocket {
     if (n < 0) return last_error();
     from = to_endpoint(a);
     return static_cast<std::size_t>(n);
+  }
+  // The next datagram where it was received.
+  Result<Loan> lend_from(wire::Endpoint& from) {
+    sockaddr_in a{};
+    socklen_t length = sizeof a;
+    sl_buffer buffer{};
+    if (sl_recvfrom_lend(socket_.fd(), &buffer, 0, generic(a), &length) < 0) return last_error();
+    from = to_endpoint(a);
+    return Loan(buffer);
   }
   Status send_to(Bytes bytes, const wire::Endpoint& to) {
     const sockaddr_in a = to_sockaddr(to);
