@@ -1,6 +1,7 @@
 // Buffers lent by the stack: blocking and non-blocking calls, misuse, and what outlives what.
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "sluice/socket.hpp"
@@ -107,7 +108,8 @@ TEST_F(ZeroCopy, WithoutBlocking) {
   ASSERT_EQ(sl_fcntl(pair.server, F_SETFL, 0), 0);
   while (!last.ends_with("still ours")) {
     const sl_buffer got = lent(pair.server);
-    last = std::string(text(got));
+    last.append(text(got));  // the ten bytes may come in two buffers
+    last.erase(0, last.size() - std::min<std::size_t>(last.size(), 10));
     ASSERT_EQ(sl_buffer_return(&got), 0);
   }
   EXPECT_EQ(waiting.get(), (Outcome{10}));
@@ -128,7 +130,7 @@ TEST_F(ZeroCopy, Misuse) {
   EXPECT_EQ(commit(pair.client, room, room.size + 1), failed(EINVAL));
   EXPECT_EQ(commit(pair.client, room, 0), failed(EINVAL));
   EXPECT_EQ(commit(pair.client, room, 1, MSG_OOB), failed(EINVAL));
-  EXPECT_EQ(commit(pair.client, received, 3), failed(EINVAL));  // lent, not borrowed
+  EXPECT_EQ(commit(pair.server, received, 3), failed(EINVAL));  // lent, not borrowed
   EXPECT_EQ(commit(pair.server, room, 1), failed(EINVAL));      // of another runtime
   EXPECT_EQ(commit(pair.client, strange, 1), failed(EINVAL));
   EXPECT_EQ(commit(17, room, 1), failed(EBADF));
@@ -150,7 +152,7 @@ TEST_F(ZeroCopy, Misuse) {
   EXPECT_EQ(give_back(&received), (Outcome{0}));
   EXPECT_EQ(give_back(&received), failed(EINVAL));
   const sl_buffer next = borrowed(pair.client);  // may have the place of one that is over, but not its name
-  EXPECT_EQ(give_back(&other), failed(EINVAL));
+  for (const sl_buffer* over : {&room, &other, &received}) EXPECT_EQ(give_back(over), failed(EINVAL));
   EXPECT_EQ(give_back(&next), (Outcome{0}));
 }
 
