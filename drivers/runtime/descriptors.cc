@@ -1,7 +1,9 @@
 // The process's table of sluice descriptors. Looking one up takes no lock: entries never move.
 #include <array>
 #include <atomic>
+#include <bit>
 #include <mutex>
+#include <optional>
 
 #include "drivers/runtime/impl.h"
 
@@ -12,22 +14,57 @@ namespace {
 constexpr std::size_t kChunk = 1024;
 constexpr std::size_t kChunks = 1024;  // a million descriptors
 
+// Which of so many numbers are free. At first all are.
+template <std::size_t kBits>
+class FreeSet {
+ public:
+  FreeSet() { words_.fill(~std::uint64_t{0}); }
+  [[nodiscard]] std::size_t lowest() const {  // kBits when none is
+    for (std::size_t i = 0; i < words_.size(); ++i) {
+      if (words_[i] != 0) return i * 64 + static_cast<std::size_t>(std::countr_zero(words_[i]));
+    }
+    return kBits;
+  }
+  void take(std::size_t n) { words_[n / 64] &= ~(std::uint64_t{1} << n % 64); }
+  void give_back(std::size_t n) { words_[n / 64] |= std::uint64_t{1} << n % 64; }
+
+ private:
+  std::array<std::uint64_t, kBits / 64> words_;
+};
+
+struct Chunk {
+  std::array<Descriptor, kChunk> entries;
+  FreeSet<kChunk> free;
+};
+
 struct Table {
   std::mutex mutex;
-  std::array<std::atomic<std::array<Descriptor, kChunk>*>, kChunks> chunks{};
-  std::size_t lowest_free = 0;
+  std::array<std::atomic<Chunk*>, kChunks> chunks{};
+  FreeSet<kChunks> not_full;  // the chunks that have a free number
   std::atomic<Runtime::Impl*> first{nullptr};
 
   Descriptor* at(std::size_t index) {
-    auto* chunk = index < kChunk * kChunks ? chunks[index / kChunk].load(std::memory_order_acquire) : nullptr;
-    return chunk != nullptr ? &(*chunk)[index % kChunk] : nullptr;
+    Chunk* chunk = index < kChunk * kChunks ? chunks[index / kChunk].load(std::memory_order_acquire) : nullptr;
+    return chunk != nullptr ? &chunk->entries[index % kChunk] : nullptr;
+  }
+  // The lowest free number, as POSIX has it; nothing when all are in use. With the mutex held.
+  std::optional<std::size_t> take_lowest() {
+    const std::size_t c = not_full.lowest();
+    if (c == kChunks) return std::nullopt;
+    if (chunks[c] == nullptr) chunks[c].store(new Chunk, std::memory_order_release);
+    FreeSet<kChunk>& free = chunks[c].load()->free;
+    const std::size_t n = free.lowest();
+    free.take(n);
+    if (free.lowest() == kChunk) not_full.take(c);
+    return c * kChunk + n;
   }
   void release(std::size_t index) {
     const std::lock_guard guard(mutex);
     Descriptor* d = at(index);
     d->runtime = nullptr;
     ++d->generation;
-    lowest_free = std::min(lowest_free, index);
+    chunks[index / kChunk].load()->free.give_back(index % kChunk);
+    not_full.give_back(index / kChunk);
   }
 };
 
@@ -58,18 +95,14 @@ void forget_runtime(Runtime::Impl* impl) {
 int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, int type) {
   Table& t = table();
   const std::lock_guard guard(t.mutex);
-  for (std::size_t i = t.lowest_free; i < kChunk * kChunks; ++i) {
-    if (t.at(i) == nullptr) t.chunks[i / kChunk].store(new std::array<Descriptor, kChunk>, std::memory_order_release);
-    Descriptor& d = *t.at(i);
-    if (d.runtime != nullptr) continue;
-    d.handle = handle;
-    d.settings = {};
-    d.settings.nonblocking = (type & SOCK_NONBLOCK) != 0;
-    d.runtime = &runtime;
-    t.lowest_free = i + 1;
-    return SL_FD_BASE + static_cast<int>(i);
-  }
-  return -1;
+  const auto index = t.take_lowest();
+  if (!index) return -1;
+  Descriptor& d = *t.at(*index);
+  d.handle = handle;
+  d.settings = {};
+  d.settings.nonblocking = (type & SOCK_NONBLOCK) != 0;
+  d.runtime = &runtime;
+  return SL_FD_BASE + static_cast<int>(*index);
 }
 
 Descriptor* find_descriptor(int fd) {

@@ -23,9 +23,9 @@ constexpr int kRoundsUnasked = 16;  // rounds without a look at the kernel's des
 // on the list, so watching is level-triggered.
 struct EventLoop::Impl final : socket::ReadyObserver {
   struct Watch {
+    Callback callback;
     int fd = -1;
     short events = 0;
-    Callback callback;
     bool listed = false;
     bool gone = false;
   };
@@ -35,7 +35,9 @@ struct EventLoop::Impl final : socket::ReadyObserver {
     add_kernel(runtime.wake_fd, EPOLLIN);
   }
   ~Impl() override {
-    for (auto& [fd, watch] : ours) unwatch_ours(fd);
+    for (const auto& watch : ours) {
+      if (watch != nullptr) unwatch_ours(watch->fd);
+    }
     ::close(epoll_fd);
   }
 
@@ -57,6 +59,12 @@ struct EventLoop::Impl final : socket::ReadyObserver {
     ready.push_back(&w);
   }
 
+  // The place of a watch on a socket: null when there is none.
+  std::unique_ptr<Watch>& our_watch(int fd) {
+    const auto index = static_cast<std::size_t>(fd - SL_FD_BASE);
+    if (ours.size() <= index) ours.resize(std::max(index + 64, ours.size() + ours.size() / 8));
+    return ours[index];
+  }
   void unwatch_ours(int fd) {
     const Descriptor* d = find_descriptor(fd);
     if (d == nullptr) return;
@@ -79,7 +87,7 @@ struct EventLoop::Impl final : socket::ReadyObserver {
 
   Runtime::Impl& runtime;
   int epoll_fd;
-  std::unordered_map<int, std::unique_ptr<Watch>> ours;
+  std::vector<std::unique_ptr<Watch>> ours;  // by descriptor
   std::unordered_map<int, std::unique_ptr<Watch>> kernel;
   std::vector<std::unique_ptr<Watch>> graveyard;  // unwatched while callbacks run
   std::vector<Watch*> by_handle;
@@ -114,7 +122,7 @@ void EventLoop::watch(int fd, short events, Callback callback) {
   }
   const Descriptor* d = find_descriptor(fd);
   if (d == nullptr) return;
-  auto& slot = im.ours[fd];
+  auto& slot = im.our_watch(fd);
   if (slot == nullptr) slot = std::make_unique<Impl::Watch>();
   slot->fd = fd;
   slot->events = events;
@@ -127,9 +135,11 @@ void EventLoop::watch(int fd, short events, Callback callback) {
 }
 
 void EventLoop::set_events(int fd, short events) {
-  if (const auto at = impl_->ours.find(fd); at != impl_->ours.end()) {
-    at->second->events = events;
-    impl_->list(*at->second);
+  if (fd >= SL_FD_BASE) {
+    if (Impl::Watch* w = impl_->our_watch(fd).get(); w != nullptr) {
+      w->events = events;
+      impl_->list(*w);
+    }
   } else if (const auto k = impl_->kernel.find(fd); k != impl_->kernel.end()) {
     watch(fd, events, std::move(k->second->callback));
   }
@@ -137,17 +147,21 @@ void EventLoop::set_events(int fd, short events) {
 
 void EventLoop::unwatch(int fd) {
   Impl& im = *impl_;
-  auto& map = fd < SL_FD_BASE ? im.kernel : im.ours;
-  const auto at = map.find(fd);
-  if (at == map.end()) return;
-  if (fd < SL_FD_BASE) {
-    ::epoll_ctl(im.epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
-  } else {
-    im.unwatch_ours(fd);
+  std::unique_ptr<Impl::Watch> watch;
+  if (fd >= SL_FD_BASE) {
+    watch = std::move(im.our_watch(fd));
+  } else if (const auto at = im.kernel.find(fd); at != im.kernel.end()) {
+    watch = std::move(at->second);
+    im.kernel.erase(at);
   }
-  at->second->gone = true;
-  im.graveyard.push_back(std::move(at->second));
-  map.erase(at);
+  if (watch == nullptr) return;
+  if (fd >= SL_FD_BASE) {
+    im.unwatch_ours(fd);
+  } else {
+    ::epoll_ctl(im.epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
+  }
+  watch->gone = true;
+  im.graveyard.push_back(std::move(watch));
 }
 
 EventLoop::TimerId EventLoop::after(Duration delay, std::function<void()> callback) {

@@ -1,6 +1,7 @@
 #include "stack/socket/sockets.h"
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <vector>
 
@@ -29,14 +30,18 @@ struct Sockets::Impl {
   [[nodiscard]] Object* find(Handle h) const {
     return h >= 0 && static_cast<std::size_t>(h) < objects.size() ? objects[static_cast<std::size_t>(h)] : nullptr;
   }
-  // The lowest free number; -1 when there is none.
+  // The number that put() will take: the one given back last, as it is in the cache. -1 when there is none.
   Handle free_handle() {
-    while (lowest_free < objects.size() && objects[lowest_free] != nullptr) ++lowest_free;
-    if (lowest_free == kMaxSockets) return -1;
-    if (lowest_free == objects.size()) objects.push_back(nullptr);
-    return static_cast<Handle>(lowest_free);
+    if (free.empty()) {
+      if (objects.size() == kMaxSockets) return -1;
+      free.push_back(static_cast<Handle>(objects.size()));
+      objects.push_back(nullptr);
+    }
+    return free.back();
   }
   Handle put(Object* object) {
+    assert(object->handle == free.back());
+    free.pop_back();
     objects[static_cast<std::size_t>(object->handle)] = object;
     return object->handle;
   }
@@ -45,7 +50,7 @@ struct Sockets::Impl {
   udp::Udp& udp;
   tcp::Tcp& tcp;
   std::vector<Object*> objects;
-  std::size_t lowest_free = 0;
+  std::vector<Handle> free;  // those below objects.size() that nobody has
 };
 
 Sockets::Sockets(ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp) : impl_(new Impl(ip, udp, tcp)) {}
@@ -88,9 +93,8 @@ Result<Handle> Sockets::accept(Handle handle, Endpoint* peer) {
 Status Sockets::close(Handle handle) {
   Object* o = impl_->find(handle);
   if (o == nullptr) return fail(Errno::kBadFile);
-  const auto index = static_cast<std::size_t>(handle);
-  impl_->objects[index] = nullptr;
-  impl_->lowest_free = std::min(impl_->lowest_free, index);
+  impl_->objects[static_cast<std::size_t>(handle)] = nullptr;
+  impl_->free.push_back(handle);
   delete o;
   return {};
 }
