@@ -247,7 +247,7 @@ void Queue::trim_front(std::size_t n) {
   assert(head_ != nullptr && n <= head_->size);
   head_->begin += static_cast<std::uint32_t>(n);
   head_->size -= static_cast<std::uint32_t>(n);
-  bytes_ -= n;
+  bytes_ -= static_cast<std::uint32_t>(n);
   if (head_->size == 0) pop();
 }
 
@@ -267,7 +267,7 @@ std::size_t Queue::append_to_back(Bytes bytes) {
   if (n == 0) return 0;
   std::memcpy(tail_->data() + tail_->begin + tail_->size, bytes.data(), n);
   tail_->size += static_cast<std::uint32_t>(n);
-  bytes_ += n;
+  bytes_ += static_cast<std::uint32_t>(n);
   return n;
 }
 

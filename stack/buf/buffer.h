@@ -122,8 +122,8 @@ class Queue {
  private:
   Block* head_ = nullptr;
   Block* tail_ = nullptr;
-  std::size_t count_ = 0;
-  std::size_t bytes_ = 0;
+  std::uint32_t count_ = 0;
+  std::uint32_t bytes_ = 0;  // what a queue holds is bounded far below 4 GiB
 };
 
 }  // namespace sluice::buf

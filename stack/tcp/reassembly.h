@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "stack/buf/buffer.h"
@@ -21,10 +22,10 @@ class Reassembly {
   // The data that begins at rcv_nxt, and is removed; an empty buffer when the hole is still there.
   buf::Buffer take(Seq rcv_nxt);
 
-  [[nodiscard]] bool empty() const { return segments_.empty(); }
-  [[nodiscard]] std::size_t segments() const { return segments_.size(); }
-  [[nodiscard]] std::size_t heap_bytes() const { return heap_bytes_; }  // of the blocks held
-  void clear();
+  [[nodiscard]] bool empty() const { return held_ == nullptr; }
+  [[nodiscard]] std::size_t segments() const { return held_ != nullptr ? held_->segments.size() : 0; }
+  [[nodiscard]] std::size_t heap_bytes() const { return held_ != nullptr ? held_->heap_bytes : 0; }  // of the blocks
+  void clear() { held_.reset(); }
 
  private:
   struct Segment {
@@ -33,10 +34,15 @@ class Reassembly {
     [[nodiscard]] Seq end() const { return begin + static_cast<std::uint32_t>(data.size()); }
   };
 
-  void put(std::size_t index, Seq seq, buf::Buffer data);
+  struct Held {
+    std::vector<Segment> segments;  // in order, without overlap
+    std::size_t heap_bytes = 0;
 
-  std::vector<Segment> segments_;  // in order, without overlap
-  std::size_t heap_bytes_ = 0;
+    void put(std::size_t index, Seq seq, buf::Buffer data);
+    Outcome insert(Seq seq, buf::Buffer data, std::size_t max_segments, std::size_t max_bytes);
+  };
+
+  std::unique_ptr<Held> held_;  // null while nothing is held
 };
 
 }  // namespace sluice::tcp

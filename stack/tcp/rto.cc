@@ -24,7 +24,7 @@ void RtoEstimator::sample(Duration rtt, int per_round_trip) {
   }
   // DEVIATION(RFC 6298 §2.4): the floor is configurable and below 1 s by default, as on all common hosts: with a floor
   // of one second each lost tail costs a second (RFC6298-08).
-  base_ = std::clamp(srtt_ + std::max(kGranularity, rttvar_ * 4), bounds_.min, bounds_.max);  // (RFC6298-07)
+  base_ = std::clamp(srtt_ + std::max(kGranularity, rttvar_ * 4), min(), max());  // (RFC6298-07)
   backoff_ = 0;
 }
 
@@ -39,8 +39,8 @@ void RtoEstimator::on_syn_timeout() {
 
 Duration RtoEstimator::rto() const {
   Duration t = base_;
-  for (int i = 0; i < backoff_ && t < bounds_.max; ++i) t = t * 2;
-  return std::min(t, bounds_.max);
+  for (int i = 0; i < backoff_ && t < max(); ++i) t = t * 2;
+  return std::min(t, max());
 }
 
 }  // namespace sluice::tcp

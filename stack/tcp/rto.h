@@ -2,6 +2,9 @@
 // connection.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+
 #include "stack/base/time.h"
 
 namespace sluice::tcp {
@@ -14,7 +17,8 @@ class RtoEstimator {
     Duration max = 60_s;  // (RFC6298-09)
   };
 
-  explicit RtoEstimator(const Bounds& bounds) : bounds_(bounds), base_(bounds.initial) {}
+  explicit RtoEstimator(const Bounds& bounds)
+      : base_(bounds.initial), min_(to_32_bits(bounds.min)), max_(to_32_bits(bounds.max)) {}
 
   // A round-trip measurement; `per_round_trip` samples are expected in a window, so each weighs less
   // (RFC 7323 Appendix G). Negative or absurd samples are clamped. Ends any backoff.
@@ -33,11 +37,18 @@ class RtoEstimator {
   [[nodiscard]] int backoff() const { return backoff_; }
 
  private:
-  Bounds bounds_;
+  static std::uint32_t to_32_bits(Duration d) {  // microseconds, at most 71 minutes
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(d.to_micros(), 0, UINT32_MAX));
+  }
+  [[nodiscard]] Duration min() const { return Duration::micros(min_); }
+  [[nodiscard]] Duration max() const { return Duration::micros(max_); }
+
   Duration base_;  // without backoff
   Duration srtt_;
   Duration rttvar_;
   Duration min_rtt_;
+  std::uint32_t min_;
+  std::uint32_t max_;
   int backoff_ = 0;
   bool has_sample_ = false;
 };
