@@ -8,6 +8,15 @@ namespace {
 
 class Allocation : public TwoStacks {
  protected:
+  // Buffers of one size: a buffer that grows takes memory, and has found its size only after a while.
+  Pair connected_with_fixed_buffers() {
+    const Pair pair = connected(server_.listen(kPort));
+    for (const auto option : {socket::Option::kSendBuffer, socket::Option::kReceiveBuffer}) {
+      EXPECT_TRUE(client_.sockets().set_option(pair.client, option, 256 << 10));
+      EXPECT_TRUE(server_.sockets().set_option(pair.server, option, 256 << 10));
+    }
+    return pair;
+  }
   // Sends `bytes` on one socket and reads them from another.
   void transfer(Side& from, socket::Handle out, Side& to, socket::Handle in, std::size_t bytes) {
     std::size_t sent = 0, received = 0;
@@ -44,7 +53,7 @@ TEST_F(Allocation, ThisExecutableCountsThem) {
 }
 
 TEST_F(Allocation, NoneForBulkDataInEitherDirection) {
-  const Pair pair = connected(server_.listen(kPort));
+  const Pair pair = connected_with_fixed_buffers();
   const auto both_ways = [&](std::size_t bytes) {
     transfer(client_, pair.client, server_, pair.server, bytes);
     transfer(server_, pair.server, client_, pair.client, bytes);
@@ -54,7 +63,7 @@ TEST_F(Allocation, NoneForBulkDataInEitherDirection) {
 }
 
 TEST_F(Allocation, NoneForBulkDataInBothDirectionsAtOnce) {
-  const Pair pair = connected(server_.listen(kPort));
+  const Pair pair = connected_with_fixed_buffers();
   const auto exchange = [&](std::size_t bytes) {
     std::size_t to_server = 0, to_client = 0;
     while (to_server < bytes || to_client < bytes) {
