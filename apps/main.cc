@@ -19,7 +19,10 @@ constexpr const char* kDevices = R"(Devices, for --dev:
   tun:NAME        a TUN interface: the same with bare IP packets, no Ethernet, no ARP
                   tap:NAME,uring and tun:NAME,uring write through io_uring, 32 frames a system call, where segments
                   are cut here (--no-offload)
-  live:IFACE      an existing interface through libpcap, as one more station on its segment. Needs root.
+  packet:IFACE    an existing interface through a packet socket, as one more station on its segment, with an address of
+                  its own; segments and checksums are the kernel's (unless --no-offload). Needs root.
+  live:IFACE      the same through libpcap, frame by frame; the interface has to do without offloads:
+                    ethtool -K IFACE gro off lro off (a veth: tx off tso off gso off, at its other end too)
   pcap:IN[,OUT]   a capture (pcap or pcapng) as the network, in recorded time; what is sent goes to the file OUT
   mem             an in-memory Ethernet, with a second stack in this program at its other end. It has the first free
                   address of --addr's network, and serves echo (7), discard (9), chargen (19), HTTP (80). Needs nothing.
@@ -119,7 +122,8 @@ class CommandLine {
     const auto add = [&app](const char* name, auto& variable, const char* help) {
       return app.add_option(name, variable, help)->group("Stack");
     };
-    add("--dev", o.device, "tap:NAME[,uring] tun:NAME[,uring] live:IFACE pcap:IN[,OUT] mem; see `sluice help devices`");
+    add("--dev", o.device,
+        "tap:NAME[,uring] tun:NAME[,uring] packet:IFACE live:IFACE pcap:IN[,OUT] mem; see `sluice help devices`");
     add("--addr", o.addresses, "our address with its length, like 10.0.0.2/24; may be given again")
         ->allow_extra_args(false);
     add("--gateway", o.gateway, "address of the default router");
@@ -129,7 +133,7 @@ class CommandLine {
     add("--impair", o.impair, "make the link worse, like loss=1%,delay=10ms; see `sluice help impair`");
     app.add_flag_callback(
            "--no-offload", [&o] { o.segmentation = sluice::Options::Segmentation::kNone; },
-           "tap, tun: cut segments and compute checksums here, not in the kernel")
+           "tap, tun, packet: cut segments and compute checksums here, not in the kernel")
         ->group("Stack");
     add("--cc", o.congestion, "TCP congestion control");
     add("--seed", o.seed, "make randomness repeat (default: from the system)");

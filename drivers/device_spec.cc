@@ -1,5 +1,6 @@
 #include "drivers/device_spec.h"
 
+#include "drivers/packet_socket.h"
 #include "drivers/pcap_file.h"
 #include "drivers/pcap_live.h"
 #include "drivers/tuntap.h"
@@ -32,6 +33,7 @@ Result<std::unique_ptr<link::NetDevice>, Failure> open_device(const std::string&
   const std::string rest = colon == std::string::npos ? "" : spec.substr(colon + 1);
   if (kind == "tap") return open_tuntap(TunTap::Kind::kTap, rest, offload);
   if (kind == "tun") return open_tuntap(TunTap::Kind::kTun, rest, offload);
+  if (kind == "packet") return as_device(PacketSocket::open(rest, offload));
   if (kind == "live") return as_device(PcapLive::open(rest));
   if (kind == "pcap") {
     const std::size_t comma = rest.find(',');
@@ -40,8 +42,9 @@ Result<std::unique_ptr<link::NetDevice>, Failure> open_device(const std::string&
     if (comma != std::string::npos) settings.record = rest.substr(comma + 1);
     return as_device(PcapFile::open(rest.substr(0, comma), settings));
   }
-  return fail(Failure{"'" + spec +
-                      "' is no device; there are: tap:NAME[,uring] tun:NAME[,uring] live:IFACE pcap:IN[,OUT] mem"});
+  return fail(Failure{
+      "'" + spec +
+      "' is no device; there are: tap:NAME[,uring] tun:NAME[,uring] packet:IFACE live:IFACE pcap:IN[,OUT] mem"});
 }
 
 }  // namespace sluice::drivers

@@ -1,9 +1,12 @@
-// A network interface of this machine through libpcap: the stack becomes another station on its segment. Frames arrive
-// as they come (immediate mode), those that we sent ourselves are not seen again.
+// A network interface of this machine through libpcap: the stack becomes another station on its segment. Frames are
+// taken in batches from libpcap's ring, as they come (immediate mode); those that we sent ourselves are not seen again.
+// libpcap does not tell of checksums left to the hardware nor of joined segments: where the interface does such things
+// (a veth, GRO), its offloads have to be off, or PacketSocket is the better driver.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "drivers/failure.h"
 #include "stack/link/netdev.h"
@@ -24,9 +27,11 @@ class PcapLive final : public link::NetDevice {
   [[nodiscard]] int poll_handle() const override;
 
  private:
-  explicit PcapLive(pcap* handle) : handle_(handle) {}
+  PcapLive(pcap* handle, std::uint32_t mtu) : handle_(handle) { capabilities_.mtu = mtu; }
+
   pcap* handle_;
   link::Capabilities capabilities_;
+  std::vector<std::uint8_t> whole_;  // a frame to be sent, its pieces joined
 };
 
 }  // namespace sluice::drivers

@@ -1,6 +1,5 @@
 #include "drivers/tuntap.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
@@ -14,32 +13,14 @@
 #include <cstring>
 
 #include "drivers/virtio_header.h"
-#include "stack/wire/address.h"
 
 namespace sluice::drivers {
 
 namespace {
 
-constexpr std::size_t kEthernetRoom = 18;        // header and one tag beyond the MTU
-constexpr std::size_t kBatchBytes = 256u << 10;  // taken in at once: what is read soon is still in the cache
-constexpr std::uint32_t kMaxGsoBytes = 65535;
 // Segmentation of UDP came later than the other kinds (Linux 6.2), and Debian's header does not know it.
 constexpr unsigned kTunUso4 = 0x20;
 constexpr unsigned kTunUso6 = 0x40;
-
-struct Descriptor {
-  int fd = -1;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-  int release() { return std::exchange(fd, -1); }
-};
-
-ifreq request_for(const std::string& name) {
-  ifreq request{};
-  name.copy(request.ifr_name, sizeof request.ifr_name - 1);
-  return request;
-}
 
 Failure open_failure(const std::string& name, int error) {
   Failure failure = system_failure("/dev/net/tun", error);
@@ -54,21 +35,6 @@ Failure open_failure(const std::string& name, int error) {
   return failure;
 }
 
-std::uint32_t mtu_of(const std::string& name) {
-  const Descriptor s{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-  ifreq request = request_for(name);
-  constexpr std::uint32_t kUsual = 1500;
-  if (s.fd < 0 || ::ioctl(s.fd, SIOCGIFMTU, &request) < 0) return kUsual;
-  return static_cast<std::uint32_t>(request.ifr_mtu);
-}
-
-}  // namespace
-
-Failure system_failure(const std::string& what, int error) {
-  return {what + ": " + std::strerror(error), Failure::Cause::kRequest};
-}
-
-namespace {
 // Tells the kernel what it may hand to us, the most it knows first. What it does not know it refuses as a whole.
 bool accept_offload(int fd, link::Capabilities& c) {
   constexpr unsigned kTcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
@@ -146,24 +112,15 @@ std::size_t TunTap::rx_offload(buf::Pool& pool, std::span<buf::RxFrame> out) {
   return n;
 }
 
-// Nobody knows how long the next frame is. It is read into a small block and, what goes beyond, into a large one behind
-// the room for the small one's bytes: a small frame does not pin 64 KiB, and of a large one only its head is copied.
 bool TunTap::read_offload(buf::Pool& pool, buf::RxFrame& frame) {
-  if (!small_) small_ = pool.allocate(buf::Pool::kSmall);
-  if (!large_) large_ = pool.allocate(buf::Pool::kLarge);
-  if (!small_ || !large_) return false;
+  if (!buffers_.prepare(pool)) return false;
   std::array<std::uint8_t, kVirtioHeaderSize> header;
-  const MutableBytes head = small_.storage();
-  const MutableBytes tail = large_.storage().subspan(head.size());
-  const std::array<iovec, 3> pieces{
-      {{header.data(), header.size()}, {head.data(), head.size()}, {tail.data(), tail.size()}}};
+  const std::array<iovec, 2> room = buffers_.pieces();
+  const std::array<iovec, 3> pieces{{{header.data(), header.size()}, room[0], room[1]}};
   const ssize_t got = ::readv(fd_, pieces.data(), static_cast<int>(pieces.size()));
   if (got <= static_cast<ssize_t>(header.size())) return false;
   const std::size_t size = static_cast<std::size_t>(got) - header.size();
-  const bool fits = size <= head.size();
-  if (!fits) std::memcpy(large_.storage().data(), head.data(), head.size());
-  frame.buffer = std::move(fits ? small_ : large_);
-  frame.buffer.set_view(0, size);
+  frame.buffer = buffers_.take(size);
   const ParsedVirtioHeader parsed = parse_virtio_header(header, size);
   frame.offload = parsed.offload;
   if (!parsed.valid) frame.offload = buf::Offload{.gso_size = 1};  // the link layer drops it and counts it
@@ -171,25 +128,11 @@ bool TunTap::read_offload(buf::Pool& pool, buf::RxFrame& frame) {
   return true;
 }
 
-namespace {
-using Pieces = std::array<iovec, buf::TxPacket::kMaxPieces + 3>;
-
-// The frame as a gather list, behind `header` where there is one; how many pieces.
-std::size_t gather(const buf::TxFrame& frame, Bytes header, Pieces& pieces) {
-  std::size_t count = 0;
-  const auto add = [&](Bytes b) { pieces[count++] = {const_cast<std::uint8_t*>(b.data()), b.size()}; };
-  if (!header.empty()) add(header);
-  add(frame.header);
-  for (Bytes piece : frame.payload) add(piece);
-  return count;
-}
-}  // namespace
-
 std::size_t TunTap::tx(Instant, std::span<const buf::TxFrame> frames) {
   if (ring_ && frames.size() > 1) return tx_by_ring(frames);
   std::size_t n = 0;
   for (const buf::TxFrame& frame : frames) {
-    Pieces pieces;
+    GatherList pieces;
     std::array<std::uint8_t, kVirtioHeaderSize> header;
     const bool offload = offload_ == HostOffload::kOn;
     if (offload) emit_virtio_header(header, frame.offload);
@@ -205,7 +148,7 @@ std::size_t TunTap::tx_by_ring(std::span<const buf::TxFrame> frames) {
   std::size_t sent = 0;
   while (!frames.empty()) {
     const std::size_t batch = std::min(frames.size(), kWriteBatch);
-    std::array<Pieces, kWriteBatch> pieces;
+    std::array<GatherList, kWriteBatch> pieces;
     for (std::size_t i = 0; i < batch; ++i) {
       const std::size_t count = gather(frames[i], {}, pieces[i]);
       ring_->add(Uring::Transfer::kWrite, fd_, {pieces[i].data(), count});
@@ -214,35 +157,6 @@ std::size_t TunTap::tx_by_ring(std::span<const buf::TxFrame> frames) {
     frames = frames.subspan(batch);
   }
   return sent;
-}
-
-Result<void, Failure> configure_interface(const std::string& name, const std::string& prefix, std::uint32_t mtu) {
-  const auto parsed = wire::parse_prefix(prefix);
-  if (!parsed || !parsed->address.is_v4())
-    return fail(Failure{"'" + prefix + "' is not an IPv4 address with a length"});
-  const Descriptor s{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
-  if (s.fd < 0) return fail(system_failure("socket", errno));
-  const auto set_address = [&](unsigned long command, std::uint32_t address) {
-    ifreq request = request_for(name);
-    sockaddr_in in{};
-    in.sin_family = AF_INET;
-    in.sin_addr.s_addr = htonl(address);
-    std::memcpy(&request.ifr_addr, &in, sizeof in);
-    return ::ioctl(s.fd, command, &request);
-  };
-  const std::uint32_t mask = parsed->length == 0 ? 0 : 0xffffffffu << (32 - parsed->length);
-  if (set_address(SIOCSIFADDR, parsed->address.v4().value) < 0)
-    return fail(system_failure(name + ": set address", errno));
-  if (set_address(SIOCSIFNETMASK, mask) < 0) return fail(system_failure(name + ": set netmask", errno));
-  ifreq request = request_for(name);
-  if (mtu != 0) {
-    request.ifr_mtu = static_cast<int>(mtu);
-    if (::ioctl(s.fd, SIOCSIFMTU, &request) < 0) return fail(system_failure(name + ": set MTU", errno));
-  }
-  request = request_for(name);
-  request.ifr_flags = IFF_UP | IFF_RUNNING;
-  if (::ioctl(s.fd, SIOCSIFFLAGS, &request) < 0) return fail(system_failure(name + ": bring up", errno));
-  return {};
 }
 
 }  // namespace sluice::drivers

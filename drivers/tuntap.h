@@ -10,13 +10,11 @@
 #include <string>
 
 #include "drivers/failure.h"
+#include "drivers/interface.h"
 #include "drivers/uring.h"
 #include "stack/link/netdev.h"
 
 namespace sluice::drivers {
-
-// Whether the host cuts large segments and completes checksums, where it can.
-enum class HostOffload : std::uint8_t { kOff, kOn };
 
 // How frames are written that are handed over together and that the host does not cut.
 enum class WriteBatch : std::uint8_t {
@@ -54,11 +52,8 @@ class TunTap final : public link::NetDevice {
   int fd_;
   link::Capabilities capabilities_;
   HostOffload offload_;
-  buf::Buffer small_, large_;  // where the next frame is read to
+  FrameBuffers buffers_;
   std::optional<Uring> ring_;  // for writes, where there is no offload
 };
-
-// The host's side of an interface, by ioctl: address, MTU and state, without the `ip` program.
-Result<void, Failure> configure_interface(const std::string& name, const std::string& prefix, std::uint32_t mtu);
 
 }  // namespace sluice::drivers

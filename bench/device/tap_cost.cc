@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "bench/tap/kernel.h"
-#include "drivers/tuntap.h"
+#include "drivers/interface.h"
 #include "drivers/uring.h"
 #include "drivers/virtio_header.h"
 #include "stack/wire/checksum.h"

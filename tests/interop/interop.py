@@ -231,6 +231,72 @@ def checksums_beyond_a_bridge(folder):
             run(*inside, sys.executable, "-c", script)
 
 
+@contextlib.contextmanager
+def veth(*offload_off):
+    """One end of a veth here, without addresses; yields the command prefix that runs inside the namespace of the other.
+    `offload_off`: features that neither end shall have."""
+    holder = subprocess.Popen(["unshare", "-n", "sleep", str(LONG)])
+    try:
+        time.sleep(0.3)
+        inside = ["nsenter", "-t", str(holder.pid), "-n"]
+        run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", str(holder.pid))
+        if offload_off:
+            features = [word for name in offload_off for word in (name, "off")]
+            run("ethtool", "-K", "veth0", *features)
+            run(*inside, "ethtool", "-K", "veth1", *features)
+        run("ip", "link", "set", "veth0", "up")
+        run(*inside, "ip", "address", "add", KERNEL + "/24", "dev", "veth1")
+        run(*inside, "ip", "link", "set", "veth1", "up")
+        yield inside
+    finally:
+        holder.kill()
+        holder.wait()
+        run("ip", "link", "del", "veth0", ok=False)
+
+
+def both_roles_on_an_interface(folder, inside, device, *more):
+    """A file each way between the stack on `device` and the kernel inside."""
+    path, digest = file_of(folder, "file", 8 << 20)
+
+    def same(name):
+        check(hashlib.sha256(pathlib.Path(f"{folder}/{name}").read_bytes()).hexdigest() == digest, f"{device}: {name} differs")
+    with background(SLUICE, "httpd", *more, *options(device), folder):
+        for _ in range(50):
+            if run(*inside, "ping", "-c1", "-W1", STACK, ok=False).returncode == 0:
+                break
+        run(*inside, "curl", "-sS", "-o", f"{folder}/copy", f"http://{STACK}/file")
+        same("copy")
+    with background(*inside, sys.executable, "-m", "http.server", "-b", KERNEL, "8000", cwd=folder):
+        time.sleep(1)
+        done = run(SLUICE, "get", *more, *options(device), "--stats", f"http://{KERNEL}:8000/file", "-o", f"{folder}/got", "-q")
+        same("got")
+    return done.stdout + done.stderr
+
+
+def frames_received(statistics):
+    return int(re.search(r"(\d+)  link\.rx_frames", statistics)[1])
+
+
+def on_a_packet_socket(folder):
+    need("curl", "nsenter")
+    with veth() as inside:
+        received = frames_received(both_roles_on_an_interface(folder, inside, "packet:veth0"))
+        check(received < 3000, f"{received} frames for 8 MiB: segments did not come whole")
+        both_roles_on_an_interface(folder, inside, "packet:veth0", "--no-offload")
+        run(*inside, "ip", "link", "set", "veth1", "down")
+        refused = run(SLUICE, "ping", *options("packet:veth0"), "-c1", "-W1", KERNEL, ok=False)
+        check(refused.returncode == 1, f"exit {refused.returncode} without a carrier")
+    refused = run(SLUICE, "ping", *options("packet:none0"), "-c1", KERNEL, ok=False)
+    check("no interface 'none0'" in refused.stderr, refused.stderr)
+
+
+def on_libpcap(folder):
+    need("curl", "nsenter", "ethtool")
+    with veth("tx", "tso", "gso", "gro") as inside:
+        received = frames_received(both_roles_on_an_interface(folder, inside, "live:veth0"))
+        check(received > 5000, f"{received} frames for 8 MiB: more than the MTU in some")
+
+
 def without_offload(folder):
     need("curl")
     path, digest = file_of(folder, "file", 16 << 20)
@@ -568,7 +634,7 @@ def restart_after_kill(folder):
 
 
 CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, arping_both_ways, curl_one_page, curl_ten_parallel,
-         wrk_sixty_four, checksums_beyond_a_bridge, without_offload, written_in_batches,
+         wrk_sixty_four, checksums_beyond_a_bridge, on_a_packet_socket, on_libpcap, without_offload, written_in_batches,
          datagrams_joined_by_the_kernel,
          get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large,
          half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, iperf3_measures_us,

@@ -13,7 +13,9 @@
 #include "drivers/capture.h"
 #include "drivers/device_spec.h"
 #include "drivers/impair.h"
+#include "drivers/interface.h"
 #include "drivers/memory_link.h"
+#include "drivers/packet_socket.h"
 #include "drivers/pcap_file.h"
 #include "drivers/pcap_writer.h"
 #include "drivers/runtime/impl.h"
@@ -313,8 +315,46 @@ TEST(Entropy, SeedsDiffer) {
   EXPECT_GT(octets.size(), 240u);
 }
 
+// A frame of any length is read into the same two blocks; the room in front stays, the bytes are in order.
+TEST(FrameBuffers, ReadAndTaken) {
+  buf::Pool pool;
+  drivers::FrameBuffers buffers(4);
+  for (const std::size_t size : {1u, 60u, 1514u, 2044u, 2045u, 2048u, 9000u, 65600u}) {
+    ASSERT_TRUE(buffers.prepare(pool));
+    std::vector<std::uint8_t> bytes(size);
+    for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::uint8_t>(i * 7 + i / 256);
+    const auto pieces = buffers.pieces();
+    const std::size_t head = std::min(size, pieces[0].iov_len);
+    ASSERT_LE(size - head, pieces[1].iov_len);
+    std::memcpy(pieces[0].iov_base, bytes.data(), head);
+    std::memcpy(pieces[1].iov_base, bytes.data() + head, size - head);
+    buf::Buffer frame = buffers.take(size);
+    EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), frame.bytes().begin(), frame.bytes().end())) << size;
+    EXPECT_EQ(frame.bytes().data() - frame.storage().data(), 4) << size;
+    EXPECT_EQ(frame.capacity() > buf::Pool::kSmall, size > 2044) << size;
+  }
+}
+
+TEST(PacketSocket, TagComesBack) {
+  buf::Pool pool;
+  buf::RxFrame frame{pool.allocate(2048), {}, 60};
+  frame.buffer.set_view(4, 60);
+  for (std::uint8_t i = 0; i < 60; ++i) frame.buffer.storage()[4 + i] = i;
+  frame.offload.checksum = buf::ChecksumState::kPartial;
+  frame.offload.checksum_start = 34;
+  drivers::restore_tag(frame, 0x8100, 0x2005);
+  ASSERT_EQ(frame.buffer.size(), 64u);
+  EXPECT_EQ(frame.wire_length, 64u);
+  EXPECT_EQ(frame.offload.checksum_start, 38);
+  const Bytes b = frame.buffer.bytes();
+  for (std::size_t i = 0; i < 12; ++i) EXPECT_EQ(b[i], i);
+  EXPECT_EQ(std::vector<std::uint8_t>(b.begin() + 12, b.begin() + 16), (std::vector<std::uint8_t>{0x81, 0, 0x20, 5}));
+  for (std::size_t i = 16; i < 64; ++i) EXPECT_EQ(b[i], i - 4);
+}
+
 TEST(DeviceSpec, MistakesAreNamed) {
-  for (const char* bad : {"", "tap", "eth0", "pcap:/none", "tap:a-name-that-is-too-long", "tap:x,none"}) {
+  for (const char* bad : {"", "tap", "eth0", "pcap:/none", "tap:a-name-that-is-too-long", "tap:x,none",
+                          "packet:", "packet:none0", "live:none0"}) {
     const auto opened = drivers::open_device(bad, drivers::HostOffload::kOn);
     ASSERT_FALSE(opened.has_value()) << bad;
     EXPECT_GT(opened.error().message.size(), 10u);
