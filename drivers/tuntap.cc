@@ -35,6 +35,15 @@ Failure open_failure(const std::string& name, int error) {
   return failure;
 }
 
+// Frames for us that the kernel keeps; what comes then it drops.
+std::uint32_t queue_of(const std::string& name) {
+  const Descriptor s{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+  ifreq request = request_for(name);
+  constexpr std::uint32_t kUsual = 1000;
+  if (s.fd < 0 || ::ioctl(s.fd, SIOCGIFTXQLEN, &request) < 0) return kUsual;
+  return static_cast<std::uint32_t>(request.ifr_qlen);
+}
+
 // Tells the kernel what it may hand to us, the most it knows first. What it does not know it refuses as a whole.
 bool accept_offload(int fd, link::Capabilities& c) {
   constexpr unsigned kTcp = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN;
@@ -68,6 +77,7 @@ Result<std::unique_ptr<TunTap>, Failure> TunTap::open(Kind kind, const std::stri
   c.mtu = mtu_of(name);
   // A persistent interface remembers what its last user accepted: it is told in either case.
   if (offload == HostOffload::kOff) {
+    c.rx_queue_frames = queue_of(name);  // with offload a frame carries up to 64 KiB: more than any window
     (void)::ioctl(d.fd, TUNSETOFFLOAD, 0);
   } else if (!accept_offload(d.fd, c)) {
     return fail(system_failure(name + ": segmentation offload", errno));

@@ -91,6 +91,7 @@ Result<Route> Ip::Impl::route_over(const Interface& out, const Address& destinat
   r.mtu = path.mtu;
   r.below_floor = path.below_floor;
   r.max_gso_bytes = std::max(r.mtu, out.link.max_gso_bytes());
+  r.rx_queue_frames = out.link.device().capabilities().rx_queue_frames;
   r.tx_checksum = out.link.device().capabilities().tx_checksum;
   r.generation = generation_;
   return r;

@@ -79,15 +79,16 @@ class Transport {
 // Where packets to a destination go. Valid while `generation` equals Ip::route_generation().
 struct Route {
   InterfaceId interface = kNoInterface;
-  Address source{};                 // preferred source address
-  Address next_hop{};               // the destination itself when it is on-link
-  Cast cast = Cast::kUnicast;       // what the destination is on this interface
-  std::uint32_t mtu = 0;            // path MTU: largest IP packet, bytes; from it MMS_S (RFC1122-FRAG-07)
-  std::uint32_t link_mtu = 0;       // of the interface
-  std::uint32_t max_gso_bytes = 0;  // largest IP packet the transport may send with gso_size set (the link or the
-                                    // device cuts it); never 0 for TCP, at least mtu
-  bool tx_checksum = false;         // leave the transport checksum partial
-  bool below_floor = false;         // the path carries less than `mtu`: DF is never set
+  Address source{};                   // preferred source address
+  Address next_hop{};                 // the destination itself when it is on-link
+  Cast cast = Cast::kUnicast;         // what the destination is on this interface
+  std::uint32_t mtu = 0;              // path MTU: largest IP packet, bytes; from it MMS_S (RFC1122-FRAG-07)
+  std::uint32_t link_mtu = 0;         // of the interface
+  std::uint32_t max_gso_bytes = 0;    // largest IP packet the transport may send with gso_size set (the link or the
+                                      // device cuts it); never 0 for TCP, at least mtu
+  std::uint32_t rx_queue_frames = 0;  // that the device holds before it drops; 0: not known, or enough
+  bool tx_checksum = false;           // leave the transport checksum partial
+  bool below_floor = false;           // the path carries less than `mtu`: DF is never set
   std::uint32_t generation = 0;
 };
 

@@ -29,9 +29,10 @@ struct Capabilities {
   bool tx_checksum = false;  // completes partial TCP and UDP checksums
   bool tso4 = false;         // cuts large TCP segments, IPv4
   bool tso6 = false;
-  bool uso = false;                 // cuts large UDP datagrams
-  std::uint32_t max_gso_bytes = 0;  // largest IP packet it cuts; 0: none
-  wire::MacAddress mac{};           // the station's own address if the device knows one, else zero
+  bool uso = false;                   // cuts large UDP datagrams
+  std::uint32_t max_gso_bytes = 0;    // largest IP packet it cuts; 0: none
+  std::uint32_t rx_queue_frames = 0;  // frames it holds that were not read, before it drops; 0: not known, or enough
+  wire::MacAddress mac{};             // the station's own address if the device knows one, else zero
 };
 
 class NetDevice {

@@ -317,9 +317,11 @@ Result<std::int64_t> Stream::get_option(Option option) {
     case Option::kLinger:
       return o.linger == Switch::kOn ? o.linger_time.to_nanos() / 1'000'000'000 : std::int64_t{-1};
     case Option::kSendBuffer:
-      return static_cast<std::int64_t>(o.send_buffer);
+      return static_cast<std::int64_t>(connection_ != nullptr ? connection_->info().send_buffer
+                                                              : tcp::send_range(o, tcp_.config()).first);
     case Option::kReceiveBuffer:
-      return static_cast<std::int64_t>(o.receive_buffer);
+      return static_cast<std::int64_t>(connection_ != nullptr ? connection_->info().receive_buffer
+                                                              : tcp::receive_range(o, tcp_.config()).first);
     case Option::kError:
       return static_cast<std::int64_t>(connection_ != nullptr ? connection_->take_error()
                                                               : std::exchange(connect_error_, Errno::kOk));

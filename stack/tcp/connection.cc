@@ -30,6 +30,8 @@ Connection::Connection(Tcp::Impl& tcp, const FourTuple& t, const ip::Route& rout
       options_(options),
       route_(route),
       number_(number),
+      send_tuning_(send_range(options, tcp.config)),
+      receive_tuning_(receive_range(options, tcp.config)),
       rto_(bounds_of(tcp.config)),
       timers_(
           tcp.context.timers, [](void* self) { static_cast<Connection*>(self)->on_timer(); }, this) {
@@ -47,7 +49,7 @@ void Connection::open_active(Seq iss) {
   iss_ = snd_una_ = iss;
   snd_nxt_ = snd_max_ = data_base_ = iss + 1;  // (RFC9293-OPEN-02)
   recovery_.start(iss);                        // (RFC6582-01)
-  negotiated_.receive_scale = ReceiveWindow::scale_for(options_.receive_buffer);
+  negotiated_.receive_scale = ReceiveWindow::scale_for(receive_range(options_, tcp_.config).most);
   enter(State::kSynSent);
   send_syn();
   start_retransmit_timer();
@@ -178,8 +180,8 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   std::size_t wanted = 0;
   for (Bytes piece : pieces) wanted += piece.size();
   for (Bytes piece : pieces) {
-    while (!piece.empty() && send_queue_.bytes() < options_.send_buffer) {
-      const std::size_t room = options_.send_buffer - send_queue_.bytes();
+    while (!piece.empty() && send_queue_.bytes() < send_tuning_.buffer()) {
+      const std::size_t room = send_tuning_.buffer() - send_queue_.bytes();
       const Bytes part = piece.first(std::min(piece.size(), room));
       std::size_t n = send_queue_.append_to_back(part);
       if (n == 0) {
@@ -209,7 +211,7 @@ Result<std::size_t> Connection::receive(MutableBytes out, Take take) {
   const std::size_t n = receive_queue_.read(out);
   context_.counters.add(Counter::kTcpBytesCopied, n);
   pass_urgent_mark();
-  reopen_window();
+  reopen_window(n);
   return n;
 }
 
@@ -224,15 +226,22 @@ void Connection::pass_urgent_mark() {
   if (urgent_ahead_ && urgent_ < rcv_nxt_ - static_cast<std::uint32_t>(receive_queue_.bytes())) urgent_ahead_ = false;
 }
 
-// The user has freed room: the peer hears of it when that is worth a segment.
-void Connection::reopen_window() {
+// The user has done with `taken` bytes: the peer hears of the room when that is worth a segment.
+void Connection::reopen_window(std::size_t taken) {
+  receive_tuning_.on_taken(context_.now, taken, device_queue());
   const bool open = state_ == State::kEstablished || state_ == State::kFinWait1 || state_ == State::kFinWait2;
-  if (open && window_.update_due(rcv_nxt_, receive_room(), options_.receive_buffer, receive_mss_)) send_ack();
+  if (open && window_.update_due(rcv_nxt_, receive_room(), receive_tuning_.buffer(), receive_mss_)) send_ack();
 }
 
 std::size_t Connection::receive_room() const {
   const std::size_t used = receive_queue_.bytes() + lent_;
-  return used < options_.receive_buffer ? options_.receive_buffer - used : 0;
+  const std::size_t buffer = receive_tuning_.buffer();
+  return used < buffer ? buffer - used : 0;
+}
+
+// Three quarters of the device's queue, in bytes: other connections use it too.
+std::size_t Connection::device_queue() const {
+  return std::size_t{route_.rx_queue_frames} * receive_mss_ / 4 * 3;
 }
 
 bool Connection::readable() const {
@@ -243,7 +252,7 @@ bool Connection::readable() const {
 // With a third of the buffer free, as Linux has it, so that a writer is not woken for each segment.
 bool Connection::writable() const {
   if (error_ != Errno::kOk || fin_queued_ || state_ == State::kClosed || state_ == State::kTimeWait) return true;
-  return synchronized() && send_queue_.bytes() < options_.send_buffer - options_.send_buffer / 3;
+  return synchronized() && send_queue_.bytes() < send_tuning_.buffer() - send_tuning_.buffer() / 3;
 }
 
 bool Connection::at_urgent_mark() const {
@@ -306,7 +315,11 @@ void Connection::reset_silently() {
 Status Connection::set_options(const ConnectionOptions& wanted) {
   if (cc::name_at(wanted.congestion) == nullptr && wanted.congestion != 0) return fail(Errno::kNoProtocolOption);
   const ConnectionOptions before = options_;
-  options_ = tcp_.with_defaults(wanted);
+  options_ = wanted;
+  if (before.receive_buffer != wanted.receive_buffer) {
+    receive_tuning_ = ReceiveTuning(receive_range(wanted, tcp_.config));
+  }
+  if (before.send_buffer != wanted.send_buffer) send_tuning_ = SendTuning(send_range(wanted, tcp_.config));
   if (before.keep_alive != options_.keep_alive || before.keep_idle != options_.keep_idle) restart_keep_alive();
   if (before.max_segment != options_.max_segment) update_mss();
   if (before.congestion != options_.congestion && cc_ != nullptr) start_congestion_control();
@@ -345,6 +358,9 @@ Info Connection::info() const {
   i.timeouts = timeouts_;
   i.send_queued = send_queue_.bytes();
   i.receive_queued = receive_queue_.bytes();
+  i.send_buffer = send_tuning_.buffer();
+  i.receive_buffer = receive_tuning_.buffer();
+  i.receive_rtt = receive_tuning_.rtt();
   return i;
 }
 
@@ -352,7 +368,6 @@ void Connection::check_invariants() const {
   assert(snd_una_ <= snd_nxt_ && snd_nxt_ <= snd_max_);
   assert(!synchronized() || data_base_ + (fin_sent_ ? 1 : 0) >= snd_una_);
   assert(!synchronized() || snd_max_ <= data_end() + (fin_sent_ ? 1 : 0));
-  assert(send_queue_.bytes() <= options_.send_buffer + buf::Pool::kLarge);
   assert(cc_ == nullptr || cc_->cwnd() >= std::min(send_mss_, cc_->cwnd() + 1));
   assert(!fin_received_ || fin_seen_);
 }

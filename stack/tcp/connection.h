@@ -14,9 +14,11 @@
 #include "stack/tcp/cc/registry.h"
 #include "stack/tcp/flow.h"
 #include "stack/tcp/reassembly.h"
+#include "stack/tcp/receive_tuning.h"
 #include "stack/tcp/receive_window.h"
 #include "stack/tcp/recovery.h"
 #include "stack/tcp/rto.h"
+#include "stack/tcp/send_tuning.h"
 #include "stack/tcp/seq.h"
 #include "stack/tcp/tcp.h"
 #include "stack/tcp/timers.h"
@@ -51,7 +53,7 @@ struct Negotiated {
 
 class Connection final : public ConnectionHandle, public Flow {
  public:
-  // `options` with defaults filled in; the route's MTU decides the segment sizes.
+  // The route's MTU decides the segment sizes.
   Connection(Tcp::Impl& tcp, const FourTuple& tuple, const ip::Route& route, const ConnectionOptions& options,
              std::uint64_t number);
   ~Connection() override;
@@ -199,10 +201,11 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] bool may_send_data() const { return state_ == State::kEstablished || state_ == State::kCloseWait; }
   [[nodiscard]] std::uint32_t flight() const { return snd_max_ - snd_una_; }
   [[nodiscard]] std::size_t receive_room() const;
+  [[nodiscard]] std::size_t device_queue() const;
   Status check_sendable();
   Result<std::size_t> receive_nothing();
   void pass_urgent_mark();
-  void reopen_window();
+  void reopen_window(std::size_t taken);
   [[nodiscard]] std::uint32_t now_ticks() const;
   [[nodiscard]] Seq data_end() const { return data_base_ + static_cast<std::uint32_t>(send_queue_.bytes()); }
   void start_congestion_control();
@@ -234,6 +237,7 @@ class Connection final : public ConnectionHandle, public Flow {
   std::uint32_t snd_wnd_ = 0;  // scaled: 32 bits (RFC9293-REC-1)
   std::uint32_t max_snd_wnd_ = 0;
   std::uint32_t send_mss_ = 536;  // payload bytes of a full segment
+  SendTuning send_tuning_;
   buf::Queue send_queue_;
 
   // Receive sequence space.
@@ -242,6 +246,7 @@ class Connection final : public ConnectionHandle, public Flow {
   Seq fin_seq_;  // of the peer's FIN, once seen
   bool fin_seen_ = false;
   ReceiveWindow window_;
+  ReceiveTuning receive_tuning_;
   std::uint32_t receive_mss_ = 536;
   buf::Queue receive_queue_;
   std::uint32_t lent_ = 0;  // bytes the user has in blocks of ours

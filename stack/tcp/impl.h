@@ -53,8 +53,6 @@ struct Tcp::Impl {
   [[nodiscard]] PortClaim*& claims_of(std::uint16_t port) { return claims[port % kClaimBuckets]; }
   [[nodiscard]] bool port_claimed(const Endpoint& local, Sharing sharing);
 
-  ConnectionOptions with_defaults(ConnectionOptions options) const;
-
   Context& context;
   ip::Ip& ip;
   buf::Pool& pool;

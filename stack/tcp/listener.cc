@@ -103,11 +103,11 @@ void Listener::take_syn(const Arriving& s, const FourTuple& tuple) {
   n.window_scaling = s.options.has_window_scale && c.window_scaling == Switch::kOn;
   if (n.window_scaling) {
     n.send_scale = std::min(s.options.window_scale, ReceiveWindow::kMaxScale);
-    n.receive_scale = ReceiveWindow::scale_for(options_.receive_buffer);
+    n.receive_scale = ReceiveWindow::scale_for(receive_range(options_, c).most);
   }
   n.timestamps = s.options.has_timestamps && c.timestamps == Switch::kOn;
   h.ts_recent = s.options.timestamps.value;
-  h.offered_window = static_cast<std::uint32_t>(std::min<std::size_t>(options_.receive_buffer, 0xffff));
+  h.offered_window = static_cast<std::uint32_t>(std::min<std::size_t>(receive_range(options_, c).first, 0xffff));
   half->peer_window = s.header.window;
   half->ts_offset = tcp_.isn.timestamp_offset(tuple.local, tuple.peer);
   std::uint32_t mss = route->link_mtu - kFixedHeaders;

@@ -16,7 +16,7 @@ struct ConnectionOptions {
   Duration keep_interval = 75_s;
   Duration user_timeout{};  // 0: the retry limit of TcpConfig decides (RFC 9293 §3.8.3, RFC 5482)
   Duration linger_time{};
-  std::size_t send_buffer = 0;  // bytes; 0: TcpConfig's
+  std::size_t send_buffer = 0;  // bytes; 0: TcpConfig's, and tuned
   std::size_t receive_buffer = 0;
   std::uint32_t max_segment = 0;  // 0: from the path; else a lower MSS, 88..65495 bytes
   std::uint8_t keep_count = 9;    // unanswered probes before ETIMEDOUT
@@ -50,13 +50,39 @@ struct TcpConfig {
   Duration r2 = 924_s;                // give up on data after this long without progress; at least 100 s
   Duration r2_syn = 180_s;            // the same for SYN: 3 minutes at least (RFC9293-MUST-23)
 
-  std::size_t send_buffer = 1u << 20;     // bytes
-  std::size_t receive_buffer = 1u << 20;  // bytes; the window scale is chosen so that all of it can be offered
-  std::size_t max_connections = 262144;   // TIME-WAIT included
-  std::size_t max_syn_queue = 1024;       // half-open connections of one listener
-  std::size_t max_out_of_order = 1024;    // segments kept beyond a hole, a connection
-  std::uint16_t port_first = 1024;        // ephemeral range: all that is not reserved (RFC6056-02)
+  // Buffers, bytes. They begin with the first value and grow with what the path carries, up to the second. A tuning
+  // that is off, or a size chosen for the connection, leaves one value. The window scale lets all of it be offered.
+  Switch receive_tuning = Switch::kOn;
+  Switch send_tuning = Switch::kOn;
+  std::size_t receive_buffer = 256u << 10;
+  std::size_t max_receive_buffer = 32u << 20;
+  std::size_t send_buffer = 256u << 10;
+  std::size_t max_send_buffer = 16u << 20;
+  std::size_t max_connections = 262144;  // TIME-WAIT included
+  std::size_t max_syn_queue = 1024;      // half-open connections of one listener
+  std::size_t max_out_of_order = 1024;   // segments kept beyond a hole, a connection
+  std::uint16_t port_first = 1024;       // ephemeral range: all that is not reserved (RFC6056-02)
   std::uint16_t port_last = 65535;
 };
+
+// Between which sizes a buffer moves, bytes; first <= most.
+struct BufferRange {
+  std::size_t first = 0;
+  std::size_t most = 0;
+};
+// Of a size in bytes, for what every connection keeps: no window is larger than 1 GiB (RFC 7323 §2.3).
+constexpr std::uint32_t to_32_bits(std::size_t bytes) {
+  return bytes < UINT32_MAX ? static_cast<std::uint32_t>(bytes) : UINT32_MAX;
+}
+inline BufferRange receive_range(const ConnectionOptions& o, const TcpConfig& c) {
+  if (o.receive_buffer != 0) return {o.receive_buffer, o.receive_buffer};
+  const bool tuned = c.receive_tuning == Switch::kOn && c.max_receive_buffer > c.receive_buffer;
+  return {c.receive_buffer, tuned ? c.max_receive_buffer : c.receive_buffer};
+}
+inline BufferRange send_range(const ConnectionOptions& o, const TcpConfig& c) {
+  if (o.send_buffer != 0) return {o.send_buffer, o.send_buffer};
+  const bool tuned = c.send_tuning == Switch::kOn && c.max_send_buffer > c.send_buffer;
+  return {c.send_buffer, tuned ? c.max_send_buffer : c.send_buffer};
+}
 
 }  // namespace sluice::tcp

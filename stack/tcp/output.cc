@@ -210,7 +210,9 @@ std::uint32_t Connection::now_ticks() const {
 }
 
 std::uint16_t Connection::window_field() {
-  return window_.offer(rcv_nxt_, receive_room(), options_.receive_buffer, receive_mss_);
+  const std::uint16_t field = window_.offer(rcv_nxt_, receive_room(), receive_tuning_.buffer(), receive_mss_);
+  receive_tuning_.on_offer(context_.now, rcv_nxt_ + window_.size(rcv_nxt_));
+  return field;
 }
 
 // --- segments without data
@@ -226,7 +228,7 @@ wire::tcp::Options Connection::syn_options(bool answer) const {
   if (options_.max_segment != 0) mss = std::min(mss, options_.max_segment);
   o.mss = static_cast<std::uint16_t>(mss);
   o.has_window_scale = answer ? negotiated_.window_scaling : c.window_scaling == Switch::kOn;
-  o.window_scale = o.has_window_scale ? ReceiveWindow::scale_for(options_.receive_buffer) : std::uint8_t{0};
+  if (o.has_window_scale) o.window_scale = ReceiveWindow::scale_for(receive_range(options_, c).most);
   o.has_timestamps = answer ? negotiated_.timestamps : c.timestamps == Switch::kOn;
   o.timestamps = {now_ticks(), answer ? ts_recent_ : 0};  // (RFC7323-16)
   return o;
@@ -236,7 +238,7 @@ void Connection::send_syn() {
   const bool answer = state_ == State::kSynReceived;
   wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = iss_.value(), .flags = {}};
   header.flags = Flags(answer ? Flags::kSyn | Flags::kAck : Flags::kSyn);
-  header.window = static_cast<std::uint16_t>(std::min<std::size_t>(options_.receive_buffer, 0xffff));
+  header.window = static_cast<std::uint16_t>(std::min<std::size_t>(receive_tuning_.buffer(), 0xffff));
   emit(header, syn_options(answer), 0, 0);
   if (!timing_ && !syn_retransmitted_) {
     timing_ = true;

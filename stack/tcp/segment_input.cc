@@ -119,7 +119,7 @@ void Connection::syn_sent_syn(Arriving& s) {
   irs_ = s.seq;
   rcv_nxt_ = last_ack_sent_ = s.seq + 1;
   negotiate(s.options);
-  window_.start(rcv_nxt_, static_cast<std::uint32_t>(std::min<std::size_t>(options_.receive_buffer, 0xffff)),
+  window_.start(rcv_nxt_, static_cast<std::uint32_t>(std::min<std::size_t>(receive_tuning_.buffer(), 0xffff)),
                 negotiated_.receive_scale);
   snd_wnd_ = max_snd_wnd_ = s.header.window;  // never scaled in a SYN (RFC7323-05)
   snd_wl1_ = s.seq;
@@ -422,6 +422,7 @@ void Connection::congestion_on_ack(std::uint32_t acked, std::uint32_t before, Du
       context_.emit({.kind = EventKind::kTcpRecoveryExit, .flow = number_, .a = snd_una_.value()});
       break;
   }
+  send_tuning_.on_cwnd(cc_->cwnd());
   emit_cwnd();
 }
 
@@ -513,6 +514,10 @@ void Connection::store_in_order(Arriving& s) {
     filled = true;
   }
   receive_mss_ = std::max(receive_mss_, std::min(segment, static_cast<std::uint32_t>(route_.link_mtu)));
+  if (s.options.has_timestamps && negotiated_.timestamps) {
+    receive_tuning_.on_echo(s.options.timestamps.echo, now_ticks());
+  }
+  receive_tuning_.on_data(context_.now, rcv_nxt_);
   // An ACK at once for a filled hole (RFC5681-20), for every second full segment (RFC9293-SHLD-19, RFC5681-34), and in
   // the beginning; else a delayed one (RFC9293-SHLD-18, RFC5681-33).
   const bool quick = quick_acks_ > 0 || options_.quick_ack == Switch::kOn;
@@ -525,7 +530,7 @@ void Connection::store_in_order(Arriving& s) {
 void Connection::store_out_of_order(Arriving& s) {
   context_.counters.add(Counter::kTcpOutOfOrder);
   const auto outcome = reassembly_.insert(s.seq, std::move(s.payload), tcp_.config.max_out_of_order,
-                                          options_.receive_buffer * kOutOfOrderShare);
+                                          receive_tuning_.buffer() * kOutOfOrderShare);
   s.payload = {};
   if (outcome == Reassembly::Outcome::kFull) context_.drop(Drop::kTcpReassemblyFull, {}, number_);
   if (outcome == Reassembly::Outcome::kDuplicate) context_.drop(Drop::kTcpDuplicate, {}, number_);

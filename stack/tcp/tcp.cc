@@ -242,15 +242,9 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
 // --- life and death
 // -----------------------------------------------------------------------------------------------------------
 
-ConnectionOptions Tcp::Impl::with_defaults(ConnectionOptions o) const {
-  if (o.send_buffer == 0) o.send_buffer = config.send_buffer;
-  if (o.receive_buffer == 0) o.receive_buffer = config.receive_buffer;
-  return o;
-}
-
 Connection* Tcp::Impl::make_connection(const FourTuple& tuple, const ip::Route& route,
                                        const ConnectionOptions& options) {
-  auto* c = new Connection(*this, tuple, route, with_defaults(options), next_number++);
+  auto* c = new Connection(*this, tuple, route, options, next_number++);
   flows.insert(*c);
   return c;
 }
@@ -307,7 +301,7 @@ Result<ListenerHandle*> Tcp::listen(const Endpoint& local, int backlog, const Co
     const bool overlap = l->local().address == local.address || l->local().address.is_any() || local.address.is_any();
     if (l->local().port == local.port && overlap) return fail(Errno::kAddressInUse);
   }
-  auto* l = new Listener(im, local, backlog, im.with_defaults(options), user);
+  auto* l = new Listener(im, local, backlog, options, user);
   l->next = im.listeners;
   im.listeners = l;
   return l;
@@ -362,6 +356,10 @@ void Tcp::release_port(const Endpoint& local) {
     delete gone;
     return;
   }
+}
+
+const TcpConfig& Tcp::config() const {
+  return impl_->config;
 }
 
 void Tcp::visit_connections(Visitor visit, void* arg) const {

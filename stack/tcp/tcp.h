@@ -55,6 +55,8 @@ struct Info {
   std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0;
   std::uint32_t retransmits = 0, timeouts = 0;
   std::size_t send_queued = 0, receive_queued = 0;  // unacknowledged and unsent; unread
+  std::size_t send_buffer = 0, receive_buffer = 0;  // what these may grow to at present
+  Duration receive_rtt{};                           // of the receiving side; zero: not known
   const char* congestion = "";
 };
 
@@ -143,6 +145,8 @@ class Tcp : public ip::Transport {
   enum class Sharing : std::uint8_t { kExclusive, kReuseAddress };
   Result<Endpoint> claim_port(const Endpoint& local, Sharing sharing);  // kAddressInUse, kAddressNotAvailable
   void release_port(const Endpoint& local);
+
+  [[nodiscard]] const TcpConfig& config() const;
 
   using Visitor = void (*)(void* arg, const Endpoint& local, const Endpoint& peer, const Info& info);
   void visit_connections(Visitor visit, void* arg) const;

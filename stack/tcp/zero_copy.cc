@@ -10,7 +10,7 @@ namespace sluice::tcp {
 // a handful of spans.
 Status Connection::send(buf::Buffer& block, More more) {
   if (const Status sendable = check_sendable(); !sendable) return sendable;
-  if (send_queue_.bytes() >= options_.send_buffer) return fail(Errno::kAgain);
+  if (send_queue_.bytes() >= send_tuning_.buffer()) return fail(Errno::kAgain);
   if (block.size() < kLeastOwnBlock) {
     const std::size_t copied = send_queue_.append_to_back(block.bytes());
     context_.counters.add(Counter::kTcpBytesCopied, copied);
@@ -37,7 +37,7 @@ Result<buf::Buffer> Connection::lend() {
 void Connection::give_back(std::size_t bytes) {
   assert(bytes <= lent_);
   lent_ -= static_cast<std::uint32_t>(bytes);
-  reopen_window();
+  reopen_window(bytes);
 }
 
 }  // namespace sluice::tcp

@@ -71,6 +71,7 @@ std::uint8_t Pattern::byte_at(std::uint64_t i) const {
 }
 
 void Pattern::send_up_to(std::uint64_t total) {
+  if (!socket::any(host_.sockets().ready(handle_) & (socket::Ready::kOut | socket::Ready::kError))) return;
   std::array<std::uint8_t, 16384> chunk;
   while (sent_ < total && error_ == Errno::kOk) {
     const std::size_t n = static_cast<std::size_t>(std::min<std::uint64_t>(chunk.size(), total - sent_));
@@ -92,15 +93,15 @@ void Pattern::receive() {
 }
 
 void Pattern::receive_at_most(std::size_t bytes) {
-  std::vector<std::uint8_t> chunk(bytes);
-  const MutableBytes piece(chunk);
+  if (chunk_.size() < bytes) chunk_.resize(bytes);
+  const MutableBytes piece(chunk_.data(), bytes);
   const auto got = host_.sockets().receive(handle_, std::span(&piece, 1));
   if (!got) {
     if (got.error() != Errno::kAgain) error_ = got.error();
     return;
   }
   end_ = got->size == 0;
-  for (std::size_t i = 0; i < got->size; ++i) wrong_ |= chunk[i] != byte_at(received_ + i);
+  for (std::size_t i = 0; i < got->size; ++i) wrong_ |= chunk_[i] != byte_at(received_ + i);
   received_ += got->size;
 }
 

@@ -70,7 +70,7 @@ class Pattern {
  public:
   Pattern(Host& host, socket::Handle handle, std::uint64_t seed) : host_(host), handle_(handle), seed_(seed) {}
 
-  void send_up_to(std::uint64_t total);  // as much as the queue takes
+  void send_up_to(std::uint64_t total);  // as much as the queue takes, once it is writable
   void receive();                        // all there is; compares
   void receive_at_most(std::size_t bytes);
   [[nodiscard]] std::uint64_t sent() const { return sent_; }
@@ -84,6 +84,7 @@ class Pattern {
   Host& host_;
   socket::Handle handle_;
   std::uint64_t seed_;
+  std::vector<std::uint8_t> chunk_;
   std::uint64_t sent_ = 0;
   std::uint64_t received_ = 0;
   bool wrong_ = false;

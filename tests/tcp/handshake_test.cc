@@ -165,6 +165,35 @@ TEST(Handshake, OptionsAreAnswered) {
   }
 }
 
+// The scale we offer is the smallest with which the largest window there can be fits the field; the window of the SYN
+// itself is that of the beginning.
+TEST(Handshake, OurWindowScale) {
+  struct Row {
+    const char* name;
+    tcp::Switch tuning;
+    std::size_t first, most;
+    std::uint8_t want_scale;
+    std::uint32_t want_window;
+  };
+  const Row rows[] = {{"default", tcp::Switch::kOn, 256 << 10, 32 << 20, 10, 65535},
+                      {"small at first", tcp::Switch::kOn, 4096, 1 << 20, 5, 4096},
+                      {"not tuned", tcp::Switch::kOff, 256 << 10, 32 << 20, 3, 65535}};
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    ScriptOptions o;
+    o.tcp.receive_tuning = row.tuning;
+    o.tcp.receive_buffer = row.first;
+    o.tcp.max_receive_buffer = row.most;
+    Script passive(o);
+    passive.listen();
+    passive.rx({.flags = "S", .seq = 0, .mss = 1460, .scale = 7});
+    EXPECT_EQ(passive.expect_tx({.flags = "SA", .win = row.want_window}).scale, row.want_scale);
+    Script active(o);
+    active.connect();
+    EXPECT_EQ(active.expect_tx({.flags = "S", .win = row.want_window}).scale, row.want_scale);
+  }
+}
+
 // (RFC7323-05, RFC7323-07, RFC7323-08, RFC7323-09): the SYN's window is literal; later ones are scaled; 15 counts
 // as 14. (RFC9293-MUST-1, RFC9293-REC-1): the largest field with the largest shift is no negative number and loses no
 // bit.

@@ -1,0 +1,67 @@
+#include "stack/tcp/receive_tuning.h"
+
+#include <algorithm>
+
+namespace sluice::tcp {
+
+// Only an edge that has just moved will do: one offered before may be about to be reached.
+void ReceiveTuning::on_offer(Instant now, Seq edge) {
+  if (done() || edge == edge_) return;
+  edge_ = edge;
+  if (timing_) return;
+  timing_ = true;
+  mark_ = edge;
+  marked_at_ = now;
+}
+
+void ReceiveTuning::on_data(Instant now, Seq rcv_nxt) {
+  if (!timing_ || rcv_nxt < mark_) return;
+  timing_ = false;
+  const Duration took = now - marked_at_;
+  if (rtt_ == Duration() || took < rtt_) rtt_ = took;
+}
+
+// Two readings of a clock of 1 ms that differ by n are between n - 1 and n + 1 ms apart. Down at once; up slowly, since
+// a sender that had nothing to send looks like a long path, but a path may really have become longer. Only the first
+// segment with an echo: later ones are what the sender sent later.
+void ReceiveTuning::on_echo(std::uint32_t echo, std::uint32_t now_ticks) {
+  const auto elapsed = static_cast<std::int32_t>(now_ticks - echo);
+  if (done() || echo == echo_ || echo == 0 || elapsed < 0) return;
+  echo_ = echo;
+  const Duration low = Duration::millis(std::max(elapsed - 1, 0));
+  const Duration high = Duration::millis(std::int64_t{elapsed} + 1);
+  path_ms_ = std::min(path_ms_, static_cast<std::uint32_t>(low.to_millis()));
+  if (rtt_ == Duration() || rtt_ > high) {
+    rtt_ = high;
+  } else if (rtt_ < low) {
+    rtt_ += (std::min(low, rtt_ * 2) - rtt_) / 8;
+  }
+}
+
+void ReceiveTuning::on_taken(Instant now, std::size_t bytes, std::size_t device_queue) {
+  if (done()) return;
+  taken_ = to_32_bits(taken_ + bytes);
+  if (since_ == Instant::past()) since_ = now;
+  const Duration length = now - since_;
+  if (rtt_ == Duration() || length < rtt_) return;
+  round_trip_over(length, device_queue);
+  since_ = now;
+  taken_ = 0;
+}
+
+// In slow start each round trip brings twice as much as the one before, and a new window reaches the sender a round
+// trip later: so four times what came. 2 t + 4 (t - best) gives that, and twice when nothing grows any more.
+void ReceiveTuning::round_trip_over(Duration length, std::size_t device_queue) {
+  if (taken_ <= best_) return;
+  const std::size_t wanted = 2 * std::size_t{taken_} + 4 * std::size_t{taken_ - best_};
+  best_ = taken_;
+  std::size_t most = most_;
+  if (device_queue != 0) {  // and what is on the path: as much of a round trip's bytes as that is of its time
+    const Duration path = path_ms_ == kUnknown ? Duration() : std::min(Duration::millis(path_ms_), length);
+    const auto whole = static_cast<std::size_t>(std::max<std::int64_t>(length.to_micros(), 1));
+    most = std::min(most, device_queue + taken_ * static_cast<std::size_t>(path.to_micros()) / whole);
+  }
+  buffer_ = std::max(buffer_, to_32_bits(std::min(wanted, most)));
+}
+
+}  // namespace sluice::tcp
