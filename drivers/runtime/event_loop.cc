@@ -50,6 +50,7 @@ struct EventLoop::Impl final : socket::ReadyObserver {
   }
 
   void on_ready(socket::Handle handle) override {
+    runtime.on_ready(handle);  // other threads may wait on it
     const auto index = static_cast<std::size_t>(handle);
     if (index < by_handle.size() && by_handle[index] != nullptr) list(*by_handle[index]);
   }
@@ -68,7 +69,7 @@ struct EventLoop::Impl final : socket::ReadyObserver {
   void unwatch_ours(int fd) {
     const Descriptor* d = find_descriptor(fd);
     if (d == nullptr) return;
-    (void)runtime.stack->sockets().set_observer(d->handle, nullptr);
+    (void)runtime.stack->sockets().set_observer(d->handle, &runtime);
     by_handle[static_cast<std::size_t>(d->handle)] = nullptr;
   }
 

@@ -1,10 +1,10 @@
 // Inside a Runtime: the stack, its lock, and who runs it. Private to drivers/runtime.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -32,44 +32,70 @@ Result<std::unique_ptr<MemoryPeer>, Failure> start_memory_peer(const std::string
 
 // Whoever waits, works: a thread that waits for something runs the stack meanwhile, and the others sleep until it has
 // news. While nobody waits, a helper thread takes the part.
-struct Runtime::Impl {
+struct Runtime::Impl final : socket::ReadyObserver {
   explicit Impl(const Options& options);
-  ~Impl();
+  ~Impl() override;
 
   // Holds the lock where there is one.
   class Guard {
    public:
-    explicit Guard(Impl& impl) : lock_(impl.mutex, std::defer_lock) {
+    explicit Guard(Impl& impl) : impl_(impl), lock_(impl.mutex, std::defer_lock) {
       if (impl.threaded) lock_.lock();
       impl.stack->set_time(monotonic_now());
     }
+    ~Guard() {
+      if (lock_.owns_lock()) impl_.unlock(lock_);
+    }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
     std::unique_lock<std::mutex>& lock() { return lock_; }
 
    private:
+    Impl& impl_;
     std::unique_lock<std::mutex> lock_;
   };
 
   using Done = std::function<bool()>;  // asked with the lock held, by any thread
   enum class Woken : std::uint8_t { kReady, kTimeout, kSignal };
-  // Runs the stack until `done()` or the deadline. `kernel` are descriptors of the kernel to wait for as well; done()
-  // sees their revents.
-  Woken wait(Guard& guard, Instant deadline, const Done& done, std::vector<pollfd>* kernel = nullptr);
+  static constexpr socket::Handle kSeveral = -1;
+  // Runs the stack, or lets others run it, until `done()` or the deadline. done() changes only with the socket `on`,
+  // or, with kSeveral, with anything. `kernel` are descriptors of the kernel to wait for as well; done() sees their
+  // revents.
+  Woken wait(Guard& guard, Instant deadline, socket::Handle on, const Done& done,
+             std::vector<pollfd>* kernel = nullptr);
 
   // After a call from a thread that does not wait: the worker may have to get up earlier, or a wait may be over.
   void after_call();
 
+  // A socket has changed, or is gone: whoever waits on it is to be asked.
+  void on_ready(socket::Handle handle) override;
+
   struct Waiter {
-    const Done* done;     // what it waits for
-    int bell = -1;        // an eventfd
-    bool asleep = false;  // to be rung when there is news
+    const Done* done;                    // what it waits for
+    socket::Handle on;                   // or kSeveral
+    int bell = -1;                       // an eventfd, for who waits for the kernel's descriptors too
+    std::atomic<std::uint32_t> rung{0};  // a futex, for the others
+    bool asleep = false;                 // to be rung when there is news
+    bool listed = false;                 // in `news`
+    Waiter* next = nullptr;              // waits on the same socket
   };
 
-  void start_helper();
-  void helper_loop();
+  // waiting.cc
+  void enlist(Waiter& self);
+  void strike_off(Waiter& self);
+  void tell_waiters();  // those whose wait is over
+  void ring(Waiter& waiter);
+  void unlock(std::unique_lock<std::mutex>& lock);
+  static void sleep(Waiter& waiter, Duration longest, std::vector<pollfd>* kernel, bool& interrupted);
+  void take_over(bool& works);
+  void leave();
+  void pass_on();
+  bool run_stack();
   bool work_once(std::unique_lock<std::mutex>& lock, Instant until, const Done& done, std::vector<pollfd>* kernel);
   bool sleep_until_news(std::unique_lock<std::mutex>& lock, Instant until, Waiter& self, std::vector<pollfd>* kernel);
-  void tell_waiters();  // those whose wait is over, and one more when nobody runs the stack
   void kick_worker();
+  void start_helper();
+  void helper_loop();
 
   Options options;
   bool threaded;
@@ -79,18 +105,31 @@ struct Runtime::Impl {
   std::unique_ptr<Stack> stack;
 
   std::mutex mutex;
-  std::list<Waiter*> waiters;
-  bool worker = false;        // somebody runs the stack
-  bool helper_works = false;  // it is the helper
+  std::vector<Waiter*> waiters;                        // in the order in which they came
+  std::vector<Waiter*> by_handle;                      // lists of those who wait on one socket
+  std::vector<Waiter*> news;                           // whose socket has changed
+  std::size_t several = 0;                             // of the waiters: those of kSeveral
+  std::array<std::atomic<std::uint32_t>*, 64> rung{};  // to be woken when the lock is free
+  std::size_t rung_count = 0;
+
+  // Who runs the stack. A stand-in does it only because nobody better was there, and gives way to whoever comes.
+  bool worker = false;
+  bool stand_in = false;
+  bool give_way = false;
   bool worker_asleep = false;
   const Done* worker_done = nullptr;
-  Instant worker_until;  // when it will get up
-  int app_waiters = 0;
+  Instant worker_until;   // when it will get up
+  Instant left_at;        // when the last one left
+  int quick_returns = 0;  // in a row: somebody was there again at once
   Spinner spinner;
-  Instant last_work;
+  int unasked = 0;                  // rounds without a look at the kernel's descriptors
+  std::vector<pollfd> descriptors;  // of the worker
   int wake_fd = -1;
+
   bool stopping = false;
-  std::condition_variable stopping_or_left;  // the runtime ends, or while it does a waiter has left
+  bool helper_dozes = false;
+  std::condition_variable news_for_helper;
+  std::condition_variable all_left;
   std::thread helper;
 };
 

@@ -1,8 +1,6 @@
 #include "sluice/runtime.hpp"
 
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -20,35 +18,6 @@
 #include "stack/tcp/cc/registry.h"
 
 namespace sluice {
-
-namespace {
-constexpr Duration kHelperPatience = 5_ms;  // without a worker for so long, the helper takes over
-constexpr std::size_t kPollBudget = 64;
-
-timespec to_timespec(Duration d) {
-  const std::int64_t ns = std::max<std::int64_t>(d.to_nanos(), 0);
-  return {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
-}
-
-void ring(int event_fd) {
-  const std::uint64_t one = 1;
-  (void)!::write(event_fd, &one, sizeof one);
-}
-void silence(int event_fd) {
-  std::uint64_t count = 0;
-  (void)!::read(event_fd, &count, sizeof count);
-}
-
-// One eventfd a thread, as a thread waits in one call at a time. -1 when the process has no descriptor left.
-int bell_of_this_thread() {
-  struct Bell {
-    int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    ~Bell() { ::close(fd); }
-  };
-  thread_local const Bell bell;
-  return bell.fd;
-}
-}  // namespace
 
 Instant monotonic_now() {
   timespec t{};
@@ -69,7 +38,7 @@ Rng::Seed system_seed() {
 
 Runtime::Impl::Impl(const Options& o) : options(o), threaded(o.threads == Options::Threads::kThreads), spinner(o.spin) {
   wake_fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  last_work = monotonic_now();
+  left_at = monotonic_now();
 }
 
 Runtime::Impl::~Impl() {
@@ -78,10 +47,12 @@ Runtime::Impl::~Impl() {
     std::unique_lock lock(mutex);
     stopping = true;
     release_descriptors_of(*this);  // whoever waits on one leaves with EBADF
-    stopping_or_left.notify_all();
+    news_for_helper.notify_all();
     kick_worker();
-    tell_waiters();
-    stopping_or_left.wait(lock, [this] { return app_waiters == 0; });
+    for (Waiter* w : waiters) ring(*w);
+    unlock(lock);
+    lock.lock();
+    all_left.wait(lock, [this] { return waiters.empty(); });
     orphan_loans_of(*this);
   }
   if (helper.joinable()) helper.join();
@@ -134,7 +105,8 @@ Result<void, Failure> configure(Runtime::Impl& impl) {
   const auto gateway = wire::parse_address(o.gateway);
   if (!gateway) return fail(Failure{"'" + o.gateway + "' is no address; the gateway is written like 10.0.0.1"});
   const ip::RouteEntry route{{wire::Ipv4Address{}, 0}, *gateway, *interface, 0};
-  if (!impl.stack->ip().add_route(route)) return fail(Failure{"the gateway " + o.gateway + " is on no network of --addr"});
+  if (!impl.stack->ip().add_route(route))
+    return fail(Failure{"the gateway " + o.gateway + " is on no network of --addr"});
   return {};
 }
 
@@ -161,7 +133,8 @@ Result<std::unique_ptr<Runtime>, Failure> Runtime::open(const Options& options) 
     impl->device = &impl->peer->near_end();
   } else {
     const bool host_offload = options.segmentation == Options::Segmentation::kHost && options.impair.empty();
-    auto device = drivers::open_device(options.device, host_offload ? drivers::HostOffload::kOn : drivers::HostOffload::kOff);
+    auto device =
+        drivers::open_device(options.device, host_offload ? drivers::HostOffload::kOn : drivers::HostOffload::kOff);
     if (!device) return fail(device.error());
     impl->devices.push_back(std::move(*device));
     impl->device = impl->devices.back().get();
@@ -190,159 +163,27 @@ Result<std::unique_ptr<Runtime>, Failure> Runtime::finish_open(std::unique_ptr<I
 Runtime::Runtime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Runtime::~Runtime() = default;
 
-sl_runtime* Runtime::c_handle() { return static_cast<sl_runtime*>(static_cast<void*>(impl_.get())); }
-Instant Runtime::now() const { return monotonic_now(); }
-const Counters& Runtime::counters() const { return impl_->stack->counters(); }
+sl_runtime* Runtime::c_handle() {
+  return static_cast<sl_runtime*>(static_cast<void*>(impl_.get()));
+}
+Instant Runtime::now() const {
+  return monotonic_now();
+}
+const Counters& Runtime::counters() const {
+  return impl_->stack->counters();
+}
 bool Runtime::device_finished() const {
   const Impl::Guard guard(*impl_);
   return impl_->device->finished();
 }
-Runtime::Impl& Runtime::impl() { return *impl_; }
+Runtime::Impl& Runtime::impl() {
+  return *impl_;
+}
 
 void Runtime::with_stack(const std::function<void(Stack&)>& f) {
   Impl::Guard guard(*impl_);
   f(*impl_->stack);
   impl_->after_call();
-}
-
-// --- who runs the stack ----------------------------------------------------------------------------------------------
-
-void Runtime::Impl::kick_worker() { ring(wake_fd); }
-
-void Runtime::Impl::tell_waiters() {
-  bool has_worker = worker;
-  for (const Waiter* w : waiters) {
-    if (!w->asleep) continue;
-    const bool over = (*w->done)();
-    if (over || !has_worker) ring(w->bell);
-    if (!over) has_worker = true;
-  }
-}
-
-void Runtime::Impl::after_call() {
-  if (!threaded) return;
-  if (worker_asleep && (stack->next_deadline() < worker_until || (*worker_done)())) kick_worker();
-  if (app_waiters > 0) tell_waiters();
-}
-
-// One round as the worker: sleep until a frame, a deadline, a kick or a kernel descriptor; then run the stack. False when
-// a signal ended the sleep. Spins first, if something happened just before.
-bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until, const Done& done,
-                              std::vector<pollfd>* kernel) {
-  if (stack->poll(monotonic_now(), kPollBudget) || done()) return true;
-  worker_until = std::min(stack->next_deadline(), until);
-  const Instant now = monotonic_now();
-  if (worker_until <= now) return true;
-  std::vector<pollfd> fds;
-  if (kernel != nullptr) fds = *kernel;
-  const std::size_t count = fds.size();
-  fds.push_back({wake_fd, POLLIN, 0});
-  if (device->poll_handle() >= 0) fds.push_back({device->poll_handle(), POLLIN, 0});
-  timespec wait = to_timespec(worker_until - now);
-  if (spinner.again(now)) wait = {};
-  worker_done = &done;
-  worker_asleep = true;
-  lock.unlock();
-  const int ready = ::ppoll(fds.data(), fds.size(), worker_until.is_never() && wait.tv_sec != 0 ? nullptr : &wait, nullptr);
-  const bool interrupted = ready < 0 && errno == EINTR;
-  lock.lock();
-  worker_asleep = false;
-  if ((fds[count].revents & POLLIN) != 0) silence(wake_fd);
-  if (kernel != nullptr) std::copy_n(fds.begin(), count, kernel->begin());
-  if (ready > 0) {
-    last_work = monotonic_now();
-    spinner.on_work(last_work);
-  }
-  while (stack->poll(monotonic_now(), kPollBudget)) {
-  }
-  return !interrupted;
-}
-
-// One round as somebody else than the worker. False when a signal ended the sleep.
-bool Runtime::Impl::sleep_until_news(std::unique_lock<std::mutex>& lock, Instant until, Waiter& self,
-                                     std::vector<pollfd>* kernel) {
-  std::vector<pollfd> fds;
-  if (kernel != nullptr) fds = *kernel;
-  const std::size_t count = fds.size();
-  fds.push_back({self.bell, POLLIN, 0});
-  // Without a bell it has to look from time to time.
-  const Duration longest = self.bell >= 0 ? 3600_s : kHelperPatience;
-  const timespec left = to_timespec(std::min(until - monotonic_now(), longest));
-  self.asleep = true;
-  lock.unlock();
-  const bool interrupted = ::ppoll(fds.data(), fds.size(), &left, nullptr) < 0 && errno == EINTR;
-  lock.lock();
-  self.asleep = false;
-  silence(self.bell);
-  if (kernel != nullptr) std::copy_n(fds.begin(), count, kernel->begin());
-  return !interrupted;
-}
-
-Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, const Done& done,
-                                         std::vector<pollfd>* kernel) {
-  std::unique_lock<std::mutex>& lock = guard.lock();
-  if (!threaded && !lock.owns_lock()) lock.lock();  // one thread only: never contended
-  // No wait, and so no sign that somebody runs the stack.
-  if (done()) return Woken::kReady;
-  Waiter self{&done, bell_of_this_thread()};
-  waiters.push_back(&self);
-  ++app_waiters;
-  if (worker && helper_works) kick_worker();  // the helper steps back
-  // Who only looks works too: in a loop of such looks nobody else would.
-  if (!worker && monotonic_now() >= deadline) (void)stack->poll(monotonic_now(), kPollBudget);
-  bool works = false;
-  Woken result = Woken::kReady;
-  while (!done()) {
-    if (monotonic_now() >= deadline) {
-      result = Woken::kTimeout;
-      break;
-    }
-    bool undisturbed = true;
-    if (works || !worker) {
-      works = worker = true;
-      undisturbed = work_once(lock, deadline, done, kernel);
-      tell_waiters();
-    } else {
-      undisturbed = sleep_until_news(lock, deadline, self, kernel);
-    }
-    if (!undisturbed && !done()) {
-      result = Woken::kSignal;
-      break;
-    }
-  }
-  if (works) worker = false;
-  waiters.remove(&self);
-  --app_waiters;
-  last_work = monotonic_now();
-  if (app_waiters > 0) tell_waiters();  // somebody else takes the part
-  if (stopping) stopping_or_left.notify_all();
-  return result;
-}
-
-void Runtime::Impl::start_helper() {
-  // Signals are for the application's threads, which shall see EINTR.
-  sigset_t all, before;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  helper = std::thread([this] { helper_loop(); });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-}
-
-void Runtime::Impl::helper_loop() {
-  std::unique_lock lock(mutex);
-  while (!stopping) {
-    const bool idle = !worker && app_waiters == 0 && monotonic_now() - last_work >= kHelperPatience;
-    if (!idle) {
-      stopping_or_left.wait_for(lock, std::chrono::nanoseconds(kHelperPatience.to_nanos()));
-      continue;
-    }
-    worker = helper_works = true;
-    stack->set_time(monotonic_now());
-    (void)work_once(
-        lock, Instant::never(), [this] { return app_waiters > 0; }, nullptr);
-    worker = helper_works = false;
-    tell_waiters();
-  }
 }
 
 }  // namespace sluice

@@ -54,7 +54,7 @@ Instant sluice::deadline_of(Call& call, Duration timeout, int flags) {
 
 Status sluice::wait_for(Call& call, Instant deadline, const std::function<bool()>& done) {
   const Impl::Woken woken =
-      call.runtime().wait(call.guard(), deadline, [&] { return call.closed_meanwhile() || done(); });
+      call.runtime().wait(call.guard(), deadline, call.handle(), [&] { return call.closed_meanwhile() || done(); });
   if (call.closed_meanwhile()) return fail(Errno::kBadFile);
   if (woken == Impl::Woken::kTimeout) return fail(Errno::kAgain);
   if (woken == Impl::Woken::kSignal) return fail(Errno::kIntr);
@@ -166,6 +166,7 @@ int sl_socket(int domain, int type, int protocol) {
 int sl_close(int fd) {
   const Call call(fd);
   if (!call) return set_errno(Errno::kBadFile);
+  call.runtime().on_ready(call.handle());
   const Status closed = call.sockets().close(call.handle());
   sluice::release_descriptor(fd);
   call.runtime().after_call();
@@ -468,7 +469,7 @@ int sl_poll(pollfd* fds, nfds_t count, int timeout_ms) {
     }
     return ready > 0;
   };
-  const Impl::Woken woken = impl.wait(call->guard(), deadline, check, kernel.empty() ? nullptr : &kernel);
+  const Impl::Woken woken = impl.wait(call->guard(), deadline, Impl::kSeveral, check, kernel.empty() ? nullptr : &kernel);
   if (woken == Impl::Woken::kSignal) return set_errno(Errno::kIntr);
   return ready;
 }

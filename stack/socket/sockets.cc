@@ -175,6 +175,10 @@ Result<tcp::Info> Sockets::tcp_info(Handle handle) const {
   const Object* o = impl_->find(handle);
   return o != nullptr ? o->tcp_info() : fail(Errno::kBadFile);
 }
+ReadyObserver* Sockets::observer(Handle handle) const {
+  const Object* o = impl_->find(handle);
+  return o != nullptr ? o->observer : nullptr;
+}
 Status Sockets::set_observer(Handle handle, ReadyObserver* observer) {
   Object* o = impl_->find(handle);
   if (o == nullptr) return fail(Errno::kBadFile);

@@ -142,6 +142,7 @@ class Sockets {
   [[nodiscard]] Result<std::size_t> readable_bytes(Handle handle) const;  // FIONREAD
   [[nodiscard]] Result<tcp::Info> tcp_info(Handle handle) const;
   Status set_observer(Handle handle, ReadyObserver* observer);  // null: none
+  [[nodiscard]] ReadyObserver* observer(Handle handle) const;   // null: none, or the handle is not open
 
   struct Impl;
 

@@ -68,7 +68,7 @@ TEST_F(Closing, WakesTheWorkerOfAnIdleStack) {
   wait_until([&] {
     const Runtime::Impl::Guard guard(server_->impl());
     const Runtime::Impl& impl = server_->impl();
-    return impl.worker_asleep && !impl.helper_works && impl.worker_until.is_never();
+    return impl.worker_asleep && !impl.stand_in && impl.worker_until.is_never();
   });
   EXPECT_EQ(sl_shutdown(listening, SHUT_RDWR), 0);
   EXPECT_EQ(accepting.get(), failed(EINVAL));

@@ -99,7 +99,7 @@ TwoRuntimes::Pair TwoRuntimes::connected() {
 void TwoRuntimes::wait_for_blocked(Runtime& runtime, int threads) {
   wait_until([&] {
     const Runtime::Impl::Guard guard(runtime.impl());
-    return runtime.impl().app_waiters == threads;
+    return runtime.impl().waiters.size() == static_cast<std::size_t>(threads);
   });
 }
 

@@ -1,0 +1,324 @@
+// Whoever waits, works: who runs the stack, and who is woken when (docs/adr/0004).
+#include <errno.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "drivers/runtime/impl.h"
+
+namespace sluice {
+
+namespace {
+
+constexpr std::size_t kPollBudget = 64;
+constexpr int kRoundsUnasked = 16;          // of spinning, between two looks at the kernel's descriptors
+constexpr Duration kQuick = 100_us;         // who is back within this time would have been served best by nobody else
+constexpr int kTrusted = 2;                 // so often in a row, and the part is left open for who will be back
+constexpr Duration kOpenPart = 1_ms;        // but not for longer
+constexpr Duration kHelperPatience = 5_ms;  // without anybody for so long, the helper takes over
+constexpr int kCalmRounds = 20;             // of the helper, until it sleeps on
+
+timespec to_timespec(Duration d) {
+  const std::int64_t ns = std::max<std::int64_t>(d.to_nanos(), 0);
+  return {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+}
+
+void write_event(int event_fd) {
+  const std::uint64_t one = 1;
+  (void)!::write(event_fd, &one, sizeof one);
+}
+void read_event(int event_fd) {
+  std::uint64_t count = 0;
+  (void)!::read(event_fd, &count, sizeof count);
+}
+
+// A futex is woken by its address: whether the waiter is still there does not matter.
+void wake(const std::atomic<std::uint32_t>* futex) {
+  (void)::syscall(SYS_futex, futex, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+// One eventfd a thread, as a thread waits in one call at a time. -1 when the process has no descriptor left.
+int bell_of_this_thread() {
+  struct Bell {
+    int fd = ::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    ~Bell() { ::close(fd); }
+  };
+  thread_local const Bell bell;
+  return bell.fd;
+}
+
+}  // namespace
+
+// --- waking ----------------------------------------------------------------------------------------------------------
+
+void Runtime::Impl::ring(Waiter& w) {
+  w.asleep = false;
+  if (w.bell >= 0) return write_event(w.bell);
+  w.rung.store(1, std::memory_order_release);
+  if (rung_count == rung.size()) return wake(&w.rung);
+  rung[rung_count++] = &w.rung;
+}
+
+// Wakes those who were rung once the lock is free: they want it first of all.
+void Runtime::Impl::unlock(std::unique_lock<std::mutex>& lock) {
+  const auto addresses = rung;
+  const std::size_t count = std::exchange(rung_count, 0);
+  lock.unlock();
+  for (std::size_t i = 0; i < count; ++i) wake(addresses[i]);
+}
+
+// With a time limit even where there is none: a signal then ends the sleep in any case.
+void Runtime::Impl::sleep(Waiter& w, Duration longest, std::vector<pollfd>* kernel, bool& interrupted) {
+  const timespec limit = to_timespec(longest);
+  if (kernel == nullptr) {
+    const long slept = ::syscall(SYS_futex, &w.rung, FUTEX_WAIT_PRIVATE, 0, &limit, nullptr, 0);
+    interrupted = slept < 0 && errno == EINTR;
+    return;
+  }
+  kernel->push_back({w.bell, POLLIN, 0});
+  interrupted = ::ppoll(kernel->data(), kernel->size(), &limit, nullptr) < 0 && errno == EINTR;
+  if ((kernel->back().revents & POLLIN) != 0) read_event(w.bell);
+  kernel->pop_back();
+}
+
+void Runtime::Impl::kick_worker() {
+  write_event(wake_fd);
+}
+
+void Runtime::Impl::enlist(Waiter& self) {
+  waiters.push_back(&self);
+  if (self.on == kSeveral) return void(++several);
+  const auto index = static_cast<std::size_t>(self.on);
+  if (by_handle.size() <= index) by_handle.resize(index + 64);
+  self.next = by_handle[index];
+  by_handle[index] = &self;
+  // An event loop that observes the socket passes on what it hears.
+  if (stack->sockets().observer(self.on) == nullptr) (void)stack->sockets().set_observer(self.on, this);
+}
+
+void Runtime::Impl::strike_off(Waiter& self) {
+  waiters.erase(std::find(waiters.begin(), waiters.end(), &self));
+  if (self.listed) news.erase(std::find(news.begin(), news.end(), &self));
+  if (self.on == kSeveral) return void(--several);
+  Waiter** link = &by_handle[static_cast<std::size_t>(self.on)];
+  while (*link != &self) link = &(*link)->next;
+  *link = self.next;
+}
+
+void Runtime::Impl::on_ready(socket::Handle handle) {
+  const auto index = static_cast<std::size_t>(handle);
+  if (index >= by_handle.size()) return;
+  for (Waiter* w = by_handle[index]; w != nullptr; w = w->next) {
+    if (!w->listed) news.push_back(w);
+    w->listed = true;
+  }
+}
+
+void Runtime::Impl::tell_waiters() {
+  for (Waiter* w : news) {
+    w->listed = false;
+    if (w->asleep && (*w->done)()) ring(*w);
+  }
+  news.clear();
+  if (several == 0) return;
+  for (Waiter* w : waiters) {
+    if (w->on == kSeveral && w->asleep && (*w->done)()) ring(*w);
+  }
+}
+
+void Runtime::Impl::after_call() {
+  if (!threaded) return;
+  if (worker_asleep && (stack->next_deadline() < worker_until || (*worker_done)())) kick_worker();
+  tell_waiters();
+}
+
+// --- the worker's part -----------------------------------------------------------------------------------------------
+
+// A thread begins to wait. It runs the stack unless somebody does who has come for that himself.
+void Runtime::Impl::take_over(bool& works) {
+  const bool quick = monotonic_now() - left_at < kQuick;
+  if (!worker || stand_in) quick_returns = quick ? std::min(quick_returns + 1, kTrusted) : 0;
+  if (!worker) {
+    works = worker = true;
+  } else if (stand_in && !give_way) {
+    give_way = true;
+    kick_worker();
+  }
+}
+
+// The worker's own wait is over. Mostly it will be back at once - it answers, and waits for the next request - and so
+// the part is left open where that was so before: to wake somebody costs more than the answer.
+void Runtime::Impl::leave() {
+  worker = stand_in = give_way = false;
+  left_at = monotonic_now();
+  if (helper_dozes) {
+    helper_dozes = false;
+    news_for_helper.notify_all();
+  }
+  if (quick_returns < kTrusted) pass_on();
+}
+
+// Nobody runs the stack: who came last is woken for it. It would wait longest, and its memory is still in the cache.
+void Runtime::Impl::pass_on() {
+  const auto last = std::find_if(waiters.rbegin(), waiters.rend(), [](const Waiter* w) { return w->asleep; });
+  if (last != waiters.rend()) ring(**last);
+}
+
+// True when there is more to do at once.
+bool Runtime::Impl::run_stack() {
+  const Counters& counters = stack->counters();
+  const std::uint64_t before = counters.get(Counter::kLinkRxFrames);
+  const Instant now = monotonic_now();
+  const bool more = stack->poll(now, kPollBudget);
+  if (counters.get(Counter::kLinkRxFrames) != before) spinner.on_work(now);
+  return more;
+}
+
+// One round as the worker: run the stack; without news sleep until a frame, a deadline, a kick or a descriptor of the
+// kernel. False when a signal ended the sleep.
+bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until, const Done& done,
+                              std::vector<pollfd>* kernel) {
+  if (run_stack() || done()) return true;
+  worker_until = std::min(stack->next_deadline(), until);
+  const Instant now = monotonic_now();
+  if (worker_until <= now) return true;
+  const bool look_again = spinner.again(now);
+  if (look_again && ++unasked < kRoundsUnasked) {  // frames tell by themselves; others may have the lock meanwhile
+    unlock(lock);
+    lock.lock();
+    return true;
+  }
+  unasked = 0;
+  descriptors.clear();
+  if (kernel != nullptr) descriptors = *kernel;
+  const std::size_t count = descriptors.size();
+  descriptors.push_back({wake_fd, POLLIN, 0});
+  if (device->poll_handle() >= 0) descriptors.push_back({device->poll_handle(), POLLIN, 0});
+  const timespec limit = to_timespec(look_again ? Duration() : std::min(worker_until - now, 3600_s));
+  worker_done = &done;
+  worker_asleep = true;
+  unlock(lock);
+  const bool interrupted = ::ppoll(descriptors.data(), descriptors.size(), &limit, nullptr) < 0 && errno == EINTR;
+  lock.lock();
+  worker_asleep = false;
+  if ((descriptors[count].revents & POLLIN) != 0) read_event(wake_fd);
+  if (kernel != nullptr) std::copy_n(descriptors.begin(), count, kernel->begin());
+  return !interrupted;
+}
+
+// One round as somebody else than the worker. False when a signal ended the sleep.
+bool Runtime::Impl::sleep_until_news(std::unique_lock<std::mutex>& lock, Instant until, Waiter& self,
+                                     std::vector<pollfd>* kernel) {
+  // Without a bell it has to look from time to time.
+  const Duration longest = kernel == nullptr || self.bell >= 0 ? 3600_s : kHelperPatience;
+  const Duration left = std::min(until - monotonic_now(), longest);
+  bool interrupted = false;
+  self.rung.store(0, std::memory_order_relaxed);
+  self.asleep = true;
+  unlock(lock);
+  sleep(self, left, kernel, interrupted);
+  lock.lock();
+  self.asleep = false;
+  return !interrupted;
+}
+
+Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, socket::Handle on, const Done& done,
+                                         std::vector<pollfd>* kernel) {
+  std::unique_lock<std::mutex>& lock = guard.lock();
+  if (!threaded && !lock.owns_lock()) lock.lock();  // one thread only: never contended
+  // No wait, and so no sign that somebody runs the stack.
+  if (done()) return Woken::kReady;
+  Waiter self{.done = &done, .on = on, .bell = kernel != nullptr ? bell_of_this_thread() : -1};
+  enlist(self);
+  bool works = false;
+  take_over(works);
+  // Who only looks works too: in a loop of such looks nobody else would.
+  if (works && monotonic_now() >= deadline) (void)run_stack();
+  Woken result = Woken::kReady;
+  while (!done()) {
+    if (monotonic_now() >= deadline) {
+      result = Woken::kTimeout;
+      break;
+    }
+    if (!works && !worker) works = worker = stand_in = true;
+    const bool undisturbed =
+        works ? work_once(lock, deadline, done, kernel) : sleep_until_news(lock, deadline, self, kernel);
+    if (works) tell_waiters();
+    if (works && rung_count > 0) {
+      unlock(lock);
+      lock.lock();
+    }
+    if (works && stand_in && give_way && !done()) {
+      works = worker = stand_in = give_way = false;
+      pass_on();
+      continue;  // it may be this one again
+    }
+    if (!undisturbed && !done()) {
+      result = Woken::kSignal;
+      break;
+    }
+  }
+  strike_off(self);
+  if (works) leave();
+  if (stopping) all_left.notify_all();
+  return result;
+}
+
+// --- the helper ------------------------------------------------------------------------------------------------------
+
+void Runtime::Impl::start_helper() {
+  // Signals are for the application's threads, which shall see EINTR.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  helper = std::thread([this] { helper_loop(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+// Looks from time to time whether the part is open: for long with waiters, then one of them gets it; for longer
+// without, then the helper takes it itself. While somebody works undisturbed it sleeps on.
+void Runtime::Impl::helper_loop() {
+  std::unique_lock lock(mutex);
+  const auto nap = [&](Duration d) {
+    unlock(lock);
+    lock.lock();
+    if (!stopping) news_for_helper.wait_for(lock, std::chrono::nanoseconds(d.to_nanos()));
+  };
+  int calm = 0;
+  while (!stopping) {
+    if (worker) {
+      if (++calm < kCalmRounds) {
+        nap(kHelperPatience);
+        continue;
+      }
+      calm = 0;
+      helper_dozes = true;
+      news_for_helper.wait(lock, [this] { return stopping || !helper_dozes; });
+    } else if (!waiters.empty()) {
+      nap(kOpenPart);
+      if (worker || monotonic_now() - left_at < kOpenPart) continue;
+      quick_returns = 0;
+      pass_on();
+    } else if (monotonic_now() - left_at < kHelperPatience) {
+      nap(kHelperPatience);
+    } else {
+      worker = stand_in = true;
+      stack->set_time(monotonic_now());
+      (void)work_once(
+          lock, Instant::never(), [this] { return give_way || stopping; }, nullptr);
+      worker = stand_in = give_way = false;
+      tell_waiters();
+      pass_on();
+      nap(kOpenPart);
+    }
+  }
+}
+
+}  // namespace sluice
