@@ -87,7 +87,8 @@ struct Runtime::Impl final : socket::ReadyObserver {
   void ring(Waiter& waiter);
   void unlock(std::unique_lock<std::mutex>& lock);
   static void sleep(Waiter& waiter, Duration longest, std::vector<pollfd>* kernel, bool& interrupted);
-  void take_over(bool& works);
+  enum class Part : std::uint8_t { kNone, kAsked, kWorks };
+  Part take_over();
   void leave();
   void pass_on();
   bool run_stack();

@@ -142,15 +142,17 @@ void Runtime::Impl::after_call() {
 // --- the worker's part -----------------------------------------------------------------------------------------------
 
 // A thread begins to wait. It runs the stack unless somebody does who has come for that himself.
-void Runtime::Impl::take_over(bool& works) {
+Runtime::Impl::Part Runtime::Impl::take_over() {
   const bool quick = monotonic_now() - left_at < kQuick;
   if (!worker || stand_in) quick_returns = quick ? std::min(quick_returns + 1, kTrusted) : 0;
   if (!worker) {
-    works = worker = true;
-  } else if (stand_in && !give_way) {
-    give_way = true;
-    kick_worker();
+    worker = true;
+    return Part::kWorks;
   }
+  if (!stand_in || give_way) return Part::kNone;
+  give_way = true;
+  kick_worker();
+  return Part::kAsked;
 }
 
 // The worker's own wait is over. Mostly it will be back at once - it answers, and waits for the next request - and so
@@ -237,8 +239,8 @@ Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, socket:
   if (done()) return Woken::kReady;
   Waiter self{.done = &done, .on = on, .bell = kernel != nullptr ? bell_of_this_thread() : -1};
   enlist(self);
-  bool works = false;
-  take_over(works);
+  const Part part = take_over();
+  bool works = part == Part::kWorks;
   // Who only looks works too: in a loop of such looks nobody else would.
   if (works && monotonic_now() >= deadline) (void)run_stack();
   Woken result = Woken::kReady;
@@ -247,7 +249,10 @@ Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, socket:
       result = Woken::kTimeout;
       break;
     }
-    if (!works && !worker) works = worker = stand_in = true;
+    if (!works && !worker) {
+      works = worker = true;
+      stand_in = part != Part::kAsked;
+    }
     const bool undisturbed =
         works ? work_once(lock, deadline, done, kernel) : sleep_until_news(lock, deadline, self, kernel);
     if (works) tell_waiters();
