@@ -135,6 +135,10 @@ class CommandLine {
            "--no-offload", [&o] { o.segmentation = sluice::Options::Segmentation::kNone; },
            "tap, tun, packet: cut segments and compute checksums here, not in the kernel")
         ->group("Stack");
+    app.add_flag_callback(
+           "--no-coalesce", [&o] { o.coalescing = sluice::ip::InterfaceConfig::Coalescing::kOff; },
+           "look at each received TCP segment by itself")
+        ->group("Stack");
     add("--cc", o.congestion, "TCP congestion control");
     add("--seed", o.seed, "make randomness repeat (default: from the system)");
     app.add_flag("--json", common_.json, "machine-readable output")->group("Stack");
@@ -223,11 +227,14 @@ class CommandLine {
     auto* echo = add("echo", "server that returns what it is sent, TCP and UDP", kTap, Needs::kStack,
                      [this] { return run_echo(common_, echo_); });
     echo->add_option("-p,--port", echo_.port, "port (default 7)");
-    auto* benchd = add(
-        "benchd", "services to be measured: discard 5001, source 5002, echo 5003 and 5004/udp, echo once 5005, HTTP 8080",
-        kTap, Needs::kStack, [this] { return run_benchd(common_, benchd_); });
-    benchd->add_flag("--blocking", benchd_.blocking, "blocking calls and a thread a connection, instead of an event loop");
-    benchd->add_flag("--zero-copy", benchd_.zero_copy, "discard and source work in the stack's buffers, without a copy");
+    auto* benchd =
+        add("benchd",
+            "services to be measured: discard 5001, source 5002, echo 5003 and 5004/udp, echo once 5005, HTTP 8080",
+            kTap, Needs::kStack, [this] { return run_benchd(common_, benchd_); });
+    benchd->add_flag("--blocking", benchd_.blocking,
+                     "blocking calls and a thread a connection, instead of an event loop");
+    benchd->add_flag("--zero-copy", benchd_.zero_copy,
+                     "discard and source work in the stack's buffers, without a copy");
     add("stat", "what is counted: counters, and drop reasons with their meaning", "", Needs::kNothing,
         [this] { return run_stat(common_); });
   }

@@ -85,6 +85,7 @@ Result<void, Failure> configure(Runtime::Impl& impl) {
   const Options& o = impl.options;
   ip::InterfaceConfig config;
   config.mtu = o.mtu;
+  config.coalescing = o.coalescing;
   if (!o.mac.empty()) {
     const auto mac = wire::parse_mac(o.mac);
     if (!mac) return fail(Failure{"'" + o.mac + "' is no MAC address; write it like 02:00:00:00:00:01"});

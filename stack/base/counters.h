@@ -14,6 +14,7 @@
   X(kLinkTxFrames, "link.tx_frames")                  \
   X(kLinkTxBytes, "link.tx_bytes")                    \
   X(kLinkSoftwareSegments, "link.software_segments")  \
+  X(kLinkCoalesced, "link.coalesced")                 \
   X(kArpRequestsSent, "arp.requests_sent")            \
   X(kArpRepliesSent, "arp.replies_sent")              \
   X(kArpReceived, "arp.received")                     \

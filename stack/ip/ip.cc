@@ -135,6 +135,7 @@ Result<InterfaceId> Ip::add_interface(link::NetDevice& device, const InterfaceCo
   link.mtu = config.mtu != 0 ? config.mtu : device.capabilities().mtu;  // (RFC1122-FRAG-10)
   link.vlan = config.vlan;
   link.neighbors.lifetime = im.config_.neighbor_lifetime;
+  if (config.coalescing == InterfaceConfig::Coalescing::kOff) link.coalescing = link::LinkConfig::Coalescing::kOff;
   if (config.promiscuity == InterfaceConfig::Promiscuity::kOn) link.promiscuity = link::LinkConfig::Promiscuity::kOn;
   const bool ethernet = device.capabilities().medium == link::Medium::kEthernet;
   using Start = link::AddressGuard::Start;

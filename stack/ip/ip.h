@@ -17,6 +17,8 @@ struct InterfaceConfig {
   std::uint32_t mtu = 0;   // 0: the device's
   std::uint16_t vlan = 0;  // 802.1Q VID 1..4094; 0: untagged
   enum class Promiscuity : std::uint8_t { kOff, kOn } promiscuity = Promiscuity::kOff;
+  // Joining of received TCP segments where the device does not do it.
+  enum class Coalescing : std::uint8_t { kOff, kOn } coalescing = Coalescing::kOn;
   // RFC 5227: probe before using an address; announce it when in use. Off by default in simulations for brevity.
   enum class AddressCheck : std::uint8_t { kNone, kAnnounce, kProbe } address_check = AddressCheck::kAnnounce;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "stack/link/coalescer.h"
 #include "stack/link/segmenter.h"
 #include "stack/wire/arp.h"
 #include "stack/wire/crc32.h"
@@ -68,9 +69,13 @@ std::size_t Link::poll(std::size_t budget) {
   std::array<buf::RxFrame, kRxBatch> batch;
   const std::size_t n = device_.rx(context_.now, pool_, std::span(batch).first(std::min(budget, kRxBatch)));
   context_.counters.add(Counter::kLinkRxFrames, n);
+  for (std::size_t i = 0; i < n; ++i) context_.counters.add(Counter::kLinkRxBytes, batch[i].buffer.size());
+  if (n > 1 && config_.coalescing == LinkConfig::Coalescing::kOn && !fcs_) {
+    const Medium medium = device_.capabilities().medium;
+    context_.counters.add(Counter::kLinkCoalesced, coalesce(pool_, medium, std::span(batch).first(n)));
+  }
   for (std::size_t i = 0; i < n; ++i) {
-    context_.counters.add(Counter::kLinkRxBytes, batch[i].buffer.size());
-    receive(std::move(batch[i]));
+    if (batch[i].buffer) receive(std::move(batch[i]));
   }
   return n;
 }

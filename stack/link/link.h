@@ -25,6 +25,8 @@ struct LinkConfig {
   std::uint32_t mtu = 1500;
   std::uint16_t vlan = 0;  // 0: untagged
   enum class Promiscuity : std::uint8_t { kOff, kOn } promiscuity = Promiscuity::kOff;
+  // Joining of received TCP segments where the device does not do it (coalescer.h).
+  enum class Coalescing : std::uint8_t { kOff, kOn } coalescing = Coalescing::kOn;
   AddressGuard::Start address_start = AddressGuard::Start::kAnnounce;
   NeighborConfig neighbors{};
 };

@@ -1,4 +1,4 @@
-// What a driver implements: a small, batched interface. Decorators (capture, impairment, trace) implement it too and
+// What a driver implements: a small, batched interface. Decorators (capture, impairment) implement it too and
 // wrap another device. A device has no thread of its own and never calls the stack.
 #pragma once
 

@@ -29,6 +29,8 @@ struct Options {
   // kHost: the kernel behind a TAP or TUN cuts our large segments, joins those for us, and completes checksums.
   // kNone: all of that is done here, frame by frame; so with `impair`, which is to meet frames as a wire carries them.
   enum class Segmentation : std::uint8_t { kHost, kNone } segmentation = Segmentation::kHost;
+  // Whether TCP segments that arrive in a row are joined before they are looked at, where the device does not do it.
+  ip::InterfaceConfig::Coalescing coalescing = ip::InterfaceConfig::Coalescing::kOn;
   // kEventLoop: one thread only, no lock is taken. kThreads: any thread may call; whoever waits, works.
   enum class Threads : std::uint8_t { kThreads, kEventLoop } threads = Threads::kThreads;
   // How long to look for frames before sleeping, once something has happened, as long as that pays. 0: sleep at once.
