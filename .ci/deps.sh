@@ -16,6 +16,7 @@ install_packages() {
     return 1
   fi
   echo "installing:$missing"
-  export DEBIAN_FRONTEND=noninteractive
+  # Run level 1: no package starts a service of its own (invoke-rc.d(8)).
+  export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
   apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing >/dev/null
 }
