@@ -158,13 +158,14 @@ Runtime::Impl::Part Runtime::Impl::take_over() {
 // The worker's own wait is over. Mostly it will be back at once - it answers, and waits for the next request - and so
 // the part is left open where that was so before: to wake somebody costs more than the answer.
 void Runtime::Impl::leave() {
+  const bool asked_for = give_way;
   worker = stand_in = give_way = false;
   left_at = monotonic_now();
   if (helper_dozes) {
     helper_dozes = false;
     news_for_helper.notify_all();
   }
-  if (quick_returns < kTrusted) pass_on();
+  if (asked_for || quick_returns < kTrusted) pass_on();
 }
 
 // Nobody runs the stack: who came last is woken for it. It would wait longest, and its memory is still in the cache.
@@ -187,7 +188,9 @@ bool Runtime::Impl::run_stack() {
 // kernel. False when a signal ended the sleep.
 bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until, const Done& done,
                               std::vector<pollfd>* kernel) {
-  if (run_stack() || done()) return true;
+  const bool more = run_stack();
+  tell_waiters();
+  if (more || done()) return true;
   worker_until = std::min(stack->next_deadline(), until);
   const Instant now = monotonic_now();
   if (worker_until <= now) return true;
@@ -255,7 +258,6 @@ Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, socket:
     }
     const bool undisturbed =
         works ? work_once(lock, deadline, done, kernel) : sleep_until_news(lock, deadline, self, kernel);
-    if (works) tell_waiters();
     if (works && rung_count > 0) {
       unlock(lock);
       lock.lock();
@@ -319,9 +321,9 @@ void Runtime::Impl::helper_loop() {
       (void)work_once(
           lock, Instant::never(), [this] { return give_way || stopping; }, nullptr);
       worker = stand_in = give_way = false;
-      tell_waiters();
       pass_on();
-      nap(kOpenPart);
+      unlock(lock);  // whoever was rung is to be woken
+      lock.lock();
     }
   }
 }

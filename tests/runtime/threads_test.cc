@@ -8,6 +8,12 @@ namespace {
 
 using Threads = TwoRuntimes;
 
+// Sleeps at once whenever there is nothing to do.
+class SleepyThreads : public TwoRuntimes {
+ protected:
+  SleepyThreads() : TwoRuntimes(Duration()) {}
+};
+
 constexpr int kThreads = 6;
 constexpr std::size_t kBytesEach = 256 << 10;
 
@@ -26,6 +32,25 @@ long echo(int fd) {
     if (n <= 0) return sl_close(fd) + n;
     if (sl_send(fd, buffer.data(), static_cast<std::size_t>(n), 0) != n) return -1;
   }
+}
+
+// A thread runs the stack for itself, and nothing ever comes for it: what comes for another wakes that one before the
+// first sleeps again. Nothing else would: the bytes are acknowledged, no frame and no timer follows.
+TEST_F(SleepyThreads, TheWorkerTellsTheOthersBeforeItSleeps) {
+  const Pair idle = connected();
+  const Pair busy = connected();
+  char nothing = 0;
+  Background waits([&] { return sl_recv(idle.server, &nothing, 1, 0); });
+  wait_for_blocked(*server_, 1);
+  for (int i = 0; i < 20; ++i) {
+    char byte = 0;
+    Background reads([&] { return sl_recv(busy.server, &byte, 1, 0); });
+    wait_for_blocked(*server_, 2);
+    ASSERT_EQ(sl_send(busy.client, "x", 1, 0), 1);
+    EXPECT_EQ(reads.get(), (Outcome{1, 0}));
+  }
+  EXPECT_EQ(sl_close(idle.client), 0);
+  EXPECT_EQ(waits.get(), (Outcome{0, 0}));
 }
 
 TEST_F(Threads, OneSocketEach) {

@@ -44,16 +44,17 @@ void set_int(int fd, int level, int name, int value) {
 }
 
 namespace {
-std::unique_ptr<Runtime> open_on(link::NetDevice& device, const char* prefix) {
+std::unique_ptr<Runtime> open_on(link::NetDevice& device, const char* prefix, Duration spin) {
   Options options;
+  options.spin = spin;
   options.addresses = {prefix};
   auto runtime = Runtime::open(options, device);
   return runtime ? std::move(*runtime) : nullptr;
 }
 }  // namespace
 
-TwoRuntimes::TwoRuntimes()
-    : server_(open_on(link_.end(0), "10.0.0.1/24")), client_(open_on(link_.end(1), "10.0.0.2/24")) {}
+TwoRuntimes::TwoRuntimes(Duration spin)
+    : server_(open_on(link_.end(0), "10.0.0.1/24", spin)), client_(open_on(link_.end(1), "10.0.0.2/24", spin)) {}
 
 int TwoRuntimes::socket_of(Runtime& runtime, int type) {
   sl_use(runtime.c_handle());

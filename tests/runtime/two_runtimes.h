@@ -109,7 +109,7 @@ class TwoRuntimes : public testing::Test {
   static constexpr const char* kClientHost = "10.0.0.2";
   static constexpr const char* kNobody = "10.0.0.9";  // does not answer ARP
 
-  TwoRuntimes();
+  explicit TwoRuntimes(Duration spin = Options().spin);
   ~TwoRuntimes() override = default;
 
   // A socket of one side. The calling thread may be any.

@@ -27,6 +27,22 @@ class ZeroCopy : public TwoRuntimes {
     EXPECT_EQ(buffer.size, std::size_t{SL_SEND_BUFFER_SIZE});
     return buffer;
   }
+  // Commits until no more goes, and stays so: what has been sent makes room again, until the peer's window is full too.
+  // The buffer that did not go.
+  static sl_buffer filled(const Pair& pair) {
+    set_int(pair.client, SOL_SOCKET, SO_SNDBUF, 256 << 10);  // buffers that do not grow
+    set_int(pair.server, SOL_SOCKET, SO_RCVBUF, 256 << 10);
+    sl_buffer buffer = borrowed(pair.client);
+    for (bool more = true; more;) {
+      more = false;
+      for (; sl_send_commit(pair.client, &buffer, buffer.size, MSG_DONTWAIT) > 0; more = true) {
+        buffer = borrowed(pair.client);
+      }
+      EXPECT_EQ(errno, EAGAIN);
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    return buffer;
+  }
   static std::uint64_t copied(Runtime& runtime) {
     std::uint64_t bytes = 0;
     runtime.with_stack([&](Stack& stack) { bytes = stack.counters().get(Counter::kTcpBytesCopied); });
@@ -98,9 +114,7 @@ TEST_F(ZeroCopy, WithoutBlocking) {
   set_timeout(pair.client, SO_RCVTIMEO, std::chrono::milliseconds(1));
   EXPECT_EQ(outcome_of([&] { return sl_recv_lend(pair.client, &buffer, 0); }), failed(EAGAIN));
 
-  buffer = borrowed(pair.client);
-  while (sl_send_commit(pair.client, &buffer, buffer.size, MSG_DONTWAIT) > 0) buffer = borrowed(pair.client);
-  EXPECT_EQ(errno, EAGAIN);
+  buffer = filled(pair);
   memcpy(buffer.data, "still ours", 10);
   Background waiting([&] { return sl_send_commit(pair.client, &buffer, 10, 0); });  // the same buffer again
   wait_for_blocked(*client_, 1);
@@ -188,8 +202,7 @@ TEST_F(ZeroCopy, BufferOutlivesItsRuntime) {
 // While one call has the buffer no other can: neither a second commit, nor a return under its hands.
 TEST_F(ZeroCopy, OneCallHasTheBufferAtATime) {
   const Pair pair = connected();
-  sl_buffer buffer = borrowed(pair.client);
-  while (sl_send_commit(pair.client, &buffer, buffer.size, MSG_DONTWAIT) > 0) buffer = borrowed(pair.client);
+  sl_buffer buffer = filled(pair);
   Background waiting([&] { return sl_send_commit(pair.client, &buffer, buffer.size, 0); });
   wait_for_blocked(*client_, 1);
   EXPECT_EQ(outcome_of([&] { return sl_buffer_return(&buffer); }), failed(EINVAL));
@@ -201,8 +214,7 @@ TEST_F(ZeroCopy, OneCallHasTheBufferAtATime) {
 
 TEST_F(ZeroCopy, EndOfTheRuntimeEndsABlockedCommit) {
   const Pair pair = connected();
-  sl_buffer buffer = borrowed(pair.client);
-  while (sl_send_commit(pair.client, &buffer, buffer.size, MSG_DONTWAIT) > 0) buffer = borrowed(pair.client);
+  sl_buffer buffer = filled(pair);
   Background waiting([&] { return sl_send_commit(pair.client, &buffer, buffer.size, 0); });
   wait_for_blocked(*client_, 1);
   client_.reset();
