@@ -194,6 +194,7 @@ class Server {
   void exchange_results() {
     step(Phase::kResults);
     test_->measurement->stop();
+    test_->measurement->streams.close_senders();
     test_->control->send(State::kExchangeResults);
     test_->control->expect_message([this](std::string_view json) {
       const auto theirs = parse_results(json);

@@ -111,7 +111,7 @@ void Streams::watch(Stream& stream) {
 void Streams::stop() {
   if (!running_) return;
   for (const auto& stream : streams_) {
-    if (stream->role == Role::kSender) finish_block(*stream);
+    if (stream->role == Role::kSender) loop_.unwatch(stream->socket.fd());
     for (int i = 0; stream->role == Role::kReceiver && i < kDrainCalls && receive_some(*stream);) ++i;
   }
   running_ = false;
@@ -143,27 +143,16 @@ void Streams::send(Stream& stream) {
   if (running_ && sent_ >= limit_) await_delivery();
 }
 
-// A block that has begun goes out whole, whatever ends the test: iperf3 as a receiver waits for its end.
-void Streams::finish_block(Stream& stream) {
-  const int fd = stream.socket.fd();
-  if (parameters_.protocol == Protocol::kTcp) {
-    while (rest_of_block(stream) < outgoing_.size()) {
-      const ssize_t n = sl_send(fd, outgoing_.data(), rest_of_block(stream), MSG_NOSIGNAL);
-      if (n < 0 && errno == EAGAIN) return loop_.watch(fd, POLLOUT, [this, &stream](short) { finish_block(stream); });
-      if (n < 0) break;
-      stream.bytes += static_cast<std::uint64_t>(n);
-    }
+// What is still queued goes out before the end of the stream: iperf3 as a receiver reads until it sees that.
+void Streams::close_senders() {
+  for (const auto& stream : streams_) {
+    if (stream->role == Role::kSender) stream->socket = {};
   }
-  loop_.unwatch(fd);
-}
-
-std::size_t Streams::rest_of_block(const Stream& stream) const {
-  return outgoing_.size() - stream.bytes % outgoing_.size();
 }
 
 // False when no more can be sent now.
 bool Streams::send_block(Stream& stream) {
-  const std::size_t size = std::min<std::uint64_t>(rest_of_block(stream), limit_ - sent_);
+  const std::size_t size = std::min<std::uint64_t>(outgoing_.size(), limit_ - sent_);
   const ssize_t n = sl_send(stream.socket.fd(), outgoing_.data(), size, MSG_NOSIGNAL);
   if (n < 0) {
     if (errno == EAGAIN) return false;

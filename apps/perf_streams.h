@@ -52,6 +52,7 @@ class Streams {
   void start();
   // Ends sending and counting. What has arrived by now is still counted; what comes later is thrown away.
   void stop();
+  void close_senders();  // after stop()
   [[nodiscard]] std::uint64_t bytes() const { return sent_ + received_; }
 
   // Each stream since the last call. `end` is the time of the call, since start() or the end of what is omitted.
@@ -83,8 +84,6 @@ class Streams {
   void watch(Stream& stream);
   void send(Stream& stream);
   bool send_block(Stream& stream);
-  void finish_block(Stream& stream);
-  [[nodiscard]] std::size_t rest_of_block(const Stream& stream) const;  // bytes; of the next one at its beginning
   bool send_datagram(Stream& stream);
   void receive(Stream& stream);
   bool receive_some(Stream& stream);
