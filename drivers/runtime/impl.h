@@ -58,6 +58,7 @@ struct Runtime::Impl final : socket::ReadyObserver {
   using Done = std::function<bool()>;  // asked with the lock held, by any thread
   enum class Woken : std::uint8_t { kReady, kTimeout, kSignal };
   static constexpr socket::Handle kSeveral = -1;
+  static constexpr std::size_t kRungAtOnce = 64;
   // Runs the stack, or lets others run it, until `done()` or the deadline. done() changes only with the socket `on`,
   // or, with kSeveral, with anything. `kernel` are descriptors of the kernel to wait for as well; done() sees their
   // revents.
@@ -91,6 +92,7 @@ struct Runtime::Impl final : socket::ReadyObserver {
   Part take_over();
   void leave();
   void pass_on();
+  void wake_helper();
   bool run_stack();
   bool work_once(std::unique_lock<std::mutex>& lock, Instant until, const Done& done, std::vector<pollfd>* kernel);
   bool sleep_until_news(std::unique_lock<std::mutex>& lock, Instant until, Waiter& self, std::vector<pollfd>* kernel);
@@ -106,11 +108,11 @@ struct Runtime::Impl final : socket::ReadyObserver {
   std::unique_ptr<Stack> stack;
 
   std::mutex mutex;
-  std::vector<Waiter*> waiters;                        // in the order in which they came
-  std::vector<Waiter*> by_handle;                      // lists of those who wait on one socket
-  std::vector<Waiter*> news;                           // whose socket has changed
-  std::size_t several = 0;                             // of the waiters: those of kSeveral
-  std::array<std::atomic<std::uint32_t>*, 64> rung{};  // to be woken when the lock is free
+  std::vector<Waiter*> waiters;                                 // in the order in which they came
+  std::vector<Waiter*> by_handle;                               // lists of those who wait on one socket
+  std::vector<Waiter*> news;                                    // whose socket has changed
+  std::size_t several = 0;                                      // of the waiters: those of kSeveral
+  std::array<std::atomic<std::uint32_t>*, kRungAtOnce> rung{};  // to be woken when the lock is free
   std::size_t rung_count = 0;
 
   // Who runs the stack. A stand-in does it only because nobody better was there, and gives way to whoever comes.

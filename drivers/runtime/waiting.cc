@@ -68,8 +68,9 @@ void Runtime::Impl::ring(Waiter& w) {
 
 // Wakes those who were rung once the lock is free: they want it first of all.
 void Runtime::Impl::unlock(std::unique_lock<std::mutex>& lock) {
-  const auto addresses = rung;
+  std::array<std::atomic<std::uint32_t>*, kRungAtOnce> addresses;
   const std::size_t count = std::exchange(rung_count, 0);
+  std::copy_n(rung.begin(), count, addresses.begin());
   lock.unlock();
   for (std::size_t i = 0; i < count; ++i) wake(addresses[i]);
 }
@@ -161,11 +162,15 @@ void Runtime::Impl::leave() {
   const bool asked_for = give_way;
   worker = stand_in = give_way = false;
   left_at = monotonic_now();
-  if (helper_dozes) {
-    helper_dozes = false;
-    news_for_helper.notify_all();
-  }
+  wake_helper();
   if (asked_for || quick_returns < kTrusted) pass_on();
+}
+
+// The part is open, and may stay so: who is woken for it may find its own wait over, and go.
+void Runtime::Impl::wake_helper() {
+  if (!helper_dozes) return;
+  helper_dozes = false;
+  news_for_helper.notify_all();
 }
 
 // Nobody runs the stack: who came last is woken for it. It would wait longest, and its memory is still in the cache.
@@ -264,6 +269,7 @@ Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, socket:
     }
     if (works && stand_in && give_way && !done()) {
       works = worker = stand_in = give_way = false;
+      wake_helper();
       pass_on();
       continue;  // it may be this one again
     }
@@ -273,7 +279,11 @@ Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, socket:
     }
   }
   strike_off(self);
-  if (works) leave();
+  if (works) {
+    leave();
+  } else if (!worker) {  // may have been woken to run the stack, and its own wait was over
+    wake_helper();
+  }
   if (stopping) all_left.notify_all();
   return result;
 }
