@@ -109,7 +109,7 @@ void Connection::start_congestion_control() {
 }
 
 void Connection::emit_cwnd() {
-  context_.emit({.kind = EventKind::kTcpCwnd, .flow = number_, .a = cc_->cwnd(), .b = cc_->ssthresh()});
+  context_.emit({.kind = EventKind::kTcpCwnd, .flow = number_, .a = congestion_window(), .b = cc_->ssthresh()});
 }
 
 void Connection::notify() {
@@ -339,7 +339,7 @@ Info Connection::info() const {
   i.send_mss = send_mss_;
   i.receive_mss = receive_mss_;
   if (cc_ != nullptr) {
-    i.cwnd = cc_->cwnd();
+    i.cwnd = congestion_window();
     i.ssthresh = cc_->ssthresh();
     i.congestion = cc_->name();
   }

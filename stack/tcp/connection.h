@@ -1,6 +1,7 @@
 // One TCP connection: the state machine of RFC 9293 over components that know nothing of each other. The connection
 // alone moves facts between them. Its methods stand in several files: segment_input.cc (RFC 9293 §3.10.7), output.cc,
-// timeout.cc (§3.10.8), connection.cc (the user's calls, §3.10.1 to 3.10.5), zero_copy.cc (those without a copy).
+// timeout.cc (§3.10.8), icmp_input.cc, connection.cc (the user's calls, §3.10.1 to 3.10.5), zero_copy.cc (those without
+// a copy).
 #pragma once
 
 #include <cstddef>
@@ -17,6 +18,7 @@
 #include "stack/tcp/receive_tuning.h"
 #include "stack/tcp/receive_window.h"
 #include "stack/tcp/recovery.h"
+#include "stack/tcp/recovery_window.h"
 #include "stack/tcp/rto.h"
 #include "stack/tcp/send_tuning.h"
 #include "stack/tcp/seq.h"
@@ -147,6 +149,8 @@ class Connection final : public ConnectionHandle, public Flow {
   void accept_timestamp(const Arriving& segment);
   void unacceptable(const Arriving& segment);
   void negotiate(const wire::tcp::Options& options);
+
+  // icmp_input.cc
   void neighbor_is_silent();
 
   // output.cc
@@ -157,6 +161,7 @@ class Connection final : public ConnectionHandle, public Flow {
     bool go = false;
   };
   [[nodiscard]] Plan plan_next() const;
+  [[nodiscard]] std::uint32_t congestion_window() const;
   [[nodiscard]] std::uint32_t usable_window() const;
   [[nodiscard]] std::uint32_t unsent() const;
   [[nodiscard]] bool worth_sending(std::uint32_t size, std::uint32_t available) const;
@@ -262,6 +267,7 @@ class Connection final : public ConnectionHandle, public Flow {
   // Round trips and loss.
   RtoEstimator rto_;
   Recovery recovery_;
+  InflatedWindow recovery_window_;
   Seq timed_seq_;  // without timestamps: the segment being timed
   Instant timed_at_;
   bool timing_ = false;

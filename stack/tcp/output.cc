@@ -43,11 +43,15 @@ std::uint32_t Connection::unsent() const {
   return snd_nxt_ < data_end() ? data_end() - snd_nxt_ : 0;
 }
 
+// In recovery it is what inflation allows (RFC5681-30), unless the controller wants to rule there too.
+std::uint32_t Connection::congestion_window() const {
+  return recovery_.active() && !cc_->rules_recovery() ? recovery_window_.window() : cc_->cwnd();
+}
+
 // min(cwnd, rwnd) from snd_una (RFC5681-01, -03; RFC7323-13), with a segment more for each of the first two duplicate
-// ACKs while cwnd stays (RFC 3042, RFC5681-24), and in recovery whatever inflation allows (RFC5681-30). A window that
-// shrank leaves nothing (RFC9293-MUST-34, -SHLD-15).
+// ACKs while cwnd stays (RFC 3042, RFC5681-24). A window that shrank leaves nothing (RFC9293-MUST-34, -SHLD-15).
 std::uint32_t Connection::usable_window() const {
-  std::uint32_t congestion = cc_->cwnd();
+  std::uint32_t congestion = congestion_window();
   if (!recovery_.active() && tcp_.config.limited_transmit == Switch::kOn) {
     congestion += static_cast<std::uint32_t>(std::min(recovery_.duplicates(), 2)) * send_mss_;
   }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "stack/base/byte_order.h"
 #include "stack/tcp/connection.h"
 #include "stack/tcp/impl.h"
 
@@ -340,12 +339,13 @@ void Connection::duplicate_ack(const Arriving&) {
     case Recovery::OnDuplicate::kLimitedTransmit:  // usable_window() knows
       break;
     case Recovery::OnDuplicate::kInflate:
-      cc_->on_duplicate_ack({context_.now});
+      recovery_window_.on_duplicate_ack(send_mss_);
       break;
     case Recovery::OnDuplicate::kEnter:
       context_.counters.add(Counter::kTcpFastRetransmits);
       context_.emit({.kind = EventKind::kTcpRecoveryEnter, .flow = number_, .a = recovery_.point().value()});
       cc_->on_congestion({.now = context_.now, .flight = flight() - std::min(limited, flight())});
+      recovery_window_.enter(cc_->ssthresh(), send_mss_);
       emit_cwnd();
       timing_ = false;
       retransmit_first("third duplicate ACK");
@@ -405,6 +405,7 @@ void Connection::congestion_on_ack(std::uint32_t acked, std::uint32_t before, Du
     case Recovery::OnAck::kOpen:
       cc_->on_ack({.now = context_.now,
                    .acked = acked,
+                   .delivered = acked,
                    .flight = before,
                    .rtt = rtt,
                    .min_rtt = rto_.min_rtt(),
@@ -414,15 +415,15 @@ void Connection::congestion_on_ack(std::uint32_t acked, std::uint32_t before, Du
       start_retransmit_timer();
       [[fallthrough]];
     case Recovery::OnAck::kPartial:
-      cc_->on_partial_ack({context_.now, acked});
+      recovery_window_.on_partial_ack(acked, send_mss_);
       retransmit_first("partial ACK");
       break;
     case Recovery::OnAck::kDone:
-      cc_->on_recovery_done({context_.now, flight()});
+      cc_->on_recovery_done({context_.now, recovery_window_.at_the_end(flight(), send_mss_)});
       context_.emit({.kind = EventKind::kTcpRecoveryExit, .flow = number_, .a = snd_una_.value()});
       break;
   }
-  send_tuning_.on_cwnd(cc_->cwnd());
+  send_tuning_.on_cwnd(congestion_window());
   emit_cwnd();
 }
 
@@ -562,41 +563,6 @@ void Connection::fin_in_order() {
     default:
       break;
   }
-}
-
-// --- ICMP
-// ---------------------------------------------------------------------------------------------------------------
-
-// RFC 5927 §4.1: only errors about data in flight count (RFC5927-01); §5.2: on a synchronised connection even hard
-// errors are soft. Soft ones abort nothing (RFC9293-MUST-56, RFC1122-ICMP-37); source quench does not come up
-// (RFC9293-MUST-55).
-void Connection::on_icmp_error(const ip::IcmpError& e) {
-  const Seq quoted(load_be32(e.quoted.data() + 4));
-  const bool in_flight = snd_una_ <= quoted && quoted < snd_max_;
-  const bool of_syn = state_ == State::kSynSent && quoted == iss_;
-  if (!in_flight && !of_syn) return context_.drop(Drop::kIcmpQuote, {}, number_);
-  if (e.kind == ip::ErrorKind::kFragmentationNeeded) {
-    const std::uint32_t before = send_mss_;
-    tcp_.ip.accept_path_mtu(tuple.peer.address, e.mtu);
-    refresh_route();
-    if (send_mss_ >= before || !synchronized()) return;  // once for a burst (RFC1191-08)
-    snd_nxt_ = snd_una_;  // what was too large is sent again in smaller segments (RFC1191-02); not a sign of congestion
-    timing_ = false;
-    return output();
-  }
-  const bool hard = e.kind == ip::ErrorKind::kPortUnreachable || e.kind == ip::ErrorKind::kProtocolUnreachable;
-  if (hard && of_syn) return fail_with(ip::errno_of(e.kind));
-  if (!synchronized() && e.kind == ip::ErrorKind::kHostUnreachable && e.reporter == e.source) neighbor_is_silent();
-}
-
-// Our own link layer found nobody at the next hop. Once is a hint (RFC1122-ICMP-15): the requests may have been lost.
-// The second time there is nobody to wait for.
-void Connection::neighbor_is_silent() {
-  constexpr Duration kAnotherTime = 1_s;  // all packets that waited for the address report at once
-  if (silence_seen_ != Instant::past() && context_.now - silence_seen_ >= kAnotherTime) {
-    return fail_with(Errno::kHostUnreachable);
-  }
-  if (silence_seen_ == Instant::past()) silence_seen_ = context_.now;
 }
 
 }  // namespace sluice::tcp

@@ -5,6 +5,7 @@
 #include "stack/tcp/reassembly.h"
 #include "stack/tcp/receive_window.h"
 #include "stack/tcp/recovery.h"
+#include "stack/tcp/recovery_window.h"
 #include "stack/tcp/rto.h"
 #include "stack/tcp/seq.h"
 
@@ -85,32 +86,65 @@ TEST(Rto, BackoffAndExtremes) {
   }
 }
 
-// (RFC5681-09, -16, -17, -18, -26, -27, -28, -31; RFC6582-03, -05): the figures of RFC 5681 and RFC 6582, SMSS 1000.
+// (RFC5681-09, -16, -17, -18, -26): the figures of RFC 5681, SMSS 1000.
 TEST(NewReno, KnownFigures) {
   tcp::cc::NewReno cc;
   cc.start({.mss = 1000, .initial_window = 10000});
   EXPECT_EQ(cc.ssthresh(), UINT32_MAX);  // (RFC5681-08)
   cc.on_congestion({.now = {}, .flight = 20000});
   EXPECT_EQ(cc.ssthresh(), 10000u);
-  EXPECT_EQ(cc.cwnd(), 13000u);
-  cc.on_duplicate_ack({});
-  EXPECT_EQ(cc.cwnd(), 14000u);
-  cc.on_recovery_done({.now = {}, .flight = 20000});
   EXPECT_EQ(cc.cwnd(), 10000u);
-  cc.on_congestion({.now = {}, .flight = 20000});
-  cc.on_partial_ack({.now = {}, .acked = 2500});
-  EXPECT_EQ(cc.cwnd(), 11500u);
-  cc.on_congestion({.now = {}, .flight = 20000});
-  cc.on_partial_ack({.now = {}, .acked = 400});
-  EXPECT_EQ(cc.cwnd(), 12600u);
+  cc.on_recovery_done({.now = {}, .window = 7000});
+  EXPECT_EQ(cc.cwnd(), 7000u);
   cc.on_congestion({.now = {}, .flight = 3000});
   EXPECT_EQ(cc.ssthresh(), 2000u);
-  cc.on_recovery_done({.now = {}, .flight = 3000});
+  cc.on_recovery_done({.now = {}, .window = 2000});
   cc.on_timeout({.now = {}, .flight = 8000, .first = true});
   EXPECT_EQ(cc.cwnd(), 1000u);
   EXPECT_EQ(cc.ssthresh(), 4000u);
   cc.on_timeout({.now = {}, .flight = 1000, .first = false});
   EXPECT_EQ(cc.ssthresh(), 4000u);
+}
+
+// A reduction for nothing is taken back, the last one only, and never lowers what has grown since.
+TEST(NewReno, Undo) {
+  tcp::cc::NewReno cc;
+  cc.start({.mss = 1000, .initial_window = 30000});
+  cc.on_congestion({.now = {}, .flight = 30000});
+  cc.on_undo({});
+  EXPECT_EQ(cc.cwnd(), 30000u);
+  EXPECT_EQ(cc.ssthresh(), UINT32_MAX);
+  cc.on_timeout({.now = {}, .flight = 30000, .first = true});
+  cc.on_timeout({.now = {}, .flight = 30000, .first = false});
+  cc.on_undo({});
+  EXPECT_EQ(cc.cwnd(), 30000u);
+  EXPECT_EQ(cc.ssthresh(), UINT32_MAX);
+  cc.on_congestion({.now = {}, .flight = 20000});
+  cc.on_congestion({.now = {}, .flight = 10000});
+  cc.on_undo({});
+  EXPECT_EQ(cc.cwnd(), 10000u);
+  EXPECT_EQ(cc.ssthresh(), 10000u);
+}
+
+// (RFC5681-27, -28, -31; RFC6582-03, -05): the figures of RFC 5681 and RFC 6582, SMSS 1000.
+TEST(InflatedWindow, KnownFigures) {
+  tcp::InflatedWindow w;
+  w.enter(10000, 1000);
+  EXPECT_EQ(w.window(), 13000u);
+  w.on_duplicate_ack(1000);
+  EXPECT_EQ(w.window(), 14000u);
+  w.on_partial_ack(2500, 1000);
+  EXPECT_EQ(w.window(), 12500u);
+  w.on_partial_ack(400, 1000);
+  EXPECT_EQ(w.window(), 12100u);
+  w.on_partial_ack(50000, 1000);
+  EXPECT_EQ(w.window(), 2000u);
+  struct Row {
+    std::uint32_t flight, want;
+  };
+  for (const Row& row : {Row{20000, 10000}, Row{9500, 10000}, Row{3000, 4000}, Row{0, 2000}}) {
+    EXPECT_EQ(w.at_the_end(row.flight, 1000), row.want);
+  }
 }
 
 // (RFC5681-38): a timeout in recovery lowers the threshold again, by what was halved before.
@@ -123,7 +157,7 @@ TEST(NewReno, TimeoutInRecovery) {
   cc.on_timeout({.now = {}, .flight = 9000, .first = true});  // not in recovery any more
   EXPECT_EQ(cc.ssthresh(), 4500u);
   cc.on_congestion({.now = {}, .flight = 20000});
-  cc.on_recovery_done({.now = {}, .flight = 1000});
+  cc.on_recovery_done({.now = {}, .window = 2000});
   cc.on_timeout({.now = {}, .flight = 24000, .first = true});
   EXPECT_EQ(cc.ssthresh(), 12000u);
 }
@@ -139,7 +173,7 @@ TEST(NewReno, GrowthIsBounded) {
       for (; acked < 50'000; acked += ack) cc.on_ack({.now = {}, .acked = ack});
       EXPECT_LE(cc.cwnd(), window + acked);
       cc.on_congestion({.now = {}, .flight = 2 * window});
-      cc.on_recovery_done({.now = {}, .flight = 2 * window});
+      cc.on_recovery_done({.now = {}, .window = window});
       std::uint64_t want = cc.cwnd();
       std::uint64_t rest = 0;
       for (std::uint64_t total = 10 * want; total > 0; total -= std::min<std::uint64_t>(total, ack)) {

@@ -19,8 +19,9 @@ std::uint32_t NewReno::half_of(std::uint32_t flight) const {
 }
 
 void NewReno::on_ack(const Ack& ack) {
-  if (!ack.cwnd_limited) return;  // a window that was not used is not known to be safe (RFC 7661 §1)
-  if (cwnd_ < ssthresh_) {        // slow start (RFC5681-10)
+  if (ack.phase == Phase::kRecovery || !ack.cwnd_limited)
+    return;                 // a window that was not used is not known to be safe (RFC 7661 §1)
+  if (cwnd_ < ssthresh_) {  // slow start (RFC5681-10)
     // DEVIATION(RFC 5681 §3.1, RFC5681-02): up to 8 segments an ACK, as RFC 9406 §4.2, because hosts that coalesce
     // acknowledge many segments at once; one segment after a timeout (RFC 3465 §2.3), when an ACK may cover what had
     // arrived before it (RFC5681-11).
@@ -37,33 +38,37 @@ void NewReno::on_ack(const Ack& ack) {
 }
 
 void NewReno::on_congestion(const Congestion& event) {
+  remember();
   recovering_ = true;
   ssthresh_ = half_of(event.flight);  // (RFC5681-09)
-  cwnd_ = ssthresh_ + 3 * mss_;       // the segments whose duplicates were counted have left (RFC5681-27)
+  cwnd_ = ssthresh_;
   bytes_acked_ = 0;
 }
 
-void NewReno::on_duplicate_ack(const DuplicateAck&) {
-  cwnd_ = std::min(cwnd_ + mss_, kMaxCwnd);
-}  // (RFC5681-28)
-
-// Deflate by what was acknowledged, add back one segment if that was at least one (RFC6582-05).
-void NewReno::on_partial_ack(const PartialAck& event) {
-  cwnd_ -= std::min(event.acked, cwnd_ - mss_);
-  if (event.acked >= mss_) cwnd_ += mss_;
-}
-
-// RFC 6582 §3.2 step 3, option 1 (RFC6582-03): no burst when little is in flight (RFC5681-31).
 void NewReno::on_recovery_done(const RecoveryDone& event) {
-  cwnd_ = std::min(ssthresh_, std::max(event.flight, mss_) + mss_);
+  cwnd_ = event.window;
   recovering_ = false;
   bytes_acked_ = 0;
+}
+
+void NewReno::remember() {
+  prior_cwnd_ = cwnd_;
+  prior_ssthresh_ = ssthresh_;
+}
+
+void NewReno::on_undo(const Undo&) {
+  cwnd_ = std::max(cwnd_, prior_cwnd_);
+  ssthresh_ = std::max(ssthresh_, prior_ssthresh_);
+  recovering_ = after_timeout_ = false;
 }
 
 // In recovery a retransmission was lost: the second congestion (RFC5681-38). What inflation let out does not count
 // then.
 void NewReno::on_timeout(const Timeout& event) {
-  if (event.first) ssthresh_ = half_of(recovering_ ? std::min(event.flight, ssthresh_) : event.flight);
+  if (event.first) {
+    if (!recovering_) remember();
+    ssthresh_ = half_of(recovering_ ? std::min(event.flight, ssthresh_) : event.flight);
+  }
   recovering_ = false;
   cwnd_ = mss_;  // (RFC5681-18)
   after_timeout_ = true;

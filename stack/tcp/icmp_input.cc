@@ -1,0 +1,40 @@
+// ICMP errors about a connection's segments: RFC 5927, RFC 9293 §3.9.2.2, RFC 1191.
+#include "stack/base/byte_order.h"
+#include "stack/tcp/connection.h"
+#include "stack/tcp/impl.h"
+
+namespace sluice::tcp {
+
+// RFC 5927 §4.1: only errors about data in flight count (RFC5927-01); §5.2: on a synchronised connection even hard
+// errors are soft. Soft ones abort nothing (RFC9293-MUST-56, RFC1122-ICMP-37); source quench does not come up
+// (RFC9293-MUST-55).
+void Connection::on_icmp_error(const ip::IcmpError& e) {
+  const Seq quoted(load_be32(e.quoted.data() + 4));
+  const bool in_flight = snd_una_ <= quoted && quoted < snd_max_;
+  const bool of_syn = state_ == State::kSynSent && quoted == iss_;
+  if (!in_flight && !of_syn) return context_.drop(Drop::kIcmpQuote, {}, number_);
+  if (e.kind == ip::ErrorKind::kFragmentationNeeded) {
+    const std::uint32_t before = send_mss_;
+    tcp_.ip.accept_path_mtu(tuple.peer.address, e.mtu);
+    refresh_route();
+    if (send_mss_ >= before || !synchronized()) return;  // once for a burst (RFC1191-08)
+    snd_nxt_ = snd_una_;  // what was too large is sent again in smaller segments (RFC1191-02); not a sign of congestion
+    timing_ = false;
+    return output();
+  }
+  const bool hard = e.kind == ip::ErrorKind::kPortUnreachable || e.kind == ip::ErrorKind::kProtocolUnreachable;
+  if (hard && of_syn) return fail_with(ip::errno_of(e.kind));
+  if (!synchronized() && e.kind == ip::ErrorKind::kHostUnreachable && e.reporter == e.source) neighbor_is_silent();
+}
+
+// Our own link layer found nobody at the next hop. Once is a hint (RFC1122-ICMP-15): the requests may have been lost.
+// The second time there is nobody to wait for.
+void Connection::neighbor_is_silent() {
+  constexpr Duration kAnotherTime = 1_s;  // all packets that waited for the address report at once
+  if (silence_seen_ != Instant::past() && context_.now - silence_seen_ >= kAnotherTime) {
+    return fail_with(Errno::kHostUnreachable);
+  }
+  if (silence_seen_ == Instant::past()) silence_seen_ = context_.now;
+}
+
+}  // namespace sluice::tcp
