@@ -30,7 +30,4 @@ auto blocking(Call& call, socket::Ready wanted, Instant deadline, Attempt&& atte
   }
 }
 
-// Cut to the room there is; *length becomes the whole size, as the kernel does.
-void store_endpoint(const ip::Endpoint& endpoint, sockaddr* address, socklen_t* length);
-
 }  // namespace sluice

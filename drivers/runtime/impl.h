@@ -14,6 +14,7 @@
 #include <poll.h>
 
 #include "drivers/runtime/spinner.h"
+#include "drivers/runtime/system_types.h"
 #include "sluice/runtime.hpp"
 #include "stack/link/netdev.h"
 
@@ -144,12 +145,7 @@ void forget_runtime(Runtime::Impl* impl);
 // Descriptor table: number to runtime and handle. An entry never moves. `runtime` and `generation` may be read at any
 // time, the rest with the lock of the runtime, and all is written with that lock.
 struct Descriptor {
-  struct Settings {
-    bool nonblocking = false;
-    bool receive_ttl = false;  // IP_RECVTTL
-    Duration receive_timeout;  // 0: none
-    Duration send_timeout;
-  };
+  using Settings = SocketSettings;
   std::atomic<Runtime::Impl*> runtime{nullptr};  // null: the number is not open
   std::atomic<std::uint32_t> generation{0};      // changes when the number is closed
   socket::Handle handle = -1;
@@ -185,11 +181,5 @@ class Call {
 
 // Buffers lent by this runtime stay valid, but are no longer given back to it; it must have its lock (zero_copy.cc).
 void orphan_loans_of(const Runtime::Impl& runtime);
-
-// Sets errno and returns what a failed call returns.
-int set_errno(Errno e);
-int answer(const Status& status);
-
-short poll_events_of(socket::Ready ready);
 
 }  // namespace sluice

@@ -27,23 +27,18 @@ using sluice::fail;
 using sluice::Instant;
 using sluice::kNoWait;
 using sluice::MutableBytes;
+using sluice::Pieces;
+using sluice::pieces_of;
 using sluice::Result;
 using sluice::set_errno;
 using sluice::Status;
 using sluice::store_endpoint;
+using sluice::to_endpoint;
 using sluice::wait_for;
 using sluice::ip::Endpoint;
 using sluice::socket::Option;
 using sluice::socket::Ready;
 using Impl = sluice::Runtime::Impl;
-
-int sluice::set_errno(Errno e) {
-  errno = static_cast<int>(e);
-  return -1;
-}
-int sluice::answer(const Status& status) {
-  return status ? 0 : set_errno(status.error());
-}
 
 // --- waiting ---------------------------------------------------------------------------------------------------------
 
@@ -62,54 +57,9 @@ Status sluice::wait_for(Call& call, Instant deadline, const std::function<bool()
   return {};
 }
 
-void sluice::store_endpoint(const Endpoint& endpoint, sockaddr* address, socklen_t* length) {
-  if (address == nullptr || length == nullptr) return;
-  sockaddr_in in{};
-  in.sin_family = AF_INET;
-  in.sin_port = htons(endpoint.port);
-  in.sin_addr.s_addr = htonl(endpoint.address.v4().value);
-  memcpy(address, &in, std::min<std::size_t>(*length, sizeof in));
-  *length = sizeof in;
-}
-
 namespace {
 
-// --- addresses -------------------------------------------------------------------------------------------------------
-
-Result<Endpoint> to_endpoint(const sockaddr* address, socklen_t length) {
-  if (address == nullptr) return fail(Errno::kInvalid);
-  if (length < sizeof(sa_family_t)) return fail(Errno::kInvalid);
-  if (address->sa_family != AF_INET) return fail(Errno::kFamilyNotSupported);
-  if (length < sizeof(sockaddr_in)) return fail(Errno::kInvalid);
-  sockaddr_in in{};
-  memcpy(&in, address, sizeof in);
-  return Endpoint{sluice::wire::Ipv4Address{ntohl(in.sin_addr.s_addr)}, ntohs(in.sin_port)};
-}
-
 // --- the pieces of a message -----------------------------------------------------------------------------------------
-
-constexpr std::size_t kMaxPieces = 15;
-
-struct Pieces {
-  std::array<Bytes, kMaxPieces> bytes;
-  std::array<MutableBytes, kMaxPieces> writable;
-  std::size_t count = 0;
-  std::size_t size = 0;
-};
-
-std::optional<Pieces> pieces_of(const iovec* vector, std::size_t count) {
-  Pieces p;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (vector[i].iov_len == 0) continue;
-    if (p.count == kMaxPieces) return {};
-    auto* data = static_cast<std::uint8_t*>(vector[i].iov_base);
-    p.bytes[p.count] = {data, vector[i].iov_len};
-    p.writable[p.count] = {data, vector[i].iov_len};
-    p.size += vector[i].iov_len;
-    ++p.count;
-  }
-  return p;
-}
 
 // A blocking stream send returns when all is in the send queue, as Linux.
 ssize_t send_pieces(Call& call, const Pieces& p, int flags, const Endpoint* to) {
@@ -141,21 +91,10 @@ ssize_t send_pieces(Call& call, const Pieces& p, int flags, const Endpoint* to) 
 int sl_socket(int domain, int type, int protocol) {
   Impl* impl = sluice::current_runtime();
   if (impl == nullptr) return set_errno(Errno::kNetworkDown);
-  if (domain != AF_INET) return set_errno(Errno::kFamilyNotSupported);
-  const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
-  sluice::socket::Type t{};
-  if (kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) {
-    t = sluice::socket::Type::kStream;
-  } else if (kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) {
-    t = sluice::socket::Type::kDatagram;
-  } else if (kind == SOCK_DGRAM && protocol == IPPROTO_ICMP) {
-    t = sluice::socket::Type::kIcmpEcho;
-  } else {
-    return set_errno(kind == SOCK_STREAM || kind == SOCK_DGRAM ? Errno::kProtocolNotSupported
-                                                               : Errno::kSocketTypeNotSupported);
-  }
+  const auto kind = sluice::socket_type_of(domain, type, protocol);
+  if (!kind) return set_errno(kind.error());
   Impl::Guard guard(*impl);
-  const auto handle = impl->stack->sockets().open(sluice::ip::Family::kV4, t);
+  const auto handle = impl->stack->sockets().open(sluice::ip::Family::kV4, *kind);
   if (!handle) return set_errno(handle.error());
   const int fd = sluice::allocate_descriptor(*impl, *handle, type);
   if (fd >= 0) return fd;
@@ -414,16 +353,6 @@ ssize_t sl_readv(int fd, const iovec* pieces, int count) {
 
 // --- poll ------------------------------------------------------------------------------------------------------------
 
-short sluice::poll_events_of(Ready r) {
-  int events = 0;
-  if (any(r & Ready::kIn)) events |= POLLIN | POLLRDNORM;
-  if (any(r & Ready::kOut)) events |= POLLOUT | POLLWRNORM;
-  if (any(r & Ready::kError)) events |= POLLERR;
-  if (any(r & Ready::kHangup)) events |= POLLHUP;
-  if (any(r & Ready::kReadHangup)) events |= POLLRDHUP;
-  return static_cast<short>(events);
-}
-
 namespace {
 
 // Fills in the sluice descriptors of the set; returns how many have something. Those of another runtime are not ours to
@@ -469,7 +398,8 @@ int sl_poll(pollfd* fds, nfds_t count, int timeout_ms) {
     }
     return ready > 0;
   };
-  const Impl::Woken woken = impl.wait(call->guard(), deadline, Impl::kSeveral, check, kernel.empty() ? nullptr : &kernel);
+  const Impl::Woken woken =
+      impl.wait(call->guard(), deadline, Impl::kSeveral, check, kernel.empty() ? nullptr : &kernel);
   if (woken == Impl::Woken::kSignal) return set_errno(Errno::kIntr);
   return ready;
 }

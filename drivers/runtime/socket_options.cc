@@ -1,4 +1,4 @@
-// sluice/socket.h: options, flags and queries of a socket, in the system's types.
+// Options, flags and queries of a socket, in the system's types, and the calls of sluice/socket.h for them.
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -11,17 +11,13 @@
 #include <optional>
 
 #include "drivers/runtime/impl.h"
+#include "drivers/runtime/system_types.h"
 #include "stack/tcp/cc/registry.h"
 
-using sluice::answer;
-using sluice::Call;
-using sluice::Duration;
-using sluice::Errno;
-using sluice::set_errno;
-using sluice::Status;
-using sluice::socket::Option;
-
+namespace sluice {
 namespace {
+
+using socket::Option;
 
 struct OptionRow {
   int level;
@@ -84,94 +80,120 @@ int store_value(const void* from, std::size_t size, void* value, socklen_t* leng
 
 }  // namespace
 
-int sl_setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
-  Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+int set_socket_option(const SocketRef& socket, int level, int name, const void* value, socklen_t length) {
   if (value == nullptr) return errno = EFAULT, -1;
-  sluice::socket::Sockets& sockets = call.sockets();
-  if (level == SOL_SOCKET && name == SO_RCVTIMEO) return set_timeout(call.settings().receive_timeout, value, length);
-  if (level == SOL_SOCKET && name == SO_SNDTIMEO) return set_timeout(call.settings().send_timeout, value, length);
+  sluice::socket::Sockets& sockets = socket.sockets;
+  if (level == SOL_SOCKET && name == SO_RCVTIMEO) return set_timeout(socket.settings.receive_timeout, value, length);
+  if (level == SOL_SOCKET && name == SO_SNDTIMEO) return set_timeout(socket.settings.send_timeout, value, length);
   if (level == SOL_SOCKET && name == SO_LINGER) {
     linger l{};
     if (length < sizeof l) return set_errno(Errno::kInvalid);
     memcpy(&l, value, sizeof l);
-    return answer(sockets.set_option(call.handle(), Option::kLinger, l.l_onoff != 0 ? l.l_linger : -1));
+    return answer(sockets.set_option(socket.handle, Option::kLinger, l.l_onoff != 0 ? l.l_linger : -1));
   }
   if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
     const std::string_view text(static_cast<const char*>(value), strnlen(static_cast<const char*>(value), length));
-    const std::uint8_t index = sluice::tcp::cc::index_of(text);
+    const std::uint8_t index = tcp::cc::index_of(text);
     if (index == 0) return set_errno(Errno::kNoDevice);
-    return answer(sockets.set_option(call.handle(), Option::kTcpCongestion, index));
+    return answer(sockets.set_option(socket.handle, Option::kTcpCongestion, index));
   }
-  if (level == IPPROTO_IP && name == IP_RECVTTL) return set_flag(call.settings().receive_ttl, value, length);
+  if (level == IPPROTO_IP && name == IP_RECVTTL) return set_flag(socket.settings.receive_ttl, value, length);
   const auto option = int_option(level, name);
   if (!option || *option == Option::kError || *option == Option::kAcceptConnection)
     return set_errno(Errno::kNoProtocolOption);
   int number = 0;
   if (length < sizeof number) return set_errno(Errno::kInvalid);
   memcpy(&number, value, sizeof number);
-  const Status done = sockets.set_option(call.handle(), *option, number);
-  call.runtime().after_call();
-  return answer(done);
+  return answer(sockets.set_option(socket.handle, *option, number));
 }
 
-int sl_getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
-  Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+int get_socket_option(const SocketRef& socket, int level, int name, void* value, socklen_t* length) {
   if (value == nullptr || length == nullptr) return errno = EFAULT, -1;
-  sluice::socket::Sockets& sockets = call.sockets();
+  sluice::socket::Sockets& sockets = socket.sockets;
   if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
     const std::int64_t us =
-        (name == SO_RCVTIMEO ? call.settings().receive_timeout : call.settings().send_timeout).to_micros();
+        (name == SO_RCVTIMEO ? socket.settings.receive_timeout : socket.settings.send_timeout).to_micros();
     const timeval t{us / 1'000'000, us % 1'000'000};
     return store_value(&t, sizeof t, value, length);
   }
   if (level == SOL_SOCKET && name == SO_LINGER) {
-    const auto seconds = sockets.get_option(call.handle(), Option::kLinger);
+    const auto seconds = sockets.get_option(socket.handle, Option::kLinger);
     if (!seconds) return set_errno(seconds.error());
     const linger l{*seconds >= 0, static_cast<int>(std::max<std::int64_t>(*seconds, 0))};
     return store_value(&l, sizeof l, value, length);
   }
   if (level == SOL_SOCKET && name == SO_TYPE) {
-    const auto type = sockets.get_option(call.handle(), Option::kType);
+    const auto type = sockets.get_option(socket.handle, Option::kType);
     const int number = type && *type == 0 ? SOCK_STREAM : SOCK_DGRAM;
     return store_value(&number, sizeof number, value, length);
   }
   if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
-    const auto info = sockets.tcp_info(call.handle());
+    const auto info = sockets.tcp_info(socket.handle);
     if (!info) return set_errno(info.error());
     return store_value(info->congestion, strlen(info->congestion) + 1, value, length);
   }
   const auto option = int_option(level, name);
   if (!option) return set_errno(Errno::kNoProtocolOption);
-  const auto got = sockets.get_option(call.handle(), *option);
+  const auto got = sockets.get_option(socket.handle, *option);
   if (!got) return set_errno(got.error());
   const int number = static_cast<int>(*got);
   return store_value(&number, sizeof number, value, length);
 }
 
-int sl_fcntl(int fd, int command, long argument) {
-  Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
-  if (command == F_GETFL) return O_RDWR | (call.settings().nonblocking ? O_NONBLOCK : 0);
+int control_descriptor(SocketSettings& settings, int command, long argument) {
+  if (command == F_GETFL) return O_RDWR | (settings.nonblocking ? O_NONBLOCK : 0);
   if (command != F_SETFL) return set_errno(Errno::kInvalid);
-  call.settings().nonblocking = (argument & O_NONBLOCK) != 0;
+  settings.nonblocking = (argument & O_NONBLOCK) != 0;
   return 0;
 }
 
-int sl_ioctl(int fd, unsigned long request, void* argument) {
-  Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+int control_device(const SocketRef& socket, unsigned long request, void* argument) {
   int number = 0;
   if (request == FIONBIO) {
     memcpy(&number, argument, sizeof number);
-    call.settings().nonblocking = number != 0;
+    socket.settings.nonblocking = number != 0;
     return 0;
   }
   if (request != FIONREAD) return errno = ENOTTY, -1;
-  const auto bytes = call.sockets().readable_bytes(call.handle());
+  const auto bytes = socket.sockets.readable_bytes(socket.handle);
   if (!bytes) return set_errno(bytes.error());
   number = static_cast<int>(*bytes);
   memcpy(argument, &number, sizeof number);
   return 0;
+}
+
+}  // namespace sluice
+
+namespace {
+
+sluice::SocketRef socket_of(const sluice::Call& call) {
+  return {call.sockets(), call.handle(), call.settings()};
+}
+
+}  // namespace
+
+int sl_setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
+  const sluice::Call call(fd);
+  if (!call) return sluice::set_errno(sluice::Errno::kBadFile);
+  const int done = sluice::set_socket_option(socket_of(call), level, name, value, length);
+  call.runtime().after_call();
+  return done;
+}
+
+int sl_getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
+  const sluice::Call call(fd);
+  if (!call) return sluice::set_errno(sluice::Errno::kBadFile);
+  return sluice::get_socket_option(socket_of(call), level, name, value, length);
+}
+
+int sl_fcntl(int fd, int command, long argument) {
+  const sluice::Call call(fd);
+  if (!call) return sluice::set_errno(sluice::Errno::kBadFile);
+  return sluice::control_descriptor(call.settings(), command, argument);
+}
+
+int sl_ioctl(int fd, unsigned long request, void* argument) {
+  const sluice::Call call(fd);
+  if (!call) return sluice::set_errno(sluice::Errno::kBadFile);
+  return sluice::control_device(socket_of(call), request, argument);
 }
