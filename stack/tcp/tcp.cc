@@ -361,6 +361,9 @@ void Tcp::release_port(const Endpoint& local) {
 const TcpConfig& Tcp::config() const {
   return impl_->config;
 }
+void Tcp::set_config(const TcpConfig& config) {
+  impl_->config = config;
+}
 
 void Tcp::visit_connections(Visitor visit, void* arg) const {
   impl_->flows.for_each([&](Flow& f) {

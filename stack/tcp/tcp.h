@@ -147,6 +147,8 @@ class Tcp : public ip::Transport {
   void release_port(const Endpoint& local);
 
   [[nodiscard]] const TcpConfig& config() const;
+  // Holds for connections and listeners made from now on; those there are keep what was copied or agreed.
+  void set_config(const TcpConfig& config);
 
   using Visitor = void (*)(void* arg, const Endpoint& local, const Endpoint& peer, const Info& info);
   void visit_connections(Visitor visit, void* arg) const;

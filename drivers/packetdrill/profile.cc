@@ -1,0 +1,130 @@
+// Profiles as sets of ordinary options; sysctls by name.
+#include "drivers/packetdrill/profile.h"
+
+#include <charconv>
+#include <cstdlib>
+
+#include "stack/tcp/cc/registry.h"
+
+namespace sluice::packetdrill {
+namespace {
+
+using tcp::Switch;
+using tcp::TcpConfig;
+
+TcpConfig linux_tcp() {
+  TcpConfig c;
+  c.receive_buffer = 540000;
+  c.max_receive_buffer = 15u << 20;
+  c.send_buffer = 256u << 10;
+  c.max_send_buffer = 4u << 20;
+  return c;
+}
+
+TcpConfig plain_tcp() {
+  TcpConfig c;
+  c.receive_tuning = Switch::kOff;
+  c.send_tuning = Switch::kOff;
+  c.receive_buffer = 65535;
+  c.quick_acks = 0;
+  c.challenge_ack_limit = Switch::kOff;
+  return c;
+}
+
+// The n-th of the words between blanks, as a number; `missing` when there is none. 0x is understood.
+std::int64_t number_at(std::string_view text, int n, std::int64_t missing = 0) {
+  std::string copy(text);
+  const char* at = copy.c_str();
+  for (int i = 0;; ++i) {
+    char* end = nullptr;
+    const long long value = std::strtoll(at, &end, 0);
+    if (end == at) return missing;
+    if (i == n) return value;
+    at = end;
+  }
+}
+
+Switch to_switch(std::string_view value) {
+  return number_at(value, 0) != 0 ? Switch::kOn : Switch::kOff;
+}
+
+void set_range(std::string_view value, std::size_t& first, std::size_t& most) {
+  first = static_cast<std::size_t>(number_at(value, 1, static_cast<std::int64_t>(first)));
+  most = static_cast<std::size_t>(number_at(value, 2, static_cast<std::int64_t>(most)));
+}
+
+struct Row {
+  std::string_view name;
+  void (*apply)(TcpConfig& tcp, std::string_view value);
+};
+constexpr Row kSysctls[] = {
+    {"tcp_timestamps", [](TcpConfig& c, std::string_view v) { c.timestamps = to_switch(v); }},
+    {"tcp_window_scaling", [](TcpConfig& c, std::string_view v) { c.window_scaling = to_switch(v); }},
+    {"tcp_moderate_rcvbuf", [](TcpConfig& c, std::string_view v) { c.receive_tuning = to_switch(v); }},
+    {"tcp_rmem", [](TcpConfig& c, std::string_view v) { set_range(v, c.receive_buffer, c.max_receive_buffer); }},
+    {"tcp_wmem", [](TcpConfig& c, std::string_view v) { set_range(v, c.send_buffer, c.max_send_buffer); }},
+    {"tcp_congestion_control",
+     [](TcpConfig& c, std::string_view v) {
+       if (const std::uint8_t index = tcp::cc::index_of(v); index != 0) c.congestion = index;
+     }},
+    {"tcp_fin_timeout",
+     [](TcpConfig& c, std::string_view v) { c.fin_wait2_time = Duration::seconds(number_at(v, 0, 60)); }},
+};
+
+bool set_local(Profile& profile, std::string_view value) {
+  std::string text(value);
+  if (text.find('/') == std::string::npos) text += "/16";
+  const auto prefix = wire::parse_prefix(text);
+  if (!prefix || !prefix->address.is_v4()) return false;
+  profile.local = *prefix;
+  return true;
+}
+
+bool set_mtu(Profile& profile, std::string_view value) {
+  std::uint32_t mtu = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), mtu);
+  if (error != std::errc() || end != value.data() + value.size() || mtu < 68 || mtu > 65535) return false;
+  profile.mtu = mtu;
+  return true;
+}
+
+bool apply_word(Profile& profile, std::string_view word) {
+  const std::size_t equal = word.find('=');
+  if (equal == std::string_view::npos) return false;
+  const std::string_view name = word.substr(0, equal);
+  const std::string_view value = word.substr(equal + 1);
+  if (name == "local") return set_local(profile, value);
+  if (name == "mtu") return set_mtu(profile, value);
+  if (name != "profile") return apply_sysctl(profile, name, value);
+  if (value != "linux" && value != "plain") return false;
+  profile.kind = value == "linux" ? Profile::Kind::kLinux : Profile::Kind::kPlain;
+  return reset_sysctls(profile), true;
+}
+
+}  // namespace
+
+void reset_sysctls(Profile& profile) {
+  profile.stack.tcp = profile.kind == Profile::Kind::kLinux ? linux_tcp() : plain_tcp();
+}
+
+bool apply_sysctl(Profile& profile, std::string_view name, std::string_view value) {
+  for (const Row& row : kSysctls) {
+    if (row.name == name) return row.apply(profile.stack.tcp, value), true;
+  }
+  return false;
+}
+
+Result<Profile, std::string> parse_profile(std::string_view flags) {
+  Profile profile;
+  profile.stack.seed = Rng::seed_from(1);  // each run is the same
+  reset_sysctls(profile);
+  while (!flags.empty()) {
+    const std::size_t n = flags.find(',');
+    const std::string_view word = flags.substr(0, n);
+    flags.remove_prefix(n == std::string_view::npos ? flags.size() : n + 1);
+    if (!word.empty() && !apply_word(profile, word)) return fail(std::string(word));
+  }
+  return profile;
+}
+
+}  // namespace sluice::packetdrill

@@ -1,0 +1,84 @@
+// Flags, sysctls and commands, and what they set.
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+
+#include "drivers/packetdrill/commands.h"
+#include "drivers/packetdrill/profile.h"
+
+namespace sluice::packetdrill {
+namespace {
+
+TEST(Profile, KnowsItsWords) {
+  const auto linux_like = parse_profile("");
+  ASSERT_TRUE(linux_like);
+  EXPECT_EQ(linux_like->mtu, 1500u);
+  EXPECT_EQ(linux_like->stack.tcp.timestamps, tcp::Switch::kOn);
+  const auto plain = parse_profile("profile=plain,local=10.1.2.3/24,mtu=9000,tcp_timestamps=0");
+  ASSERT_TRUE(plain);
+  EXPECT_EQ(plain->mtu, 9000u);
+  EXPECT_EQ(plain->local.length, 24);
+  EXPECT_EQ(plain->stack.tcp.quick_acks, 0);
+  EXPECT_EQ(plain->stack.tcp.receive_buffer, 65535u);
+  EXPECT_EQ(plain->stack.tcp.timestamps, tcp::Switch::kOff);
+}
+
+TEST(Profile, SaysWhichWordIsWrong) {
+  for (const char* word : {"profile=bsd", "local=300.1.1.1", "mtu=12", "mtu=15x", "colour=blue", "linux"}) {
+    const auto parsed = parse_profile(std::string("mtu=1500,") + word);
+    ASSERT_FALSE(parsed) << word;
+    EXPECT_EQ(parsed.error(), word);
+  }
+}
+
+TEST(Commands, AreCutAsAShellDoes) {
+  const auto commands = split_commands("../defaults.sh # first\nsysctl -q a=\"1 2 3\" \\\n  b=2 && tc x; echo 'c d'");
+  ASSERT_EQ(commands.size(), 4u);
+  EXPECT_EQ(commands[0].words, std::vector<std::string>{"../defaults.sh"});
+  EXPECT_EQ(commands[1].words, (std::vector<std::string>{"sysctl", "-q", "a=1 2 3", "b=2"}));
+  EXPECT_EQ(commands[2].words, (std::vector<std::string>{"tc", "x"}));
+  EXPECT_EQ(commands[3].words, (std::vector<std::string>{"echo", "c d"}));
+}
+
+// A connection's SYN tells what the sysctls have brought about.
+class SysctlTest : public testing::TestWithParam<const char*> {
+ protected:
+  static bool syn_has_timestamps(Session& session) {
+    const int fd = session.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    sockaddr_in peer{};
+    peer.sin_family = AF_INET;
+    peer.sin_port = 8080;
+    peer.sin_addr.s_addr = 0x010200c0;
+    EXPECT_EQ(session.connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer), -1);
+    IpDevice::Packet packet;
+    EXPECT_TRUE(session.next_packet(packet));
+    for (std::size_t i = 40; i + 1 < packet.bytes.size();) {
+      if (packet.bytes[i] == 8) return true;
+      i += packet.bytes[i] < 2 ? 1 : packet.bytes[i + 1];
+    }
+    return false;
+  }
+};
+
+TEST_P(SysctlTest, IsAppliedAndTakenBack) {
+  Session session(*parse_profile("profile=linux"));
+  EXPECT_TRUE(syn_has_timestamps(session));
+  for (const Command& c : split_commands(GetParam())) EXPECT_TRUE(run_command(session, c));
+  EXPECT_FALSE(syn_has_timestamps(session));
+  EXPECT_TRUE(run_command(session, split_commands("../common/defaults.sh").front()));
+  EXPECT_TRUE(syn_has_timestamps(session));
+}
+
+INSTANTIATE_TEST_SUITE_P(Spellings, SysctlTest,
+                         testing::Values("sysctl -q net.ipv4.tcp_timestamps=0", "sysctl net/ipv4/tcp_timestamps=0",
+                                         "../set_sysctls.py /proc/sys/net/ipv4/tcp_timestamps=0",
+                                         "tc qdisc show\necho 0 > /proc/sys/net/ipv4/tcp_timestamps"));
+
+TEST(Commands, OfOthersAreLeftToTheShell) {
+  Session session(*parse_profile(""));
+  for (const char* line : {"true", "echo hello", "rm -f file"}) {
+    EXPECT_FALSE(run_command(session, split_commands(line).front())) << line;
+  }
+}
+
+}  // namespace
+}  // namespace sluice::packetdrill
