@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "apps/app.h"
 
@@ -98,5 +99,27 @@ struct BenchdOptions {
   bool zero_copy = false;  // discard and source work in the stack's buffers
 };
 int run_benchd(const Common& common, const BenchdOptions& options);
+
+// As written on the command line; apps/sim_scenario.h reads them.
+struct SimOptions {
+  std::string rate = "100mbit";
+  std::string round_trip = "40ms";
+  std::string queue = "1bdp";
+  std::string discipline = "droptail";
+  std::string ecn_threshold;
+  std::string loss, burst, jitter, reorder, down;  // of the data
+  std::string ack_loss;
+  bool lose_tails = false;
+  std::uint32_t mtu = 1500;
+  std::uint32_t count = 0;         // flows that have all in common
+  std::vector<std::string> flows;  // descriptions of others
+  std::string time = "30s";
+  std::string warm_up = "0s";
+  std::string every = "100ms";     // between the rows of `csv`
+  std::string csv;                 // file; empty: none
+  std::string congestion;
+  std::uint64_t seed = 1;
+};
+int run_sim(const Common& common, const SimOptions& options);
 
 }  // namespace sluice::apps

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "apps/commands.h"
+#include "apps/tcp_switches.h"
 
 namespace {
 
@@ -64,6 +65,7 @@ class CommandLine {
     add_nc();
     add_small_servers();
     add_perf();
+    add_sim();
     add_replay();
     add_dump();
     add_help();
@@ -144,6 +146,17 @@ class CommandLine {
     app.add_flag("--json", common_.json, "machine-readable output")->group("Stack");
     app.add_flag("--stats", common_.statistics, "print counters at the end; SIGUSR1 prints them at any time")
         ->group("Stack");
+  }
+
+  // --NAME and --no-NAME for each mechanism of TCP that has a switch.
+  void add_tcp_switches(CLI::App& app) {
+    for (const TcpSwitch& s : tcp_switches()) {
+      const std::string name(s.name);
+      const auto set = [this, &s](std::int64_t count) {
+        common_.runtime.tcp.*s.member = count > 0 ? sluice::tcp::Switch::kOn : sluice::tcp::Switch::kOff;
+      };
+      app.add_flag_function("--" + name + ",!--no-" + name, set, s.help)->group("TCP");
+    }
   }
 
   enum class Needs : std::uint8_t { kStack, kNothing };
@@ -263,6 +276,45 @@ class CommandLine {
     perf->add_option("-l", perf_.length, "bytes a write or datagram (default 128K; UDP: what fits into a packet)")
         ->transform(CLI::AsSizeValue(false))
         ->check(CLI::Range(16, 1 << 20));
+    add_tcp_switches(*perf);
+  }
+
+  void add_sim() {
+    auto* sim = add("sim", "flows over a simulated link, in virtual time: goodput, fairness, queue delay",
+                    "--rate 50mbit --queue 1bdp --qdisc codel --flows 2 --flow rtt=10ms,start=5s",
+                    Needs::kNothing, [this] { return run_sim(common_, sim_); });
+    const auto link = [&](const char* name, std::string& text, const char* help) {
+      return sim->add_option(name, text, help)->group("Link");
+    };
+    link("--rate", sim_.rate, "of each direction, like 100mbit (default)");
+    link("--rtt", sim_.round_trip, "round trip without any queue, like 40ms (default)");
+    link("--queue", sim_.queue, "of each direction: bytes like 256k, packets like 100p, or 1bdp (default)");
+    link("--qdisc", sim_.discipline, "droptail (default), codel (RFC 8289), fq_codel (RFC 8290)");
+    link("--ecn-threshold", sim_.ecn_threshold, "mark ECT packets that make the queue longer than this");
+    link("--loss", sim_.loss, "data packets lost at random, like 1%");
+    link("--burst", sim_.burst, "bursts of loss: chances to begin and to end one, like 0.1%:20%");
+    link("--ack-loss", sim_.ack_loss, "ACKs lost at random, like 1%");
+    link("--jitter", sim_.jitter, "up to so much more delay, order kept, like 2ms");
+    link("--reorder", sim_.reorder, "data packets held back while others overtake, like 5%:10ms");
+    link("--down", sim_.down, "an outage every so often, for so long, like 10s:500ms");
+    sim->add_option("--mtu", sim_.mtu, "largest IP packet, bytes (default 1500)")
+        ->check(CLI::Range(576, 65535))
+        ->group("Link");
+    sim->add_option("--flows", sim_.count, "how many flows (default 1, or none beside --flow)")
+        ->check(CLI::Range(1, 65534));
+    sim->add_option("--flow", sim_.flows,
+                    "one more flow, of these: n=2,cc=NAME,rtt=40ms,start=1s,bytes=1m,write=64k:100ms,tail, and the "
+                    "switches of TCP below; may be given again")
+        ->allow_extra_args(false);
+    sim->add_flag("--tail", sim_.lose_tails, "lose the last segment of each write, or of each flow, once");
+    sim->add_option("--time", sim_.time, "to simulate, like 30s (default)");
+    sim->add_option("--warm-up", sim_.warm_up, "do not count before this time (default 0s)");
+    sim->add_option("--seed", sim_.seed, "of all randomness (default 1)");
+    sim->add_flag("--json", common_.json, "machine-readable output");
+    sim->add_option("--csv", sim_.csv, "write cwnd, srtt, goodput, queue of each flow over time to this file");
+    sim->add_option("--every", sim_.every, "time between its rows (default 100ms)");
+    sim->add_option("--cc", sim_.congestion, "TCP congestion control")->group("TCP");
+    add_tcp_switches(*sim);
   }
 
   void add_replay() {
@@ -314,6 +366,7 @@ class CommandLine {
   EchoOptions echo_;
   BenchdOptions benchd_;
   PerfOptions perf_;
+  SimOptions sim_;
   ReplayOptions replay_;
   DumpOptions dump_;
   std::string topic_;

@@ -2,46 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <map>
 #include <optional>
 #include <string_view>
+
+#include "drivers/quantity.h"
 
 namespace sluice::drivers {
 
 namespace {
-
-// A number and its unit: "10ms" is {10, "ms"}.
-struct Quantity {
-  double value = 0;
-  std::string_view unit;
-};
-
-std::optional<Quantity> quantity(std::string_view text) {
-  Quantity q;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), q.value);
-  if (error != std::errc() || q.value < 0) return {};
-  q.unit = text.substr(static_cast<std::size_t>(end - text.data()));
-  return q;
-}
-
-std::optional<double> scaled(std::string_view text, const std::map<std::string_view, double>& units) {
-  const auto q = quantity(text);
-  if (!q) return {};
-  const auto unit = units.find(q->unit);
-  if (unit == units.end()) return {};
-  return q->value * unit->second;
-}
-
-std::optional<double> probability(std::string_view text) {
-  const auto p = scaled(text, {{"", 1}, {"%", 0.01}});
-  return p && *p <= 1 ? p : std::nullopt;
-}
-std::optional<Duration> duration(std::string_view text) {
-  const auto ns = scaled(text, {{"us", 1e3}, {"ms", 1e6}, {"s", 1e9}});
-  if (!ns) return {};
-  return Duration::nanos(static_cast<std::int64_t>(*ns));
-}
 
 template <typename T>
 bool assign(T& to, const std::optional<T>& from) {
@@ -49,33 +17,24 @@ bool assign(T& to, const std::optional<T>& from) {
   return from.has_value();
 }
 
-bool set_rate(Impairment& i, std::string_view value) {
-  const auto bits = scaled(value, {{"", 1}, {"bit", 1}, {"kbit", 1e3}, {"mbit", 1e6}, {"gbit", 1e9}});
-  if (bits) i.rate = static_cast<std::uint64_t>(*bits);
-  return bits.has_value();
-}
-bool set_queue(Impairment& i, std::string_view value) {
-  const auto bytes = scaled(value, {{"", 1}, {"k", 1024}, {"m", 1 << 20}});
-  if (bytes) i.queue = static_cast<std::size_t>(*bytes);
-  return bytes.has_value();
-}
-
 bool set_part(Impairment& i, std::string_view key, std::string_view value) {
   const std::size_t colon = value.find(':');
   const std::string_view first = value.substr(0, colon);
   const std::string_view second = colon == std::string_view::npos ? std::string_view() : value.substr(colon + 1);
-  if (key == "loss") return assign(i.loss, probability(value));
-  if (key == "duplicate") return assign(i.duplicate, probability(value));
-  if (key == "corrupt") return assign(i.corrupt, probability(value));
-  if (key == "delay") return assign(i.delay, duration(value));
-  if (key == "jitter") return assign(i.jitter, duration(value));
-  if (key == "rate") return set_rate(i, value);
-  if (key == "queue") return set_queue(i, value);
-  if (key == "burst") return assign(i.burst_enter, probability(first)) && assign(i.burst_leave, probability(second));
+  if (key == "loss") return assign(i.loss, parse_probability(value));
+  if (key == "duplicate") return assign(i.duplicate, parse_probability(value));
+  if (key == "corrupt") return assign(i.corrupt, parse_probability(value));
+  if (key == "delay") return assign(i.delay, parse_duration(value));
+  if (key == "jitter") return assign(i.jitter, parse_duration(value));
+  if (key == "rate") return assign(i.rate, parse_bit_rate(value));
+  if (key == "queue") return assign(i.queue, parse_byte_count(value));
+  if (key == "burst")
+    return assign(i.burst_enter, parse_probability(first)) && assign(i.burst_leave, parse_probability(second));
   if (key == "reorder") {
-    return assign(i.reorder, probability(first)) && (second.empty() || assign(i.reorder_delay, duration(second)));
+    return assign(i.reorder, parse_probability(first)) &&
+           (second.empty() || assign(i.reorder_delay, parse_duration(second)));
   }
-  if (key == "down") return assign(i.down_every, duration(first)) && assign(i.down_for, duration(second));
+  if (key == "down") return assign(i.down_every, parse_duration(first)) && assign(i.down_for, parse_duration(second));
   return false;
 }
 
@@ -99,29 +58,20 @@ Result<Impairment, Failure> parse_impairment(const std::string& text) {
 }
 
 Impair::Impair(link::NetDevice& inner, const Impairment& what, std::uint64_t seed)
-    : inner_(inner), capabilities_(inner.capabilities()), what_(what), rng_(Rng::seed_from(seed)) {
+    : inner_(inner),
+      capabilities_(inner.capabilities()),
+      what_(what),
+      rng_(Rng::seed_from(seed)),
+      in_{FaultModel(what_, rng_)},
+      out_{FaultModel(what_, rng_)} {
   capabilities_.tx_checksum = capabilities_.tso4 = capabilities_.tso6 = capabilities_.uso = false;
   capabilities_.max_gso_bytes = 0;
-}
-
-bool Impair::chance(double probability) {
-  return probability > 0 && rng_.next_double() < probability;
-}
-
-bool Impair::lost(Instant now, Direction& d) {
-  if (what_.burst_enter > 0) {
-    d.bad = d.bad ? !chance(what_.burst_leave) : chance(what_.burst_enter);
-    if (d.bad) return true;
-  }
-  if (what_.down_every > Duration() && now.to_nanos() % what_.down_every.to_nanos() < what_.down_for.to_nanos())
-    return true;
-  return chance(what_.loss);
 }
 
 // A frame's way: loss, the rate's queue, delay, and what may happen to it besides.
 void Impair::pass(Instant now, Direction& d, std::vector<std::uint8_t> bytes) {
   ++counts_.frames;
-  if (lost(now, d)) return void(++counts_.lost);
+  if (d.faults.loses(now)) return void(++counts_.lost);
   Instant due = now;
   if (what_.rate > 0) {
     if (d.waiting + bytes.size() > what_.queue) return void(++counts_.queue_full);
@@ -129,22 +79,16 @@ void Impair::pass(Instant now, Direction& d, std::vector<std::uint8_t> bytes) {
         static_cast<std::int64_t>(static_cast<double>(bytes.size()) * 8e9 / static_cast<double>(what_.rate));
     d.line_free = due = std::max(now, d.line_free) + Duration::nanos(ns);
   }
-  due = due + what_.delay;
-  if (what_.jitter > Duration()) {
-    due = due +
-          Duration::nanos(static_cast<std::int64_t>(rng_.next_double() * static_cast<double>(what_.jitter.to_nanos())));
-    due = std::max(due, d.last_due);
-  }
-  d.last_due = due;
-  if (chance(what_.corrupt) && !bytes.empty()) {
+  due = d.faults.jittered(due + what_.delay);
+  if (chance(rng_, what_.corrupt) && !bytes.empty()) {
     ++counts_.corrupted;
     bytes[rng_.below(static_cast<std::uint32_t>(bytes.size()))] ^= static_cast<std::uint8_t>(1u << rng_.below(8));
   }
-  if (chance(what_.duplicate)) {
+  if (chance(rng_, what_.duplicate)) {
     ++counts_.duplicated;
     schedule(d, due, bytes);
   }
-  if (chance(what_.reorder)) {
+  if (d.faults.holds_back()) {
     ++counts_.reordered;
     due = due + what_.reorder_delay;
   }

@@ -1,6 +1,6 @@
-// A decorator that makes a link worse: loss at random and in bursts (Gilbert, 1960; Elliott, 1963), delay and jitter,
-// reordering, duplication, bit errors, a rate with a bounded queue, an outage. Both directions alike, each with a queue
-// of its own. Seeded: the same seed and the same calls give the same fate to each frame.
+// A decorator that makes a link worse: what drivers/faults.h has, and delay, duplication, bit errors, a rate with a
+// bounded queue. Both directions alike, each with a queue of its own. Seeded: the same seed and the same calls give the
+// same fate to each frame.
 #pragma once
 
 #include <deque>
@@ -8,25 +8,18 @@
 #include <vector>
 
 #include "drivers/failure.h"
+#include "drivers/faults.h"
 #include "stack/base/rng.h"
 #include "stack/link/netdev.h"
 
 namespace sluice::drivers {
 
-struct Impairment {
-  double loss = 0;         // probability of each frame, 0..1
-  double burst_enter = 0;  // per frame: from the good state to the bad one, in which every frame is lost
-  double burst_leave = 1;  // per frame: back
-  Duration delay;          // one way
-  Duration jitter;         // added at random, 0..jitter; keeps the order
-  double reorder = 0;      // probability that a frame is held back
-  Duration reorder_delay = 10_ms;
+struct Impairment : Faults {
+  Duration delay;  // one way
   double duplicate = 0;
   double corrupt = 0;             // probability that a frame has one bit flipped
   std::uint64_t rate = 0;         // bit/s; 0: no limit
   std::size_t queue = 256 << 10;  // bytes that wait for the rate; beyond, frames are dropped
-  Duration down_every;            // an outage begins so often; 0: none
-  Duration down_for;
 };
 
 // "loss=1%,delay=10ms,jitter=2ms,reorder=5%:10ms,duplicate=1%,corrupt=0.1%,rate=100mbit,queue=256k,burst=1%:20%,
@@ -59,18 +52,15 @@ class Impair final : public link::NetDevice {
     std::vector<std::uint8_t> bytes;
   };
   struct Direction {
-    std::deque<Frame> frames;  // in order of due
-    std::size_t waiting = 0;   // bytes
+    FaultModel faults;
+    std::deque<Frame> frames{};  // in order of due
+    std::size_t waiting = 0;     // bytes
     Instant line_free = Instant::past();
-    Instant last_due = Instant::past();
-    bool bad = false;
   };
 
   void pass(Instant now, Direction& direction, std::vector<std::uint8_t> bytes);
   void schedule(Direction& direction, Instant due, std::vector<std::uint8_t> bytes);
-  bool lost(Instant now, Direction& direction);
   void flush_out(Instant now);
-  bool chance(double probability);
 
   link::NetDevice& inner_;
   link::Capabilities capabilities_;

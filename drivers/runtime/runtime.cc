@@ -111,16 +111,27 @@ Result<void, Failure> configure(Runtime::Impl& impl) {
   return {};
 }
 
+}  // namespace
+
+Result<std::uint8_t, Failure> congestion_named(const std::string& name) {
+  if (const std::uint8_t index = tcp::cc::index_of(name); index != 0) return index;
+  std::string known;
+  for (std::uint8_t i = 1; tcp::cc::name_at(i) != nullptr; ++i) known += std::string(" ") + tcp::cc::name_at(i);
+  return fail(Failure{"no congestion control '" + name + "'; there are:" + known});
+}
+
+namespace {
+
 Result<StackConfig, Failure> stack_config(const Options& o) {
   StackConfig config;
   config.seed = o.seed != 0 ? Rng::seed_from(o.seed) : system_seed();
   config.events = o.events;
+  config.tcp = o.tcp;
   if (o.congestion.empty()) return config;
-  config.tcp.congestion = tcp::cc::index_of(o.congestion);
-  if (config.tcp.congestion != 0) return config;
-  std::string known;
-  for (std::uint8_t i = 1; tcp::cc::name_at(i) != nullptr; ++i) known += std::string(" ") + tcp::cc::name_at(i);
-  return fail(Failure{"no congestion control '" + o.congestion + "'; there are:" + known});
+  const auto congestion = congestion_named(o.congestion);
+  if (!congestion) return fail(congestion.error());
+  config.tcp.congestion = *congestion;
+  return config;
 }
 
 }  // namespace

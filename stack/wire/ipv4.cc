@@ -61,6 +61,19 @@ void emit(MutableBytes out, const Header& h) {
   store_be16(out.data() + 10, checksum(out.first(kHeaderSize)));  // (RFC791-10)
 }
 
+Ecn ecn_of(Bytes packet) {
+  return static_cast<Ecn>(packet[1] & 3);
+}
+
+bool mark_congestion(MutableBytes packet) {
+  if (ecn_of(packet) == Ecn::kNotCapable) return false;
+  const std::uint16_t before = load_be16(packet.data());
+  packet[1] |= static_cast<std::uint8_t>(Ecn::kCongestion);
+  const std::uint16_t sum = load_be16(packet.data() + 10);
+  store_be16(packet.data() + 10, update_checksum(sum, before, load_be16(packet.data())));
+  return true;
+}
+
 OptionResult check_options(Bytes options) {
   std::size_t i = 0;
   while (i < options.size() && options[i] != kEndOfList) {  // (RFC791-11)

@@ -43,6 +43,13 @@ Result<Packet, Drop> parse(Bytes packet, ChecksumPolicy policy = ChecksumPolicy:
 // Writes kHeaderSize bytes with the checksum; options are never sent.
 void emit(MutableBytes out, const Header& header);
 
+// Explicit congestion notification, the two low bits of tos (RFC 3168 §5).
+enum class Ecn : std::uint8_t { kNotCapable = 0, kCapable1 = 1, kCapable0 = 2, kCongestion = 3 };
+Ecn ecn_of(Bytes packet);  // packet.size() >= kHeaderSize
+// What a router does instead of dropping: ECT(0) and ECT(1) become CE, and the checksum follows. False, and nothing
+// done, when the sender cannot make use of it.
+bool mark_congestion(MutableBytes packet);
+
 // What the options ask for, as far as a host cares.
 enum class OptionCheck : std::uint8_t {
   kFine,         // none, or only such as may be skipped (RFC1122-IP-22)

@@ -20,6 +20,7 @@ ALLOWED = {
     "stack": ["stack/" + layer for layer in STACK],
     "drivers": LOW,
     "drivers/runtime": LOW + ["drivers", "stack", "stack/socket", "stack/tcp/cc", "sluice"],
+    "drivers/sim": LOW + ["drivers", "stack", "sluice"],
     "drivers/runtime/include/sluice": LOW + ["stack", "drivers", "sluice"],
     "drivers/packetdrill": LOW + ["drivers", "drivers/runtime", "stack", "stack/socket", "stack/tcp/cc"],
     "apps": LOW + ["sluice", "drivers"],
@@ -28,6 +29,8 @@ EXTRA = {  # single files beyond the folder's row
     "drivers": {"stack/link/netdev.h"},
     "drivers/runtime": {"stack/link/netdev.h"},
     "drivers/packetdrill": {"stack/link/netdev.h"},
+    "drivers/runtime/include/sluice": {"stack/tcp/tcp.h"},
+    "drivers/sim": {"stack/link/netdev.h"},
 }
 SYSTEM = re.compile(r"^(sys/|net/|netinet/|arpa/|linux/|pcap|unistd|fcntl|poll|thread$|mutex$|random$|chrono$|iostream$|functional$|"
                     r"condition_variable$|future$|atomic$|fstream$|filesystem$)")

@@ -18,6 +18,7 @@
 #include "drivers/packet_socket.h"
 #include "drivers/pcap_file.h"
 #include "drivers/pcap_writer.h"
+#include "drivers/quantity.h"
 #include "drivers/runtime/impl.h"
 #include "drivers/runtime/spinner.h"
 #include "drivers/virtio_header.h"
@@ -72,6 +73,21 @@ TEST(Impairment, SpecIsParsedOrNamed) {
     ASSERT_FALSE(parsed.has_value()) << bad;
     EXPECT_NE(parsed.error().message.find(bad), std::string::npos);
   }
+}
+
+TEST(Quantity, NumberAndUnitAndNothingElse) {
+  using namespace drivers;
+  EXPECT_EQ(parse_duration("20us"), 20_us);
+  EXPECT_EQ(parse_duration("1.5s"), 1500_ms);
+  EXPECT_EQ(parse_bit_rate("100mbit"), 100'000'000u);
+  EXPECT_EQ(parse_bit_rate("9600"), 9600u);
+  EXPECT_EQ(parse_byte_count("256k"), 262'144u);
+  EXPECT_EQ(parse_probability("1%"), 0.01);
+  EXPECT_EQ(parse_probability("1"), 1.0);
+  for (const char* bad : {"", "s", "5", "-1s", "5 s", " 5s", "5sx", "inf", "infs", "nans", "1e30s"})
+    EXPECT_FALSE(parse_duration(bad)) << bad;
+  for (const char* bad : {"-1", "1mb", "1e30gbit", "nan", "inf"}) EXPECT_FALSE(parse_bit_rate(bad)) << bad;
+  for (const char* bad : {"101%", "1.1", "-1%", "nan", "nan%", "x"}) EXPECT_FALSE(parse_probability(bad)) << bad;
 }
 
 TEST(Impairment, LosesDelaysAndRepeats) {

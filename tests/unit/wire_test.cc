@@ -532,5 +532,26 @@ TEST(Ring, KeepsOrderWhileGrowing) {
   EXPECT_EQ(in, out);
 }
 
+// What a router does: the codepoint, the rest of tos as it was, and a checksum that is right (RFC 3168 §5, RFC 1624).
+TEST(Ipv4, CongestionIsMarkedWhereItIsUnderstood) {
+  namespace ipv4 = wire::ipv4;
+  using ipv4::Ecn;
+  for (const int dscp : {0, 0x2e, 0x3f}) {
+    for (const Ecn ecn : {Ecn::kNotCapable, Ecn::kCapable1, Ecn::kCapable0, Ecn::kCongestion}) {
+      std::array<std::uint8_t, 20> packet{};
+      const auto tos = static_cast<std::uint8_t>(dscp << 2 | static_cast<int>(ecn));
+      ipv4::Header header;
+      header.tos = tos;
+      header.total_length = 20;
+      ipv4::emit(packet, header);
+      EXPECT_EQ(ipv4::ecn_of(packet), ecn);
+      EXPECT_EQ(ipv4::mark_congestion(packet), ecn != Ecn::kNotCapable);
+      const auto parsed = ipv4::parse(packet);
+      ASSERT_TRUE(parsed.has_value());
+      EXPECT_EQ(parsed->header.tos, ecn == Ecn::kNotCapable ? tos : tos | 3);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sluice::test

@@ -24,7 +24,8 @@ struct Options {
   std::uint32_t mtu = 0;   // 0: the device's
   std::string capture;     // file that every frame in and out is written to
   std::string impair;      // "loss=1%,delay=10ms,..." (see drivers/impair.h); empty: none
-  std::string congestion;  // name; empty: the default
+  tcp::TcpConfig tcp{};    // the mechanisms of TCP, each with its switch
+  std::string congestion;  // name; empty: that of `tcp`
   std::uint64_t seed = 0;  // 0: from the system's entropy
   // kHost: the kernel behind a TAP or TUN cuts our large segments, joins those for us, and completes checksums.
   // kNone: all of that is done here, frame by frame; so with `impair`, which is to meet frames as a wire carries them.
@@ -37,6 +38,9 @@ struct Options {
   Duration spin = 50_us;
   EventSink* events = nullptr;
 };
+
+// The value for tcp::TcpConfig::congestion; the failure lists the names there are.
+Result<std::uint8_t, Failure> congestion_named(const std::string& name);
 
 class Runtime {
  public:

@@ -1,0 +1,39 @@
+#include "apps/tcp_switches.h"
+
+namespace sluice::apps {
+
+namespace {
+
+using tcp::Switch;
+using tcp::TcpConfig;
+
+constexpr TcpSwitch kSwitches[] = {
+    {"timestamps", &TcpConfig::timestamps, "round-trip measurement and PAWS (RFC 7323)"},
+    {"window-scaling", &TcpConfig::window_scaling, "windows beyond 64 KiB (RFC 7323)"},
+    {"delayed-ack", &TcpConfig::delayed_ack, "one ACK for two segments (RFC 9293)"},
+    {"limited-transmit", &TcpConfig::limited_transmit, "new data on the first duplicate ACKs (RFC 3042)"},
+    {"initial-window-10", &TcpConfig::initial_window_10, "ten segments to begin with (RFC 6928); off: RFC 5681"},
+    {"receive-tuning", &TcpConfig::receive_tuning, "a receive buffer that grows with the path"},
+    {"send-tuning", &TcpConfig::send_tuning, "a send buffer that grows with the path"},
+};
+
+constexpr std::string_view kOff = "no-";
+
+}  // namespace
+
+std::span<const TcpSwitch> tcp_switches() {
+  return kSwitches;
+}
+
+bool set_tcp_switch(std::string_view word, TcpConfig& config) {
+  const bool off = word.starts_with(kOff);
+  if (off) word.remove_prefix(kOff.size());
+  for (const TcpSwitch& s : kSwitches) {
+    if (word != s.name) continue;
+    config.*s.member = off ? Switch::kOff : Switch::kOn;
+    return true;
+  }
+  return false;
+}
+
+}  // namespace sluice::apps

@@ -1,0 +1,22 @@
+// The mechanisms of TCP that the command line can turn on and off. One row makes --NAME and --no-NAME of the commands
+// that take them, and NAME and no-NAME of a flow of `sluice sim`.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "sluice/runtime.hpp"
+
+namespace sluice::apps {
+
+struct TcpSwitch {
+  const char* name;
+  tcp::Switch tcp::TcpConfig::*member;
+  const char* help;
+};
+std::span<const TcpSwitch> tcp_switches();
+
+// "delayed-ack" turns it on, "no-delayed-ack" off. False, and nothing done, when there is no such switch.
+bool set_tcp_switch(std::string_view word, tcp::TcpConfig& config);
+
+}  // namespace sluice::apps
