@@ -227,6 +227,14 @@ void Queue::push(Buffer buffer) {
   bytes_ += block->size;
 }
 
+void Queue::append(Queue&& other) {
+  if (other.head_ == nullptr) return;
+  (tail_ != nullptr ? tail_->next : head_) = std::exchange(other.head_, nullptr);
+  tail_ = std::exchange(other.tail_, nullptr);
+  count_ += std::exchange(other.count_, 0);
+  bytes_ += std::exchange(other.bytes_, 0);
+}
+
 Buffer Queue::pop() {
   if (head_ == nullptr) return {};
   Block* block = std::exchange(head_, head_->next);

@@ -103,6 +103,7 @@ class Queue {
   [[nodiscard]] std::size_t bytes() const { return bytes_; }  // sum of the views
 
   void push(Buffer buffer);
+  void append(Queue&& other);         // all of it, at the end, in one step
   Buffer pop();                       // empty handle when the queue is empty
   [[nodiscard]] Bytes front() const;  // view of the first buffer; empty when there is none
   void trim_front(std::size_t n);     // of the first buffer; removes it when its view becomes empty

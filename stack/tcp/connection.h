@@ -51,6 +51,7 @@ struct Negotiated {
   std::uint8_t receive_scale = 0;
   bool window_scaling = false;
   bool timestamps = false;
+  bool sack = false;
 };
 
 class Connection final : public ConnectionHandle, public Flow {
@@ -146,6 +147,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void take_crossing_syn_ack(Arriving& segment);
   void fin_in_order();
   void trim(Arriving& segment);
+  void note_duplicate(Seq begin, Seq end);
   void accept_timestamp(const Arriving& segment);
   void unacceptable(const Arriving& segment);
   void negotiate(const wire::tcp::Options& options);
@@ -169,6 +171,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void emit(const wire::tcp::Header& header, const wire::tcp::Options& options, std::uint32_t offset,
             std::uint32_t size);
   [[nodiscard]] wire::tcp::Options data_options() const;
+  void add_sack(wire::tcp::Options& options, std::size_t room);
   [[nodiscard]] wire::tcp::Options syn_options(bool answer) const;
   void send_syn();
   void send_ack();

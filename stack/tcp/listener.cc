@@ -106,6 +106,7 @@ void Listener::take_syn(const Arriving& s, const FourTuple& tuple) {
     n.receive_scale = ReceiveWindow::scale_for(receive_range(options_, c).most);
   }
   n.timestamps = s.options.has_timestamps && c.timestamps == Switch::kOn;
+  n.sack = s.options.sack_permitted && c.sack == Switch::kOn;
   h.ts_recent = s.options.timestamps.value;
   h.offered_window = static_cast<std::uint32_t>(std::min<std::size_t>(receive_range(options_, c).first, 0xffff));
   half->peer_window = s.header.window;
@@ -143,6 +144,7 @@ void Listener::send_syn_ack(HalfOpen& half) {
   o.has_window_scale = h.negotiated.window_scaling;
   o.window_scale = h.negotiated.receive_scale;
   o.has_timestamps = h.negotiated.timestamps;
+  o.sack_permitted = h.negotiated.sack;
   const auto ticks = static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000);
   o.timestamps = {ticks + half.ts_offset, h.ts_recent};
   send_from(half,

@@ -34,6 +34,8 @@ struct ConnectionOptions {
 struct TcpConfig {
   Switch timestamps = Switch::kOn;      // RFC 7323 §3
   Switch window_scaling = Switch::kOn;  // RFC 7323 §2
+  Switch sack = Switch::kOn;            // RFC 2018, RFC 6675
+  Switch dsack = Switch::kOn;           // RFC 2883, of what we receive
   Switch delayed_ack = Switch::kOn;
   Switch limited_transmit = Switch::kOn;   // RFC 3042
   Switch initial_window_10 = Switch::kOn;  // RFC 6928; off: RFC 5681 §3.1
@@ -60,7 +62,6 @@ struct TcpConfig {
   std::size_t max_send_buffer = 16u << 20;
   std::size_t max_connections = 262144;  // TIME-WAIT included
   std::size_t max_syn_queue = 1024;      // half-open connections of one listener
-  std::size_t max_out_of_order = 1024;   // segments kept beyond a hole, a connection
   std::uint16_t port_first = 1024;       // ephemeral range: all that is not reserved (RFC6056-02)
   std::uint16_t port_last = 65535;
 };

@@ -12,6 +12,8 @@ using wire::tcp::Flags;
 namespace {
 constexpr std::uint32_t kFixedHeaders = 40;  // IPv4 and TCP without options
 constexpr std::uint32_t kTimestampBytes = 12;
+constexpr std::size_t kSackHead = 4;  // the option's padding, kind and length
+constexpr std::size_t kSackBlock = 8;
 constexpr Duration kOverride = 200_ms;  // RFC 9293 §3.8.6.2.1: 0.1 to 1 s (RFC9293-SWS-01)
 constexpr Duration kChallengeInterval = 5_s;
 constexpr std::uint8_t kChallengeLimit = 10;  // in an interval, of one connection
@@ -159,7 +161,9 @@ void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
       .src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = seq.value(), .flags = flags};
   const std::uint32_t length = size + (flags.fin() ? 1 : 0);
   if (flags.fin()) fin_sent_ = true;
-  emit(header, data_options(), seq - data_base_, size);
+  wire::tcp::Options options = data_options();
+  if (size < send_mss_) add_sack(options, send_mss_ - size);
+  emit(header, options, seq - data_base_, size);
   note_sent(seq, length);
   if (seq == snd_nxt_) snd_nxt_ += length;
   bytes_sent_ += size;
@@ -197,7 +201,8 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
   if (options_.ttl != 0) ip.ttl = options_.ttl;  // (RFC9293-MUST-49)
   ip.tos = options_.tos;
   context_.counters.add(Counter::kTcpSegmentsSent);
-  if (header.flags.ack()) clear_ack();
+  // Data leaves no room to say what is out of order: the ACK that does follows.
+  if (header.flags.ack() && (size == 0 || options.sack_count > 0 || reassembly_.empty())) clear_ack();
   (void)tcp_.ip.send(packet, ip,
                      route_);  // a segment that is not sent is a lost one: counted there, retransmitted here
 }
@@ -207,6 +212,16 @@ wire::tcp::Options Connection::data_options() const {
   o.has_timestamps = negotiated_.timestamps;                       // on every segment once agreed (RFC7323-18)
   if (o.has_timestamps) o.timestamps = {now_ticks(), ts_recent_};  // (RFC7323-15)
   return o;
+}
+
+// What arrived beyond a hole, in `room` bytes of options (RFC2018-04, -09), if the peer's SYN allowed that
+// (RFC2018-02).
+void Connection::add_sack(wire::tcp::Options& o, std::size_t room) {
+  if (!negotiated_.sack || !reassembly_.something_to_report()) return;
+  const std::size_t left = std::min(room, wire::tcp::kMaxOptionSize - wire::tcp::options_size(o));
+  if (left < kSackHead + kSackBlock) return;
+  const std::size_t blocks = std::min((left - kSackHead) / kSackBlock, o.sack.size());
+  o.sack_count = static_cast<std::uint8_t>(reassembly_.report(std::span(o.sack).first(blocks)));
 }
 
 std::uint32_t Connection::now_ticks() const {
@@ -234,7 +249,8 @@ wire::tcp::Options Connection::syn_options(bool answer) const {
   o.has_window_scale = answer ? negotiated_.window_scaling : c.window_scaling == Switch::kOn;
   if (o.has_window_scale) o.window_scale = ReceiveWindow::scale_for(receive_range(options_, c).most);
   o.has_timestamps = answer ? negotiated_.timestamps : c.timestamps == Switch::kOn;
-  o.timestamps = {now_ticks(), answer ? ts_recent_ : 0};  // (RFC7323-16)
+  o.timestamps = {now_ticks(), answer ? ts_recent_ : 0};                 // (RFC7323-16)
+  o.sack_permitted = answer ? negotiated_.sack : c.sack == Switch::kOn;  // (RFC2018-01)
   return o;
 }
 
@@ -254,7 +270,9 @@ void Connection::send_syn() {
 void Connection::send_ack() {
   const wire::tcp::Header header{
       .src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = snd_max_.value(), .flags = Flags(Flags::kAck)};
-  emit(header, data_options(), 0, 0);
+  wire::tcp::Options options = data_options();
+  add_sack(options, wire::tcp::kMaxOptionSize);
+  emit(header, options, 0, 0);
 }
 
 // RFC 5961 §7 (RFC5961-10), with a limit of each connection's own: a common one would tell an outsider about others

@@ -13,7 +13,7 @@ using wire::tcp::Flags;
 namespace {
 constexpr Duration kPawsOutdated = Duration::seconds(24 * 24 * 3600);  // RFC 7323 §5.5
 constexpr std::uint16_t kMinPeerMss = 88;    // below, headers would outweigh data: an attack on the sender (S35)
-constexpr std::size_t kOutOfOrderShare = 2;  // blocks of out-of-order data may take this often the receive buffer
+constexpr std::size_t kOutOfOrderShare = 2;  // what is out of order may take this often the receive buffer in memory
 
 bool older(std::uint32_t a, std::uint32_t b) {
   return static_cast<std::int32_t>(a - b) < 0;
@@ -59,7 +59,8 @@ bool Connection::fast_path(Arriving& s) {
   if (state_ != State::kEstablished || (s.header.flags.bits() & ~Flags::kPsh) != Flags::kAck || s.seq != rcv_nxt_) {
     return false;
   }
-  if (s.options.has_timestamps != negotiated_.timestamps || !reassembly_.empty() || fin_seen_ || recovery_.active()) {
+  if (s.options.has_timestamps != negotiated_.timestamps || reassembly_.something_to_report() || fin_seen_ ||
+      recovery_.active()) {
     return false;
   }
   if (std::uint32_t{s.header.window} << negotiated_.send_scale != snd_wnd_ || snd_wnd_ == 0 || snd_nxt_ != snd_max_) {
@@ -151,6 +152,7 @@ void Connection::negotiate(const wire::tcp::Options& o) {
       negotiated_.window_scaling ? std::min(o.window_scale, ReceiveWindow::kMaxScale) : std::uint8_t{0};
   if (!negotiated_.window_scaling) negotiated_.receive_scale = 0;
   negotiated_.timestamps = o.has_timestamps && c.timestamps == Switch::kOn;
+  negotiated_.sack = o.sack_permitted && c.sack == Switch::kOn;
   if (negotiated_.timestamps) {
     ts_recent_ = o.timestamps.value;
     ts_recent_at_ = context_.now;
@@ -201,7 +203,14 @@ bool Connection::check_sequence(Arriving& s) {
 // else rate-limited, or two confused ends would answer each other for ever.
 void Connection::unacceptable(const Arriving& s) {
   if (s.payload.empty() && !s.header.flags.fin()) return send_challenge_ack();
+  const Seq end = s.seq + static_cast<std::uint32_t>(s.payload.size());
+  if (s.seq < rcv_nxt_) note_duplicate(s.seq, min(end, rcv_nxt_));
   send_ack();
+}
+
+// The peer sent it again: a D-SACK tells it so.
+void Connection::note_duplicate(Seq begin, Seq end) {
+  if (negotiated_.sack && tcp_.config.dsack == Switch::kOn) reassembly_.report_duplicate({begin, end});
 }
 
 // Cuts off what lies outside the window (RFC9293-SEG-01).
@@ -212,6 +221,7 @@ void Connection::trim(Arriving& s) {
     old = std::min(old, static_cast<std::uint32_t>(s.payload.size()));
     if (old > 0) {
       s.payload.trim_front(old);
+      note_duplicate(s.seq, s.seq + old);  // (RFC2883-03)
       context_.counters.add(Drop::kTcpDuplicate);
       want_ack(Ack::kNow);
     }
@@ -507,13 +517,12 @@ void Connection::store_in_order(Arriving& s) {
   if (reassembly_.empty()) {
     accept_data(std::exchange(s.payload, {}));
   } else {  // what is held already stays as it came (S52); a full store does not matter to what is next in order
-    (void)reassembly_.insert(s.seq, std::exchange(s.payload, {}), SIZE_MAX, SIZE_MAX);
+    const auto inserted = reassembly_.insert(s.seq, std::exchange(s.payload, {}), SIZE_MAX);
+    note_duplicate(inserted.duplicate.begin, inserted.duplicate.end);
   }
-  bool filled = false;
-  for (buf::Buffer next = reassembly_.take(rcv_nxt_); next; next = reassembly_.take(rcv_nxt_)) {
-    accept_data(std::move(next));
-    filled = true;
-  }
+  buf::Queue next = reassembly_.take(rcv_nxt_);
+  const bool filled = !next.empty();
+  while (!next.empty()) accept_data(next.pop());
   receive_mss_ = std::max(receive_mss_, std::min(segment, static_cast<std::uint32_t>(route_.link_mtu)));
   if (s.options.has_timestamps && negotiated_.timestamps) {
     receive_tuning_.on_echo(s.options.timestamps.echo, now_ticks());
@@ -527,14 +536,16 @@ void Connection::store_in_order(Arriving& s) {
   want_ack(filled || !reassembly_.empty() || quick || two_segments ? Ack::kNow : Ack::kDelayed);
 }
 
-// Each one is answered at once: the sender counts these duplicate ACKs (RFC5681-19, RFC9293-MAY-13).
+// Each one is answered at once: the sender counts these duplicate ACKs (RFC5681-19, RFC9293-MAY-13), which say what
+// has arrived (RFC2018-05).
 void Connection::store_out_of_order(Arriving& s) {
   context_.counters.add(Counter::kTcpOutOfOrder);
-  const auto outcome = reassembly_.insert(s.seq, std::move(s.payload), tcp_.config.max_out_of_order,
-                                          receive_tuning_.buffer() * kOutOfOrderShare);
+  const auto [outcome, duplicate] =
+      reassembly_.insert(s.seq, std::move(s.payload), receive_tuning_.buffer() * kOutOfOrderShare);
   s.payload = {};
   if (outcome == Reassembly::Outcome::kFull) context_.drop(Drop::kTcpReassemblyFull, {}, number_);
   if (outcome == Reassembly::Outcome::kDuplicate) context_.drop(Drop::kTcpDuplicate, {}, number_);
+  note_duplicate(duplicate.begin, duplicate.end);
   send_ack();
 }
 

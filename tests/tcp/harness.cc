@@ -42,7 +42,7 @@ std::uint32_t tcp_sum(const std::uint8_t* packet, std::size_t size) {
   return plain_sum(packet + kIpHeader, l4, pseudo);
 }
 
-std::vector<std::uint8_t> build_options(const Segment& s) {
+std::vector<std::uint8_t> build_options(const Segment& s, std::uint32_t our_iss) {
   std::vector<std::uint8_t> o;
   if (s.mss) o.insert(o.end(), {2, 4, static_cast<std::uint8_t>(*s.mss >> 8), static_cast<std::uint8_t>(*s.mss)});
   if (s.sack_ok) o.insert(o.end(), {4, 2, 1, 1});
@@ -52,15 +52,22 @@ std::vector<std::uint8_t> build_options(const Segment& s) {
     put32(o, s.ts->echo);
   }
   if (s.scale) o.insert(o.end(), {1, 3, 3, *s.scale});
+  if (!s.sack.empty()) o.insert(o.end(), {1, 1, 5, static_cast<std::uint8_t>(2 + 8 * s.sack.size())});
+  for (const Segment::Block& block : s.sack) {
+    put32(o, our_iss + block.left);
+    put32(o, our_iss + block.right);
+  }
   o.insert(o.end(), s.raw_options.begin(), s.raw_options.end());
   while (o.size() % 4 != 0) o.push_back(0);
   return o;
 }
 
-void read_option(std::uint8_t kind, const std::uint8_t* value, Segment& s) {
+void read_option(std::uint8_t kind, const std::uint8_t* value, std::size_t size, Segment& s) {
   if (kind == 2) s.mss = static_cast<std::uint16_t>(get16(value));
   if (kind == 3) s.scale = value[0];
   if (kind == 4) s.sack_ok = true;
+  for (std::size_t i = 0; kind == 5 && i + 8 <= size; i += 8)
+    s.sack.push_back({get32(value + i), get32(value + i + 4)});
   if (kind == 8) s.ts = Segment::Timestamps{get32(value), get32(value + 4)};
 }
 
@@ -78,7 +85,7 @@ void read_options(const std::uint8_t* p, std::size_t n, Segment& s) {
       ADD_FAILURE() << "our segment has a malformed option of kind " << int{p[i]};
       return;
     }
-    read_option(p[i], p + i + 2, s);
+    read_option(p[i], p + i + 2, p[i + 1] - 2u, s);
     i += p[i + 1];
   }
 }
@@ -107,6 +114,7 @@ std::string describe(const Segment& s) {
   if (s.mss) text += " mss=" + std::to_string(*s.mss);
   if (s.scale) text += " wscale=" + std::to_string(*s.scale);
   if (s.ts) text += " ts=" + std::to_string(s.ts->value) + "/" + std::to_string(s.ts->echo);
+  for (const Segment::Block& b : s.sack) text += " sack=" + std::to_string(b.left) + ":" + std::to_string(b.right);
   return text + "]";
 }
 
@@ -263,7 +271,7 @@ std::string Script::state() {
 // --- the peer's side -----------------------------------------------------------------------------------------------
 
 std::vector<std::uint8_t> Script::build(const Segment& s) const {
-  const auto options = build_options(s);
+  const auto options = build_options(s, our_iss_.value_or(0));
   const std::size_t header = kTcpHeader + options.size();
   std::vector<std::uint8_t> p;
   p.push_back(0x45);
@@ -356,6 +364,7 @@ std::optional<Segment> Script::take() {
   s.source = get32(&p[12]);
   s.destination = get32(&p[16]);
   read_options(t + kTcpHeader, header - kTcpHeader, s);
+  for (Segment::Block& b : s.sack) b = {b.left - options_.peer_iss, b.right - options_.peer_iss};
   EXPECT_FALSE(!syn && (s.mss || s.scale || s.sack_ok)) << "an option that belongs in a SYN";  // (RFC9293-MUST-65)
   s.payload.assign(p.begin() + static_cast<std::ptrdiff_t>(kIpHeader + header), p.end());
   return s;
@@ -416,6 +425,12 @@ Segment Script::expect_tx(const Want& want, const char* file, int line) {
   }
   if (want.urgent) {
     EXPECT_EQ(got->urgent, *want.urgent);
+  }
+  if (want.sack_ok) {
+    EXPECT_EQ(got->sack_ok, *want.sack_ok);
+  }
+  if (want.sack) {
+    EXPECT_EQ(got->sack, *want.sack);
   }
   return *got;
 }

@@ -48,6 +48,12 @@ struct Segment {
     bool operator==(const Timestamps&) const = default;
   };
   std::optional<Timestamps> ts = {};
+  struct Block {
+    std::uint32_t left = 0;
+    std::uint32_t right = 0;
+    bool operator==(const Block&) const = default;
+  };
+  std::vector<Block> sack = {};                // the peer's name our numbers, ours name the peer's
   std::vector<std::uint8_t> raw_options = {};  // put as they are, after those above
   std::uint8_t ttl = 64;
   std::uint8_t reserved = 0;  // the four reserved header bits
@@ -73,6 +79,8 @@ struct Want {
   std::optional<Segment::Timestamps> ts = {};
   std::optional<std::uint32_t> ts_echo = {};
   std::optional<std::uint16_t> urgent = {};
+  std::optional<bool> sack_ok = {};
+  std::optional<std::vector<Segment::Block>> sack = {};
 };
 
 std::string describe(const Segment& segment);
