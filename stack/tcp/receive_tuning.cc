@@ -3,6 +3,15 @@
 #include <algorithm>
 
 namespace sluice::tcp {
+namespace {
+
+std::size_t portion(std::size_t bytes, Duration part, Duration whole) {  // 0 <= part <= whole
+  const auto parts = static_cast<std::size_t>(part.to_micros());
+  const auto all = static_cast<std::size_t>(whole.to_micros());
+  return all == 0 ? bytes : bytes * parts / all;
+}
+
+}  // namespace
 
 // Only an edge that has just moved will do: one offered before may be about to be reached.
 void ReceiveTuning::on_offer(Instant now, Seq edge) {
@@ -51,15 +60,19 @@ void ReceiveTuning::on_taken(Instant now, std::size_t bytes, std::size_t device_
 
 // In slow start each round trip brings twice as much as the one before, and a new window reaches the sender a round
 // trip later: so four times what came. 2 t + 4 (t - best) gives that, and twice when nothing grows any more.
+//
+// An application that reads rarely takes what came in more than one round trip: only the share of one counts. Else a
+// larger buffer would be filled and emptied in larger portions, and grow by that alone, on a short path beyond what
+// the processor's cache holds.
 void ReceiveTuning::round_trip_over(Duration length, std::size_t device_queue) {
-  if (taken_ <= best_) return;
-  const std::size_t wanted = 2 * std::size_t{taken_} + 4 * std::size_t{taken_ - best_};
-  best_ = taken_;
+  const std::uint32_t share = to_32_bits(portion(taken_, rtt_, length));
+  if (share <= best_) return;
+  const std::size_t wanted = 2 * std::size_t{share} + 4 * std::size_t{share - best_};
+  best_ = share;
   std::size_t most = most_;
   if (device_queue != 0) {  // and what is on the path: as much of a round trip's bytes as that is of its time
     const Duration path = path_ms_ == kUnknown ? Duration() : std::min(Duration::millis(path_ms_), length);
-    const auto whole = static_cast<std::size_t>(std::max<std::int64_t>(length.to_micros(), 1));
-    most = std::min(most, device_queue + taken_ * static_cast<std::size_t>(path.to_micros()) / whole);
+    most = std::min(most, device_queue + portion(taken_, path, length));
   }
   buffer_ = std::max(buffer_, to_32_bits(std::min(wanted, most)));
 }

@@ -53,6 +53,19 @@ TEST(ReceiveTuning, RoundTrips) {
   }
 }
 
+// Who reads every fifth round trip takes five times as much, but the path does not carry more for that.
+TEST(ReceiveTuning, ARareReader) {
+  ReceiveTuning t({64 * kKi, 4096 * kKi});
+  teach(t, 10_ms);
+  t.on_taken(kStart, 0, 0);
+  t.on_taken(kStart + 10_ms, 100 * kKi, 0);
+  EXPECT_EQ(t.buffer(), 600 * kKi);
+  t.on_taken(kStart + 60_ms, 500 * kKi, 0);
+  EXPECT_EQ(t.buffer(), 600 * kKi);
+  t.on_taken(kStart + 110_ms, 1000 * kKi, 0);  // now it does: twice as much
+  EXPECT_EQ(t.buffer(), 800 * kKi);
+}
+
 // What is under way on a long path is not in the device's queue: with a path of 40 ms (39 by the clock of 1 ms) of a
 // round trip of 50 ms, 39/50 of what came in it.
 TEST(ReceiveTuning, ALongPathBehindASmallDeviceQueue) {
