@@ -35,7 +35,9 @@ constexpr std::string_view kMark = "sluice benchd: what follows is made to be me
 constexpr std::string_view kPage =
     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 14\r\n\r\nhello, sluice\n";
 
-void send_at_once(int fd) {
+// Answers, not bulk: its last bytes may go with what follows.
+void send_at_once(int fd, std::uint16_t port) {
+  if (port == kSource) return;
   const int on = 1;
   (void)sl_setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
@@ -118,7 +120,7 @@ class Bench {
     for (;;) {
       const int fd = sl_accept4(listener, nullptr, nullptr, SOCK_NONBLOCK);
       if (fd < 0) return;
-      send_at_once(fd);
+      send_at_once(fd, port);
       loop_.watch(fd, port == kSource ? POLLOUT : POLLIN, [this, fd, port](short) { serve(fd, port); });
     }
   }
@@ -196,7 +198,7 @@ class BlockingBench {
   void accept_all(int listener, std::uint16_t port) {
     join_ended();
     for (int fd = sl_accept(listener, nullptr, nullptr); fd >= 0; fd = sl_accept(listener, nullptr, nullptr)) {
-      send_at_once(fd);
+      send_at_once(fd, port);
       Connection& c = connections_.emplace_back(Connection{fd, {}});
       c.thread = std::thread([this, &c, fd, port] {
         serve(fd, port);

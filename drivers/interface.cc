@@ -66,24 +66,40 @@ std::size_t gather(const buf::TxFrame& frame, Bytes header, GatherList& pieces) 
   for (Bytes piece : frame.payload) add(piece);
   return count;
 }
-bool FrameBuffers::prepare(buf::Pool& pool) {
-  if (!small_) small_ = pool.allocate(buf::Pool::kSmall);
+
+// A short frame goes in one piece, for the same reason as on the way in.
+bool write_frame(int fd, Bytes header, const buf::TxFrame& frame) {
+  constexpr std::size_t kShort = 512;  // bytes
+  GatherList pieces;
+  const std::size_t count = gather(frame, header, pieces);
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < count; ++i) size += pieces[i].iov_len;
+  if (size > kShort) return ::writev(fd, pieces.data(), static_cast<int>(count)) >= 0;
+  std::array<std::uint8_t, kShort> all;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (pieces[i].iov_len > 0) std::memcpy(all.data() + at, pieces[i].iov_base, pieces[i].iov_len);
+    at += pieces[i].iov_len;
+  }
+  return ::write(fd, all.data(), size) >= 0;
+}
+
+bool FrameBuffer::prepare(buf::Pool& pool) {
   if (!large_) large_ = pool.allocate(buf::Pool::kLarge);
-  return small_ && large_;
+  return static_cast<bool>(large_);
 }
 
-std::array<iovec, 2> FrameBuffers::pieces() {
-  const MutableBytes head = small_.storage().subspan(headroom_);
-  const MutableBytes tail = large_.storage().subspan(small_.storage().size());
-  return {{{head.data(), head.size()}, {tail.data(), tail.size()}}};
-}
-
-buf::Buffer FrameBuffers::take(std::size_t size) {
-  const MutableBytes head = small_.storage();
-  const bool fits = headroom_ + size <= head.size();
-  if (!fits) std::memcpy(large_.storage().data(), head.data(), head.size());
-  buf::Buffer frame = std::move(fits ? small_ : large_);
-  frame.set_view(headroom_, size);
+buf::Buffer FrameBuffer::take(buf::Pool& pool, std::size_t header, std::size_t size) {
+  if (headroom_ + size <= buf::Pool::kSmall) {
+    buf::Buffer small = pool.allocate(headroom_ + size);
+    if (small) {
+      std::memcpy(small.storage().data() + headroom_, room().data() + header, size);
+      small.set_view(headroom_, size);
+      return small;
+    }
+  }
+  buf::Buffer frame = std::move(large_);
+  frame.set_view(headroom_ + header, size);
   return frame;
 }
 

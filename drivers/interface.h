@@ -49,23 +49,26 @@ using GatherList = std::array<iovec, buf::TxPacket::kMaxPieces + 3>;
 // Fills the list with the header (which may be empty) and the frame; returns how many entries there are.
 std::size_t gather(const buf::TxFrame& frame, Bytes header, GatherList& pieces);
 
-// Two blocks for the next frame. It is read into a small one and, what goes beyond, into a large one behind the room
-// for the small one's bytes: a small frame does not pin 64 KiB, and of a large one only its head is copied.
-class FrameBuffers {
+// A block for the next frame, in one piece: a system call with a list of pieces costs more than copying a small frame
+// into a block of its size, so that it does not pin 64 KiB. A large one stays where it was read to.
+class FrameBuffer {
  public:
-  // `headroom` bytes stay free before each frame.
-  explicit FrameBuffers(std::size_t headroom = 0) : headroom_(headroom) {}
+  // `headroom` bytes stay free before what is read.
+  explicit FrameBuffer(std::size_t headroom = 0) : headroom_(headroom) {}
 
-  // Sees to it that there are both; false when the pool is exhausted.
+  // Sees to it that there is one; false when the pool is exhausted.
   bool prepare(buf::Pool& pool);
-  // Where to read to, after prepare().
-  std::array<iovec, 2> pieces();
-  // The frame of `size` bytes that was read there; no more than the pieces hold.
-  buf::Buffer take(std::size_t size);
+  // Where to read to, after prepare(): a header of the device and the frame.
+  MutableBytes room() { return large_.storage().subspan(headroom_); }
+  // The frame of `size` bytes that was read there behind a header; no more than room() holds.
+  buf::Buffer take(buf::Pool& pool, std::size_t header, std::size_t size);
 
  private:
   std::size_t headroom_;
-  buf::Buffer small_, large_;
+  buf::Buffer large_;
 };
+
+// Writes the frame, with the header (which may be empty) before it; false when the device did not take it.
+bool write_frame(int fd, Bytes header, const buf::TxFrame& frame);
 
 }  // namespace sluice::drivers

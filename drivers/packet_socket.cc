@@ -97,24 +97,23 @@ std::size_t PacketSocket::rx(Instant, buf::Pool& pool, std::span<buf::RxFrame> o
 }
 
 PacketSocket::Read PacketSocket::read_frame(buf::Pool& pool, buf::RxFrame& frame) {
-  if (!buffers_.prepare(pool)) return Read::kNothing;
-  std::array<std::uint8_t, kVirtioHeaderSize> header;
+  if (!buffer_.prepare(pool)) return Read::kNothing;
   alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(tpacket_auxdata))> control;
-  const std::array<iovec, 2> room = buffers_.pieces();
-  std::array<iovec, 3> pieces{{{header.data(), header.size()}, room[0], room[1]}};
+  const MutableBytes room = buffer_.room();
+  iovec piece{room.data(), room.size()};
   msghdr message{};
-  message.msg_iov = pieces.data();
-  message.msg_iovlen = pieces.size();
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
   message.msg_control = control.data();
   message.msg_controllen = control.size();
   const ssize_t got = ::recvmsg(fd_, &message, MSG_TRUNC);
   // A kind of segmentation that the header has no word for takes the frame with it (EINVAL); ENETDOWN is told once.
   if (got < 0) return errno == EINVAL || errno == ENETDOWN ? Read::kLost : Read::kNothing;
-  if (got <= static_cast<ssize_t>(header.size())) return Read::kLost;
-  const std::size_t wire = static_cast<std::size_t>(got) - header.size();
-  const std::size_t size = std::min(wire, room[0].iov_len + room[1].iov_len);
-  frame.buffer = buffers_.take(size);
-  const ParsedVirtioHeader parsed = parse_virtio_header(header, size);
+  if (got <= static_cast<ssize_t>(kVirtioHeaderSize)) return Read::kLost;
+  const std::size_t wire = static_cast<std::size_t>(got) - kVirtioHeaderSize;
+  const std::size_t size = std::min(wire, room.size() - kVirtioHeaderSize);
+  const ParsedVirtioHeader parsed = parse_virtio_header(room.first(kVirtioHeaderSize), size);
+  frame.buffer = buffer_.take(pool, kVirtioHeaderSize, size);
   frame.offload = parsed.valid ? parsed.offload : buf::Offload{.gso_size = 1};  // the link layer drops it and counts it
   frame.wire_length = static_cast<std::uint32_t>(wire);
   const auto auxiliary = auxiliary_data(message);

@@ -37,7 +37,7 @@ class PacketSocket final : public link::NetDevice {
 
   int fd_;
   link::Capabilities capabilities_;
-  FrameBuffers buffers_{kTagSize};
+  FrameBuffer buffer_{kTagSize};
 };
 
 // The kernel takes a VLAN tag off the frame and tells of it beside: puts it back behind the addresses. The buffer has

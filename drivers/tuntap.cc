@@ -123,15 +123,13 @@ std::size_t TunTap::rx_offload(buf::Pool& pool, std::span<buf::RxFrame> out) {
 }
 
 bool TunTap::read_offload(buf::Pool& pool, buf::RxFrame& frame) {
-  if (!buffers_.prepare(pool)) return false;
-  std::array<std::uint8_t, kVirtioHeaderSize> header;
-  const std::array<iovec, 2> room = buffers_.pieces();
-  const std::array<iovec, 3> pieces{{{header.data(), header.size()}, room[0], room[1]}};
-  const ssize_t got = ::readv(fd_, pieces.data(), static_cast<int>(pieces.size()));
-  if (got <= static_cast<ssize_t>(header.size())) return false;
-  const std::size_t size = static_cast<std::size_t>(got) - header.size();
-  frame.buffer = buffers_.take(size);
-  const ParsedVirtioHeader parsed = parse_virtio_header(header, size);
+  if (!buffer_.prepare(pool)) return false;
+  const MutableBytes room = buffer_.room();
+  const ssize_t got = ::read(fd_, room.data(), room.size());
+  if (got <= static_cast<ssize_t>(kVirtioHeaderSize)) return false;
+  const std::size_t size = static_cast<std::size_t>(got) - kVirtioHeaderSize;
+  const ParsedVirtioHeader parsed = parse_virtio_header(room.first(kVirtioHeaderSize), size);
+  frame.buffer = buffer_.take(pool, kVirtioHeaderSize, size);
   frame.offload = parsed.offload;
   if (!parsed.valid) frame.offload = buf::Offload{.gso_size = 1};  // the link layer drops it and counts it
   frame.wire_length = static_cast<std::uint32_t>(size);
@@ -142,13 +140,11 @@ std::size_t TunTap::tx(Instant, std::span<const buf::TxFrame> frames) {
   if (ring_ && frames.size() > 1) return tx_by_ring(frames);
   std::size_t n = 0;
   for (const buf::TxFrame& frame : frames) {
-    GatherList pieces;
     std::array<std::uint8_t, kVirtioHeaderSize> header;
     const bool offload = offload_ == HostOffload::kOn;
     if (offload) emit_virtio_header(header, frame.offload);
-    const std::size_t count = gather(frame, offload ? Bytes(header) : Bytes(), pieces);
     // An interface that is down refuses (EIO); a full one says EAGAIN: either way the frame did not go.
-    if (::writev(fd_, pieces.data(), static_cast<int>(count)) < 0) break;
+    if (!write_frame(fd_, offload ? Bytes(header) : Bytes(), frame)) break;
     ++n;
   }
   return n;

@@ -52,7 +52,7 @@ class TunTap final : public link::NetDevice {
   int fd_;
   link::Capabilities capabilities_;
   HostOffload offload_;
-  FrameBuffers buffers_;
+  FrameBuffer buffer_;
   std::optional<Uring> ring_;  // for writes, where there is no offload
 };
 

@@ -76,10 +76,10 @@ class Connection final : public ConnectionHandle, public Flow {
   // --- from the network
   void input(Arriving& segment);
   void on_icmp_error(const ip::IcmpError& error);
-  void flush_ack();         // at the end of a batch
-  bool ack_listed = false;  // in Tcp's list of those with an ACK to send
-  bool retired = false;     // in Tcp's list of those to be freed
-  Connection* next_in_ack_list = nullptr;
+  void flush();               // at the end of a batch: what it allows to be sent, and the ACK
+  bool flush_listed = false;  // in Tcp's list of those to be flushed
+  bool retired = false;       // in Tcp's list of those to be freed
+  Connection* next_in_flush_list = nullptr;
 
   // --- ConnectionHandle
   void set_user(ConnectionUser* user) override { user_ = user; }
@@ -156,6 +156,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void neighbor_is_silent();
 
   // output.cc
+  void want_output();
   void output();
   struct Plan {
     std::uint32_t size = 0;  // payload bytes
@@ -286,6 +287,7 @@ class Connection final : public ConnectionHandle, public Flow {
 
   // Acknowledgements.
   Ack ack_due_ = Ack::kNone;
+  bool output_due_ = false;          // at the end of the batch
   std::uint32_t unacked_bytes_ = 0;  // in-order bytes since the last ACK
   int quick_acks_ = 0;
   std::uint8_t challenge_acks_ = 0;  // in the present interval

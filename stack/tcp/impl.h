@@ -45,8 +45,8 @@ struct Tcp::Impl {
   void remove_time_wait(TimeWait& record);
   void on_time_wait_timer();
   [[nodiscard]] bool table_full() const { return flows.size() >= config.max_connections; }
-  void list_for_ack(Connection& connection);
-  void flush_acks();
+  void list_for_flush(Connection& connection);
+  void flush_connections();
 
   // --- ports
   Result<std::uint16_t> ephemeral_port(const Endpoint& local, const Endpoint& peer);
@@ -64,8 +64,8 @@ struct Tcp::Impl {
   TimeWait* oldest_time_wait = nullptr;
   TimeWait* newest_time_wait = nullptr;
   Timer time_wait_timer;
-  Connection* first_to_ack = nullptr;
-  Connection* last_to_ack = nullptr;
+  Connection* first_to_flush = nullptr;
+  Connection* last_to_flush = nullptr;
   Connection* graveyard = nullptr;
   Timer reaper;
   std::uint64_t next_number = 1;

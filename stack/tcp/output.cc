@@ -1,6 +1,7 @@
 // Sending: RFC 9293 §3.7.4 (Nagle), §3.8.6 (windows, silly-window avoidance), RFC 5681 §3.1, RFC 3042.
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "stack/tcp/connection.h"
 #include "stack/tcp/impl.h"
@@ -98,6 +99,12 @@ Connection::Plan Connection::plan_next() const {
 
 // --- the loop
 // -----------------------------------------------------------------------------------------------------------
+
+// Once for all segments of a batch: what several ACKs allow goes in few large segments.
+void Connection::want_output() {
+  output_due_ = true;
+  tcp_.list_for_flush(*this);
+}
 
 void Connection::output() {
   if (cc_ == nullptr) return;
@@ -332,12 +339,13 @@ void Connection::probe_window() {
 // it first, or when the timer fires (RFC5681-35).
 void Connection::want_ack(Ack when) {
   if (when <= ack_due_) return;
-  if (when == Ack::kNow) tcp_.list_for_ack(*this);
+  if (when == Ack::kNow) tcp_.list_for_flush(*this);
   if (when == Ack::kDelayed) timers_.set(TimerKind::kDelayedAck, context_.now + tcp_.config.delayed_ack_time);
   ack_due_ = when;
 }
 
-void Connection::flush_ack() {
+void Connection::flush() {
+  if (std::exchange(output_due_, false) && synchronized() && state_ != State::kTimeWait) output();
   if (ack_due_ == Ack::kNow) send_ack();
 }
 

@@ -28,7 +28,7 @@ void Connection::input(Arriving& s) {
   if (state_ == State::kSynReceived) take_crossing_syn_ack(s);
   if (!check_timestamp(s) || !check_sequence(s) || !check_rst(s) || !check_syn(s) || !check_ack(s)) return;
   if (state_ == State::kClosed || state_ == State::kTimeWait) return;
-  if (process_content(s) && synchronized() && state_ != State::kTimeWait) output();
+  if (process_content(s)) want_output();
 }
 
 // Steps six to eight; false when the connection is over.
@@ -77,7 +77,7 @@ bool Connection::fast_ack(const Arriving& s) {
   new_ack(s);
   snd_wl1_ = s.seq;
   snd_wl2_ = s.ack;
-  output();
+  want_output();
   return true;
 }
 

@@ -144,25 +144,25 @@ void Tcp::Impl::send_bare(const FourTuple& tuple, const wire::tcp::Header& heade
 }
 
 void Tcp::on_batch_end() {
-  impl_->flush_acks();
+  impl_->flush_connections();
 }
 
-void Tcp::Impl::flush_acks() {
-  Connection* c = std::exchange(first_to_ack, nullptr);
-  last_to_ack = nullptr;
+void Tcp::Impl::flush_connections() {
+  Connection* c = std::exchange(first_to_flush, nullptr);
+  last_to_flush = nullptr;
   while (c != nullptr) {
-    Connection* next = std::exchange(c->next_in_ack_list, nullptr);
-    c->ack_listed = false;
-    c->flush_ack();
+    Connection* next = std::exchange(c->next_in_flush_list, nullptr);
+    c->flush_listed = false;
+    c->flush();
     c = next;
   }
 }
 
-void Tcp::Impl::list_for_ack(Connection& c) {
-  if (c.ack_listed) return;
-  c.ack_listed = true;
-  (last_to_ack != nullptr ? last_to_ack->next_in_ack_list : first_to_ack) = &c;
-  last_to_ack = &c;
+void Tcp::Impl::list_for_flush(Connection& c) {
+  if (c.flush_listed) return;
+  c.flush_listed = true;
+  (last_to_flush != nullptr ? last_to_flush->next_in_flush_list : first_to_flush) = &c;
+  last_to_flush = &c;
 }
 
 void Tcp::on_icmp_error(const ip::IcmpError& e) {
@@ -257,7 +257,7 @@ void Tcp::Impl::retire(Connection& c) {
 }
 
 void Tcp::Impl::reap() {
-  flush_acks();  // what is freed shall be on no list
+  flush_connections();  // what is freed shall be on no list
   free_retired();
 }
 

@@ -331,23 +331,28 @@ TEST(Entropy, SeedsDiffer) {
   EXPECT_GT(octets.size(), 240u);
 }
 
-// A frame of any length is read into the same two blocks; the room in front stays, the bytes are in order.
-TEST(FrameBuffers, ReadAndTaken) {
-  buf::Pool pool;
-  drivers::FrameBuffers buffers(4);
-  for (const std::size_t size : {1u, 60u, 1514u, 2044u, 2045u, 2048u, 9000u, 65600u}) {
-    ASSERT_TRUE(buffers.prepare(pool));
-    std::vector<std::uint8_t> bytes(size);
-    for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::uint8_t>(i * 7 + i / 256);
-    const auto pieces = buffers.pieces();
-    const std::size_t head = std::min(size, pieces[0].iov_len);
-    ASSERT_LE(size - head, pieces[1].iov_len);
-    std::memcpy(pieces[0].iov_base, bytes.data(), head);
-    std::memcpy(pieces[1].iov_base, bytes.data() + head, size - head);
-    buf::Buffer frame = buffers.take(size);
-    EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), frame.bytes().begin(), frame.bytes().end())) << size;
-    EXPECT_EQ(frame.bytes().data() - frame.storage().data(), 4) << size;
-    EXPECT_EQ(frame.capacity() > buf::Pool::kSmall, size > 2044) << size;
+// A frame of any length is read behind a header of the device; the room in front stays, and a short one, or one for
+// which the pool has no other block, is whole as well.
+TEST(FrameBuffer, ReadAndTaken) {
+  constexpr std::size_t kHeader = 10;
+  for (const bool full : {false, true}) {
+    buf::Pool pool({.max_bytes = full ? buf::Pool::kLarge : std::size_t{1} << 20});
+    for (const std::size_t size : {1u, 60u, 252u, 253u, 1514u, 2044u, 2045u, 9000u, 65600u}) {
+      drivers::FrameBuffer buffer(4);
+      ASSERT_TRUE(buffer.prepare(pool));
+      const MutableBytes room = buffer.room();
+      ASSERT_GE(room.size(), kHeader + size);
+      std::fill_n(room.begin(), kHeader, std::uint8_t{0xee});
+      std::vector<std::uint8_t> bytes(size);
+      for (std::size_t i = 0; i < size; ++i) bytes[i] = static_cast<std::uint8_t>(i * 7 + i / 256);
+      std::memcpy(room.data() + kHeader, bytes.data(), size);
+      const buf::Buffer frame = buffer.take(pool, kHeader, size);
+      EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), frame.bytes().begin(), frame.bytes().end())) << size;
+      const bool alone = size > 2044 || full;
+      EXPECT_EQ(frame.headroom(), alone ? 4 + kHeader : 4u) << size;
+      const std::size_t block = alone ? buf::Pool::kLarge : size > 252 ? buf::Pool::kSmall : buf::Pool::kTiny;
+      EXPECT_EQ(frame.capacity(), block) << size;
+    }
   }
 }
 
