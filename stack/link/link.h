@@ -116,6 +116,7 @@ class Link final : private NeighborUser, private AddressGuardUser {
   NeighborCache neighbors_;
   AddressGuard guard_;
   std::array<Group, 16> groups_{};
+  std::array<buf::RxFrame, kRxBatch> batch_;  // empty between two polls
 };
 
 // True when every offload field points into a frame of this size and fits its protocol. A device's word about a frame
