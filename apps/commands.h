@@ -117,6 +117,7 @@ struct SimOptions {
   std::string warm_up = "0s";
   std::string every = "100ms";     // between the rows of `csv`
   std::string csv;                 // file; empty: none
+  std::string capture;             // file; empty: none
   std::string congestion;
   std::uint64_t seed = 1;
 };

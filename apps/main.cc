@@ -312,6 +312,7 @@ class CommandLine {
     sim->add_option("--seed", sim_.seed, "of all randomness (default 1)");
     sim->add_flag("--json", common_.json, "machine-readable output");
     sim->add_option("--csv", sim_.csv, "write cwnd, srtt, goodput, queue of each flow over time to this file");
+    sim->add_option("--capture", sim_.capture, "write the packets at the first flow's sender to this pcap file");
     sim->add_option("--every", sim_.every, "time between its rows (default 100ms)");
     sim->add_option("--cc", sim_.congestion, "TCP congestion control")->group("TCP");
     add_tcp_switches(*sim);

@@ -147,6 +147,7 @@ Result<sim::Scenario, Failure> sim_scenario(const SimOptions& o, const tcp::TcpC
   constexpr const char* kTime = "write a time like 20us, 10ms, 1.5s";
   sim::Scenario scenario;
   scenario.seed = o.seed;
+  scenario.capture = o.capture;
   sim::Flow common;
   common.tcp = tcp;
   common.lose_tails = o.lose_tails;

@@ -10,7 +10,6 @@ link::Capabilities bare_ip(std::uint32_t mtu) {
   link::Capabilities c;
   c.medium = link::Medium::kIp;
   c.mtu = mtu;
-  c.tx_checksum = true;
   return c;
 }
 

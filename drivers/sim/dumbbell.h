@@ -27,8 +27,7 @@ class Dumbbell {
     Bottleneck::MakeQueue make_queue;
   };
 
-  // The end of one host. What arrives has its transport checksum vouched for, and what is sent may lack it: nothing
-  // here turns bits over, and computing it twice a packet would only cost time.
+  // The end of one host. What arrives has its transport checksum vouched for: nothing here turns bits over.
   class Port final : public link::NetDevice {
    public:
     [[nodiscard]] const link::Capabilities& capabilities() const override { return network_.capabilities_; }

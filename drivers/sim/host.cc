@@ -8,8 +8,8 @@ namespace {
 constexpr std::uint8_t kOneNetwork = 8;  // prefix length: every host is a neighbour of every other
 }
 
-Host::Host(Scheduler& scheduler, Dumbbell::Port& port, const StackConfig& config, wire::Ipv4Address address,
-           Application& application)
+Host::Host(Scheduler& scheduler, Dumbbell::Port& port, link::NetDevice& device, const StackConfig& config,
+           wire::Ipv4Address address, Application& application)
     : scheduler_(scheduler),
       stack_(config),
       application_(application),
@@ -17,7 +17,7 @@ Host::Host(Scheduler& scheduler, Dumbbell::Port& port, const StackConfig& config
   stack_.set_time(scheduler.now());
   ip::InterfaceConfig interface;
   interface.address_check = ip::InterfaceConfig::AddressCheck::kNone;
-  const ip::InterfaceId id = stack_.ip().add_interface(port, interface).value();
+  const ip::InterfaceId id = stack_.ip().add_interface(device, interface).value();
   (void)stack_.ip().add_address(id, {address, kOneNetwork});
   port.set_alarm(alarm_);
   scheduler_.schedule(alarm_, scheduler_.now());

@@ -16,8 +16,9 @@ class Application {
 
 class Host {
  public:
-  Host(Scheduler& scheduler, Dumbbell::Port& port, const StackConfig& config, wire::Ipv4Address address,
-       Application& application);
+  // `device` is the port, or a decorator around it.
+  Host(Scheduler& scheduler, Dumbbell::Port& port, link::NetDevice& device, const StackConfig& config,
+       wire::Ipv4Address address, Application& application);
   Host(const Host&) = delete;
   Host& operator=(const Host&) = delete;
 

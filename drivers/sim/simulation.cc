@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "drivers/capture.h"
 #include "drivers/sim/codel.h"
 #include "drivers/sim/drop_tail.h"
 #include "drivers/sim/fq_codel.h"
@@ -75,14 +76,18 @@ std::string mistake_in(const Scenario& scenario) {
 class Connection {
  public:
   Connection(Scheduler& scheduler, Dumbbell& network, const Scenario& scenario, std::uint32_t number,
-             const Pattern& pattern)
+             const Pattern& pattern, std::unique_ptr<drivers::PcapWriter> capture)
       : flow_(scenario.flows[number]),
         pair_(network.add_pair(flow_.round_trip)),
         tails_(flow_.write, flow_.bytes),
         sender_(flow_, pattern, {address(2, number), kPort}),
         receiver_(pattern, kPort),
-        left_(scheduler, *pair_.left, stack_config(scenario.seed, 2 * number), address(1, number), sender_),
-        right_(scheduler, *pair_.right, stack_config(scenario.seed, 2 * number + 1), address(2, number), receiver_) {
+        capture_(capture != nullptr ? std::make_unique<drivers::Capture>(*pair_.left, std::move(capture), Duration())
+                                    : nullptr),
+        left_(scheduler, *pair_.left, left_device(), stack_config(scenario.seed, 2 * number), address(1, number),
+              sender_),
+        right_(scheduler, *pair_.right, *pair_.right, stack_config(scenario.seed, 2 * number + 1), address(2, number),
+               receiver_) {
     if (flow_.lose_tails) pair_.left->set_filter([this](Bytes packet) { return tails_.loses(packet); });
   }
   Connection(const Connection&) = delete;
@@ -119,6 +124,9 @@ class Connection {
   }
 
  private:
+  [[nodiscard]] link::NetDevice& left_device() {
+    return capture_ != nullptr ? static_cast<link::NetDevice&>(*capture_) : *pair_.left;
+  }
   static wire::Ipv4Address address(std::uint8_t side, std::uint32_t number) {
     ++number;  // no host is 10.x.0.0
     return wire::Ipv4Address::of(10, side, static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number));
@@ -135,6 +143,7 @@ class Connection {
   TailLoss tails_;
   Sender sender_;
   Receiver receiver_;
+  std::unique_ptr<drivers::Capture> capture_;  // may be null
   Host left_, right_;
   tcp::Info before_;  // and what follows: when counting began
   std::uint64_t bytes_before_ = 0, lost_before_ = 0;
@@ -146,7 +155,7 @@ Dumbbell::Direction direction_of(const Link& link, const drivers::Faults& faults
 
 class Run {
  public:
-  explicit Run(const Scenario& scenario)
+  Run(const Scenario& scenario, std::unique_ptr<drivers::PcapWriter> capture)
       : scenario_(scenario),
         network_(scheduler_,
                  direction_of(scenario.link, scenario.link.data_faults, seed_of(scenario.seed, Part::kQueues, 0)),
@@ -154,7 +163,8 @@ class Run {
                  scenario.link.mtu, seed_of(scenario.seed, Part::kNetwork)),
         pattern_(seed_of(scenario.seed, Part::kPattern)) {
     for (std::uint32_t i = 0; i < scenario.flows.size(); ++i)
-      connections_.push_back(std::make_unique<Connection>(scheduler_, network_, scenario, i, pattern_));
+      connections_.push_back(
+          std::make_unique<Connection>(scheduler_, network_, scenario, i, pattern_, std::move(capture)));
     sampled_.resize(scenario.flows.size());
   }
 
@@ -265,7 +275,10 @@ double jain_index(const std::vector<double>& shares) {
 Result<Report, Failure> simulate(const Scenario& scenario) {
   const std::string mistake = mistake_in(scenario);
   if (!mistake.empty()) return fail(Failure{mistake});
-  return Run(scenario).run();
+  if (scenario.capture.empty()) return Run(scenario, nullptr).run();
+  auto capture = drivers::PcapWriter::create(scenario.capture, link::Medium::kIp, link::Fcs::kNone);
+  if (!capture) return fail(capture.error());
+  return Run(scenario, std::move(*capture)).run();
 }
 
 }  // namespace sluice::sim

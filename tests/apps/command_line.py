@@ -67,6 +67,7 @@ BAD = [
     ("sim --flow start=40s", ["start before the run ends"]),
     ("sim --mtu 100", ["--mtu", "100", "576"]),
     ("sim --time 100ms --csv /nonexistent/x", ["/nonexistent/x", "No such file"]),
+    ("sim --time 100ms --capture /nonexistent/x", ["/nonexistent/x", "No such file"]),
     ("dump", ["file", "sluice dump --help"]),
     ("dump /nonexistent", ["/nonexistent", "not exist"]),
     (f"replay {SLUICE}", ["--as", "sluice replay --help"]),

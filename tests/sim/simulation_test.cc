@@ -4,14 +4,23 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iomanip>
+#include <map>
 #include <sstream>
+
+#include <unistd.h>
+
+#include "drivers/pcap_file.h"
+#include "stack/wire/ipv4.h"
+#include "stack/wire/tcp.h"
 
 namespace sluice::test {
 namespace {
 
+namespace fs = std::filesystem;
 using sim::Discipline;
 using sim::Flow;
 using sim::Report;
@@ -187,6 +196,28 @@ TEST(Simulation, StartsAndEndsWhenDescribed) {
   }
   EXPECT_EQ(second_before, 0);
   EXPECT_GT(second_after, 0);
+}
+
+// What the file shows is a whole connection, with checksums that are right.
+TEST(Simulation, CaptureAtTheFirstSender) {
+  const fs::path path = fs::temp_directory_path() / ("simulation" + std::to_string(::getpid()));
+  Scenario scenario = dumbbell({flow(40_ms, 100'000), flow(40_ms, 100'000)});
+  scenario.capture = path.string();
+  const Report report = run(scenario);
+  auto file = drivers::CaptureReader::open(path.string());
+  fs::remove(path);
+  ASSERT_TRUE(file.has_value()) << file.error().message;
+  std::map<std::string, std::size_t> payload;  // by source
+  drivers::CaptureFrame frame;
+  while ((*file)->next(frame)) {
+    const auto ip = wire::ipv4::parse(frame.bytes);
+    ASSERT_TRUE(ip.has_value());
+    const auto tcp =
+        wire::tcp::parse(ip->payload, ip->header.source, ip->header.destination, wire::ChecksumPolicy::kVerify);
+    ASSERT_TRUE(tcp.has_value());
+    payload[std::string(to_text(ip->header.source).view())] += tcp->payload.size();
+  }
+  EXPECT_EQ(payload, (std::map<std::string, std::size_t>{{"10.1.0.1", 100'000}, {"10.2.0.1", 0}}));
 }
 
 TEST(Simulation, JainIndex) {

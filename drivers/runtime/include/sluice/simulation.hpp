@@ -49,6 +49,7 @@ struct Flow {
 struct Scenario {
   Link link{};
   std::vector<Flow> flows;
+  std::string capture;   // pcap file of the packets at the first flow's sender; empty: none
   Duration time = 30_s;  // the run ends earlier when all flows have sent their bytes
   Duration warm_up{};    // what is counted begins then
   std::uint64_t seed = 1;
@@ -102,7 +103,7 @@ struct Report {
 // Jain, Chiu and Hawe, 1984: (sum x)^2 / (n * sum x^2). 1 when nothing was shared.
 double jain_index(const std::vector<double>& shares);
 
-// The failure names what in the description makes no sense.
+// The failure names what in the description makes no sense, or why the capture cannot be written.
 Result<Report, Failure> simulate(const Scenario& scenario);
 
 }  // namespace sluice::sim
