@@ -175,17 +175,17 @@ TEST_F(FqCodel, SharesAreEqualInBytes) {
   EXPECT_NEAR(static_cast<double>(bytes[1]), static_cast<double>(bytes[2]), 1514);
 }
 
-// RFC 8290 §4.2: or a flow that sends one packet at a time would always be new, and starve the others.
+// RFC 8290 §4.2: or a flow that sends a packet whenever it has none would always be new, and have a quantum for each.
 TEST_F(FqCodel, AnEmptyNewFlowWaitsItsTurn) {
-  enqueue({1, 1, 1, 1, 1});
-  (void)queue_.dequeue(kStart);
+  for (int i = 0; i < 50; ++i) enqueue({1}, 100);
   (void)queue_.dequeue(kStart);
   std::size_t of_second = 0;
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < 10; ++i) {
     enqueue({2}, 1500);
-    of_second += queue_.dequeue(kStart)->pair == 2;
+    for (int n = 0; n < 2; ++n) of_second += queue_.dequeue(kStart)->pair == 2;
   }
-  EXPECT_EQ(of_second, 3u);
+  EXPECT_GE(of_second, 1u);
+  EXPECT_LE(of_second, 3u);  // about as many bytes as the other
 }
 
 // RFC 8290 §4.1: at the limit the longest queue gives its oldest packet, whoever came last.
