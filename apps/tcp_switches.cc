@@ -10,6 +10,8 @@ using tcp::TcpConfig;
 constexpr TcpSwitch kSwitches[] = {
     {"timestamps", &TcpConfig::timestamps, "round-trip measurement and PAWS (RFC 7323)"},
     {"window-scaling", &TcpConfig::window_scaling, "windows beyond 64 KiB (RFC 7323)"},
+    {"sack", &TcpConfig::sack, "selective acknowledgements (RFC 2018)"},
+    {"dsack", &TcpConfig::dsack, "reports of segments that came twice (RFC 2883)"},
     {"delayed-ack", &TcpConfig::delayed_ack, "one ACK for two segments (RFC 9293)"},
     {"limited-transmit", &TcpConfig::limited_transmit, "new data on the first duplicate ACKs (RFC 3042)"},
     {"initial-window-10", &TcpConfig::initial_window_10, "ten segments to begin with (RFC 6928); off: RFC 5681"},
