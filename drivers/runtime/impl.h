@@ -42,6 +42,7 @@ struct Runtime::Impl final : socket::ReadyObserver {
    public:
     explicit Guard(Impl& impl) : impl_(impl), lock_(impl.mutex, std::defer_lock) {
       if (impl.threaded) lock_.lock();
+      ++impl.calls;
       impl.stack->set_time(monotonic_now());
     }
     ~Guard() {
@@ -115,6 +116,8 @@ struct Runtime::Impl final : socket::ReadyObserver {
   std::size_t several = 0;                                      // of the waiters: those of kSeveral
   std::array<std::atomic<std::uint32_t>*, kRungAtOnce> rung{};  // to be woken when the lock is free
   std::size_t rung_count = 0;
+  std::uint64_t calls = 0;       // that threads have made, waits included
+  std::uint64_t calls_seen = 0;  // by the worker
 
   // Who runs the stack. A stand-in does it only because nobody better was there, and gives way to whoever comes.
   bool worker = false;

@@ -199,7 +199,9 @@ bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until,
   worker_until = std::min(stack->next_deadline(), until);
   const Instant now = monotonic_now();
   if (worker_until <= now) return true;
-  const bool look_again = spinner.again(now);
+  // While other threads are busy it does not take a processor from them to look again.
+  const bool others = std::exchange(calls_seen, calls) != calls;
+  const bool look_again = !others && spinner.again(now);
   if (look_again && ++unasked < kRoundsUnasked) {  // frames tell by themselves; others may have the lock meanwhile
     unlock(lock);
     lock.lock();
@@ -247,6 +249,7 @@ Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, socket:
   if (done()) return Woken::kReady;
   Waiter self{.done = &done, .on = on, .bell = kernel != nullptr ? bell_of_this_thread() : -1};
   enlist(self);
+  calls_seen = calls;
   const Part part = take_over();
   bool works = part == Part::kWorks;
   // Who only looks works too: in a loop of such looks nobody else would.
