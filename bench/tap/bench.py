@@ -8,7 +8,8 @@ user namespaces): exit code 77 and the reason if not.
 targets   sluice             the event loop; `no-offload`, `zero-copy` (the application works in the stack's buffers) and
                              `blocking` (BSD calls, a thread a connection) are variants
           lwip               lwIP's raw API, one spinning thread (only where liblwip-dev is installed)
-          ideal              no protocol stack at all: what the tap itself can do, with one copy to or from the application
+          ideal              no protocol stack at all: what the tap itself can do, with one copy to or from the application;
+                             `keeping` holds 6 MiB of what it sent, as a sender must that may have to retransmit
           veth               the kernel at both ends
 tests     bulk_in bulk_out   one stream into or out of the server
           rr rr_one_cpu      1 byte there and back, on two processors and on one
@@ -140,11 +141,14 @@ class ClientFailed(Exception):
     pass
 
 
-def run_client(load, test, seconds):
+def client_command(test, load, seconds):
     values = {"host": SERVER, "seconds": seconds, "whole_seconds": max(1, round(seconds))}
     arguments = [part.format(**values) for part in test.load]
-    command = ["wrk" if test.client == "wrk" else load, *arguments]
-    done = subprocess.run(pinned(CLIENT_CPU, command), capture_output=True, text=True, timeout=60)
+    return pinned(CLIENT_CPU, ["wrk" if test.client == "wrk" else load, *arguments])
+
+
+def run_client(load, test, seconds):
+    done = subprocess.run(client_command(test, load, seconds), capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
         raise ClientFailed((done.stderr or done.stdout).strip())
     if test.client == "load":

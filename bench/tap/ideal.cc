@@ -35,6 +35,7 @@ constexpr int kBatch = 16;  // frames between two looks the other way, and segme
 constexpr int kWindowShift = 7;
 constexpr std::uint32_t kPlainWindow = 1 << 20;  // the tap's ring of 1000 frames holds it
 constexpr std::uint32_t kOffloadWindow = 4 << 20;
+constexpr std::size_t kKept = 96;  // frames sent last that are kept: what 6 MiB in flight are
 constexpr double kRetransmitAfter = 0.2;  // s
 
 enum Flags : Byte { kFin = 1, kSyn = 2, kRst = 4, kPsh = 8, kAck = 16 };
@@ -69,6 +70,8 @@ std::uint32_t sum_of(std::span<const Byte> bytes) {
 
 enum class Mode : std::uint8_t { kPlain, kOffload };
 enum class Copy : std::uint8_t { kNone, kOne };  // between the frame and an application's buffer
+// Of what was sent: nothing, or for as long as a sender must that may have to send it again.
+enum class Keep : std::uint8_t { kNothing, kSent };
 enum class Wait : std::uint8_t { kSpin, kPoll };
 
 struct Settings {
@@ -77,6 +80,7 @@ struct Settings {
   double seconds = 0;
   Mode mode = Mode::kPlain;
   Copy copy = Copy::kOne;
+  Keep keep = Keep::kNothing;
   Wait wait = Wait::kSpin;
 };
 
@@ -155,8 +159,9 @@ class PerfectPeer {
         window_(settings.mode == Mode::kOffload ? kOffloadWindow : kPlainWindow) {
     const sockaddr_in a = address_of(settings.address.c_str(), 0);
     std::memcpy(address_.data(), &a.sin_addr, 4);
-    std::memset(bulk_.data() + kVirtio + kTcpData, 'x', kSuperSegment);
-    full_sum_ = sum_of({bulk_.data() + kVirtio + kTcpData, kMss});
+    bulk_.resize(settings.keep == Keep::kSent ? kKept : 1);
+    for (auto& frame : bulk_) frame.fill('x');
+    full_sum_ = sum_of({bulk_[0].data() + kVirtio + kTcpData, kMss});
   }
 
   void run() {
@@ -378,7 +383,7 @@ class PerfectPeer {
     source_.progress = 0;
   }
   void send_bulk(std::size_t size) {
-    Byte* frame = bulk_.data() + kVirtio;
+    Byte* frame = bulk_[next_bulk_++ % bulk_.size()].data() + kVirtio;
     Byte* payload = frame + kTcpData;
     if (settings_.copy == Copy::kOne) copy_out(payload, size);
     std::uint32_t sum = 0;
@@ -406,12 +411,13 @@ class PerfectPeer {
   std::size_t used_ = 0;
   std::vector<Byte> application_ = std::vector<Byte>(kChunk, 'x');
   std::array<Byte, kVirtio + 65600> in_{};
-  std::array<Byte, kVirtio + 65600> bulk_{};
+  std::vector<std::array<Byte, kVirtio + 65600>> bulk_;
+  std::size_t next_bulk_ = 0;
   std::array<Byte, kVirtio + 2048> out_{};
 };
 
 int usage() {
-  fprintf(stderr, "usage: ideal TAP ADDRESS SECONDS [offload] [no-copy] [poll]\n");
+  fprintf(stderr, "usage: ideal TAP ADDRESS SECONDS [offload] [no-copy] [keep] [poll]\n");
   return 2;
 }
 
@@ -425,6 +431,8 @@ int main(int argc, char** argv) {
       settings.mode = Mode::kOffload;
     } else if (word == "no-copy") {
       settings.copy = Copy::kNone;
+    } else if (word == "keep") {
+      settings.keep = Keep::kSent;
     } else if (word == "poll") {
       settings.wait = Wait::kPoll;
     } else {

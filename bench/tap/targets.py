@@ -158,6 +158,7 @@ def all_targets(sluice, congestion_control, programs):
     targets += [
         Tap("ideal", ideal + ["offload"], ["poll"], leave_out=CROWDED),
         Tap("ideal no-copy", ideal + ["offload", "no-copy"], only=("bulk_in", "bulk_out")),
+        Tap("ideal keeping", ideal + ["offload", "keep"], only=("bulk_out",)),
         Tap("ideal no-offload", ideal, ["poll"], only=("bulk_in", "bulk_out", "udp_echo")),
         Veth("veth", [program("kernel-server"), LIFETIME], True),
         Veth("veth no-offload", [program("kernel-server"), LIFETIME], False),
