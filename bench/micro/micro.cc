@@ -2,6 +2,7 @@
 // stack.
 #include <benchmark/benchmark.h>
 
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -167,6 +168,105 @@ void udp_through_the_stack(benchmark::State& state) {
   }
 }
 BENCHMARK(udp_through_the_stack);
+
+// One end of a wire between two stacks; what is sent waits in blocks of the pool that was there first.
+class WireEnd final : public link::NetDevice {
+ public:
+  WireEnd(buf::Pool& pool, std::uint32_t max_gso_bytes) : pool_(pool) {
+    capabilities_.medium = link::Medium::kIp;
+    capabilities_.max_gso_bytes = max_gso_bytes;
+    capabilities_.tso4 = capabilities_.tx_checksum = max_gso_bytes > 0;
+  }
+  [[nodiscard]] const link::Capabilities& capabilities() const override { return capabilities_; }
+  std::size_t rx(Instant, buf::Pool&, std::span<buf::RxFrame> out) override {
+    std::size_t n = 0;
+    for (; n < out.size() && !arrived_.empty(); ++n) {
+      out[n] = std::move(arrived_.front());
+      arrived_.pop_front();
+    }
+    return n;
+  }
+  std::size_t tx(Instant, std::span<const buf::TxFrame> frames) override {
+    for (const buf::TxFrame& frame : frames) {
+      buf::Buffer block = pool_.allocate(frame.size());
+      (void)frame.copy_to(block.storage());
+      block.set_view(0, frame.size());
+      peer->arrived_.push_back({std::move(block), frame.offload, static_cast<std::uint32_t>(frame.size())});
+    }
+    return frames.size();
+  }
+  WireEnd* peer = nullptr;
+
+ private:
+  buf::Pool& pool_;
+  link::Capabilities capabilities_;
+  std::deque<buf::RxFrame> arrived_;
+};
+
+struct Station {
+  Station(buf::Pool& pool, std::uint32_t max_gso_bytes, const wire::Address& address)
+      : device(pool, max_gso_bytes), stack(config()) {
+    const auto id = stack.ip().add_interface(device, {}).value();
+    (void)stack.ip().add_address(id, {address, 24});
+  }
+  static StackConfig config() {
+    StackConfig c;
+    c.seed = Rng::seed_from(1);
+    return c;
+  }
+  [[nodiscard]] std::uint64_t count(Counter c) const { return stack.counters().get(c); }
+  WireEnd device;
+  Stack stack;
+};
+
+std::uint64_t cycles() {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#else
+  return 0;
+#endif
+}
+
+// A stream from one socket through two stacks to another: what a packet costs with its ACKs, both ends and the copy of
+// the wire together. The argument is the largest packet, bytes: 0 for 1500, the MTU.
+void tcp_through_two_stacks(benchmark::State& state) {
+  buf::Pool pool;
+  const auto largest = static_cast<std::uint32_t>(state.range(0));
+  Station a(pool, largest, kA);
+  Station b(pool, largest, kB);
+  a.device.peer = &b.device;
+  b.device.peer = &a.device;
+  const auto listener = b.stack.sockets().open(ip::Family::kV4, socket::Type::kStream).value();
+  (void)b.stack.sockets().bind(listener, {wire::Ipv4Address{}, 9});
+  (void)b.stack.sockets().listen(listener, 1);
+  const auto out = a.stack.sockets().open(ip::Family::kV4, socket::Type::kStream).value();
+  (void)a.stack.sockets().connect(out, {kB, 9});
+  std::int64_t now = 1'000'000'000;
+  const auto poll = [&] {
+    a.stack.poll(Instant::from_nanos(now += 1000));
+    b.stack.poll(Instant::from_nanos(now));
+  };
+  for (int i = 0; i < 1000 && b.stack.sockets().ready(listener) == socket::Ready::kNone; ++i) poll();
+  const auto in = b.stack.sockets().accept(listener, nullptr);
+  if (!in) return state.SkipWithError("no connection");
+  std::vector<std::uint8_t> chunk(64 << 10), room(64 << 10);
+  const Bytes give(chunk);
+  const MutableBytes take(room);
+  std::uint64_t bytes = 0;
+  const auto packets = [&] { return a.count(Counter::kLinkTxFrames) + b.count(Counter::kLinkTxFrames); };
+  const auto copied = [&] { return a.count(Counter::kTcpBytesCopied) + b.count(Counter::kTcpBytesCopied); };
+  const std::uint64_t packets_before = packets(), copied_before = copied(), began = cycles();
+  for (auto _ : state) {
+    (void)a.stack.sockets().send(out, std::span(&give, 1), nullptr);
+    poll();
+    while (const auto got = b.stack.sockets().receive(*in, std::span(&take, 1))) bytes += got->size;
+  }
+  state.SetBytesProcessed(static_cast<std::int64_t>(bytes));
+  const auto sent = static_cast<double>(packets() - packets_before);
+  if (cycles() != 0) state.counters["cycles/packet"] = static_cast<double>(cycles() - began) / sent;
+  state.counters["copies/byte"] = static_cast<double>(copied() - copied_before) / static_cast<double>(bytes);
+}
+BENCHMARK(tcp_through_two_stacks)->Arg(0)->Arg(65535);
 
 }  // namespace
 
