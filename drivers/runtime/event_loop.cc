@@ -8,6 +8,7 @@
 #include <atomic>
 #include <map>
 #include <unordered_map>
+#include <utility>
 
 #include "drivers/runtime/impl.h"
 #include "sluice/runtime.hpp"
@@ -93,11 +94,9 @@ struct EventLoop::Impl final : socket::ReadyObserver {
   std::vector<std::unique_ptr<Watch>> graveyard;  // unwatched while callbacks run
   std::vector<Watch*> by_handle;
   std::vector<Watch*> ready, round;
-  struct LoopTimer {
-    TimerId id;
-    std::function<void()> callback;
-  };
-  std::multimap<Instant, LoopTimer> timers;
+  // In the order in which they are due, and for cancel() by their number.
+  std::map<std::pair<Instant, TimerId>, std::function<void()>> timers;
+  std::unordered_map<TimerId, Instant> due;
   TimerId next_id = 1;
   std::atomic<bool> stopped{false};  // set by any thread
   Spinner spinner;
@@ -167,14 +166,17 @@ void EventLoop::unwatch(int fd) {
 
 EventLoop::TimerId EventLoop::after(Duration delay, std::function<void()> callback) {
   const TimerId id = impl_->next_id++;
-  impl_->timers.emplace(monotonic_now() + delay, Impl::LoopTimer{id, std::move(callback)});
+  const Instant at = monotonic_now() + delay;
+  impl_->timers.emplace(std::pair(at, id), std::move(callback));
+  impl_->due.emplace(id, at);
   return id;
 }
 
 void EventLoop::cancel(TimerId id) {
-  for (auto at = impl_->timers.begin(); at != impl_->timers.end(); ++at) {
-    if (at->second.id == id) return void(impl_->timers.erase(at));
-  }
+  const auto found = impl_->due.find(id);
+  if (found == impl_->due.end()) return;
+  impl_->timers.erase({found->second, id});
+  impl_->due.erase(found);
 }
 
 void EventLoop::Impl::run_stack() {
@@ -206,9 +208,11 @@ void EventLoop::Impl::run_ready() {
 
 void EventLoop::Impl::run_timers() {
   const Instant now = monotonic_now();
-  while (!timers.empty() && timers.begin()->first <= now) {
-    const auto callback = std::move(timers.begin()->second.callback);
-    timers.erase(timers.begin());
+  while (!timers.empty() && timers.begin()->first.first <= now) {
+    const auto first = timers.begin();
+    const auto callback = std::move(first->second);
+    due.erase(first->first.second);
+    timers.erase(first);
     callback();
   }
 }
@@ -221,7 +225,7 @@ void EventLoop::Impl::sleep(Duration longest) {
   if (busy && ++unasked < kRoundsUnasked) return;
   unasked = 0;
   Instant until = std::min(runtime.stack->next_deadline(), now + longest);
-  if (!timers.empty()) until = std::min(until, timers.begin()->first);
+  if (!timers.empty()) until = std::min(until, timers.begin()->first.first);
   const Duration wait = busy ? Duration() : std::max(until - now, Duration());
   std::array<epoll_event, 64> events{};
   const auto ns = std::min<std::int64_t>(wait.to_nanos(), 3'600'000'000'000);
