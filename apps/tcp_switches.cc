@@ -15,6 +15,9 @@ constexpr TcpSwitch kSwitches[] = {
     {"delayed-ack", &TcpConfig::delayed_ack, "one ACK for two segments (RFC 9293)"},
     {"limited-transmit", &TcpConfig::limited_transmit, "new data on the first duplicate ACKs (RFC 3042)"},
     {"initial-window-10", &TcpConfig::initial_window_10, "ten segments to begin with (RFC 6928); off: RFC 5681"},
+    {"hystart", &TcpConfig::hystart, "slow start ends when round trips grow (RFC 9406; cubic)"},
+    {"pacing", &TcpConfig::pacing, "spread over the round trip what controllers without a rate send"},
+    {"idle-restart", &TcpConfig::idle_restart, "a small window after silence (RFC 5681)"},
     {"receive-tuning", &TcpConfig::receive_tuning, "a receive buffer that grows with the path"},
     {"send-tuning", &TcpConfig::send_tuning, "a send buffer that grows with the path"},
 };

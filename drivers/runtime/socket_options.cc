@@ -33,6 +33,7 @@ constexpr OptionRow kIntOptions[] = {
     {SOL_SOCKET, SO_RCVBUF, Option::kReceiveBuffer},
     {SOL_SOCKET, SO_ERROR, Option::kError},
     {SOL_SOCKET, SO_ACCEPTCONN, Option::kAcceptConnection},
+    {SOL_SOCKET, SO_MAX_PACING_RATE, Option::kMaxPacingRate},
     {IPPROTO_TCP, TCP_NODELAY, Option::kTcpNoDelay},
     {IPPROTO_TCP, TCP_CORK, Option::kTcpCork},
     {IPPROTO_TCP, TCP_QUICKACK, Option::kTcpQuickAck},
@@ -98,6 +99,12 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
     return answer(sockets.set_option(socket.handle, Option::kTcpCongestion, index));
   }
   if (level == IPPROTO_IP && name == IP_RECVTTL) return set_flag(socket.settings.receive_ttl, value, length);
+  if (level == SOL_SOCKET && name == SO_MAX_PACING_RATE && length >= sizeof(std::uint64_t)) {  // the wide form
+    std::uint64_t rate = 0;
+    memcpy(&rate, value, sizeof rate);
+    const auto narrow = static_cast<std::int64_t>(std::min<std::uint64_t>(rate, UINT32_MAX));
+    return answer(sockets.set_option(socket.handle, Option::kMaxPacingRate, narrow));
+  }
   const auto option = int_option(level, name);
   if (!option || *option == Option::kError || *option == Option::kAcceptConnection)
     return set_errno(Errno::kNoProtocolOption);

@@ -67,6 +67,7 @@ enum class Option : std::uint8_t {  // value and unit
   kTcpKeepInterval,                 // seconds
   kTcpKeepCount,
   kTcpUserTimeout,  // milliseconds
+  kMaxPacingRate,   // bytes/s, > 0; UINT32_MAX, which is also -1: no limit
   kTcpCongestion,   // index into tcp/cc/registry.h
   kIpTtl,           // 1..255, -1: default
   kIpTos,           // 0..255

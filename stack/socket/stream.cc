@@ -287,6 +287,10 @@ Status Stream::take_option(tcp::ConnectionOptions& options, Option option, std::
       return in_range(1, 127) ? (options.keep_count = static_cast<std::uint8_t>(v), Status()) : bad;
     case Option::kTcpUserTimeout:
       return in_range(0, INT32_MAX) ? (options.user_timeout = Duration::millis(v), Status()) : bad;
+    case Option::kMaxPacingRate:
+      return in_range(INT32_MIN, UINT32_MAX) && v != 0
+                 ? (options.max_pacing_rate = static_cast<std::uint32_t>(v), Status())
+                 : bad;
     case Option::kTcpCongestion:
       if (!in_range(1, tcp::cc::count())) return fail(Errno::kNoProtocolOption);
       return options.congestion = static_cast<std::uint8_t>(v), Status();
@@ -344,6 +348,8 @@ Result<std::int64_t> Stream::get_option(Option option) {
       return std::int64_t{o.keep_count};
     case Option::kTcpUserTimeout:
       return o.user_timeout.to_millis();
+    case Option::kMaxPacingRate:
+      return std::int64_t{o.max_pacing_rate};
     case Option::kTcpCongestion:
       return std::int64_t{o.congestion};
     case Option::kIpTtl:

@@ -104,8 +104,29 @@ void Connection::start_congestion_control() {
   if (syn_retransmitted_) window = mss;
   const std::uint8_t index = options_.congestion != 0 ? options_.congestion : tcp_.config.congestion;
   cc_ = cc::make(index);
-  cc_->start({.mss = mss, .initial_window = window});
+  cc_->start({.mss = mss,
+              .initial_window = window,
+              .srtt = rto_.srtt(),
+              .seed = context_.rng.next_u64(),
+              .slow_start = tcp_.config.hystart == Switch::kOn ? cc::SlowStart::kHyStart : cc::SlowStart::kStandard});
+  update_pacing();
   emit_cwnd();
+}
+
+// The controller's rate; without one, if asked for, a rate at which the window grows as fast as it may: twice the
+// window each round trip in slow start, 1.2 times later. The user's limit stands above both.
+void Connection::update_pacing() {
+  std::uint64_t rate = cc_->pacing_rate();
+  if (rate == Pacer::kUnlimited && tcp_.config.pacing == Switch::kOn && rto_.srtt() > Duration()) {
+    const std::uint64_t percent = cc_->cwnd() < cc_->ssthresh() ? 200 : 120;
+    const auto srtt_us = static_cast<std::uint64_t>(std::max<std::int64_t>(rto_.srtt().to_micros(), 1));
+    rate = std::max<std::uint64_t>(congestion_window() * percent * 10'000 / srtt_us, 1);
+  }
+  if (options_.max_pacing_rate != UINT32_MAX) {
+    rate =
+        rate == Pacer::kUnlimited ? options_.max_pacing_rate : std::min<std::uint64_t>(rate, options_.max_pacing_rate);
+  }
+  pacer_.set_rate(rate);
 }
 
 void Connection::emit_cwnd() {
@@ -323,6 +344,7 @@ Status Connection::set_options(const ConnectionOptions& wanted) {
   if (before.keep_alive != options_.keep_alive || before.keep_idle != options_.keep_idle) restart_keep_alive();
   if (before.max_segment != options_.max_segment) update_mss();
   if (before.congestion != options_.congestion && cc_ != nullptr) start_congestion_control();
+  if (before.max_pacing_rate != options_.max_pacing_rate && cc_ != nullptr) update_pacing();
   const bool released = options_.no_delay == Switch::kOn || options_.cork == Switch::kOff;
   if (released && may_send_data()) output();
   return {};
@@ -342,6 +364,7 @@ Info Connection::info() const {
     i.cwnd = congestion_window();
     i.ssthresh = cc_->ssthresh();
     i.congestion = cc_->name();
+    i.pacing_rate = pacer_.rate();
   }
   i.flight = flight();
   i.send_scale = negotiated_.send_scale;

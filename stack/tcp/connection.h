@@ -14,6 +14,7 @@
 #include "stack/tcp/cc/congestion.h"
 #include "stack/tcp/cc/registry.h"
 #include "stack/tcp/flow.h"
+#include "stack/tcp/pacer.h"
 #include "stack/tcp/reassembly.h"
 #include "stack/tcp/receive_tuning.h"
 #include "stack/tcp/receive_window.h"
@@ -218,6 +219,7 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] std::uint32_t now_ticks() const;
   [[nodiscard]] Seq data_end() const { return data_base_ + static_cast<std::uint32_t>(send_queue_.bytes()); }
   void start_congestion_control();
+  void update_pacing();
   void emit_cwnd();
 
   Tcp::Impl& tcp_;
@@ -296,6 +298,7 @@ class Connection final : public ConnectionHandle, public Flow {
   std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_retransmitted_ = 0;
   std::uint32_t retransmits_ = 0, timeouts_ = 0;
 
+  Pacer pacer_;
   TimerSet timers_;
   std::unique_ptr<cc::Controller> cc_;  // from ESTABLISHED on
 };

@@ -18,9 +18,10 @@ struct ConnectionOptions {
   Duration linger_time{};
   std::size_t send_buffer = 0;  // bytes; 0: TcpConfig's, and tuned
   std::size_t receive_buffer = 0;
-  std::uint32_t max_segment = 0;  // 0: from the path; else a lower MSS, 88..65495 bytes
-  std::uint8_t keep_count = 9;    // unanswered probes before ETIMEDOUT
-  std::uint8_t ttl = 0;           // 0: the stack's default
+  std::uint32_t max_segment = 0;               // 0: from the path; else a lower MSS, 88..65495 bytes
+  std::uint32_t max_pacing_rate = UINT32_MAX;  // bytes/s, > 0; UINT32_MAX: no limit
+  std::uint8_t keep_count = 9;                 // unanswered probes before ETIMEDOUT
+  std::uint8_t ttl = 0;                        // 0: the stack's default
   std::uint8_t tos = 0;
   std::uint8_t congestion = 0;       // index into the table of tcp/cc/registry.h; 0: the stack's default
   Switch no_delay = Switch::kOff;    // on: no Nagle (RFC9293-MUST-17)
@@ -39,6 +40,9 @@ struct TcpConfig {
   Switch delayed_ack = Switch::kOn;
   Switch limited_transmit = Switch::kOn;   // RFC 3042
   Switch initial_window_10 = Switch::kOn;  // RFC 6928; off: RFC 5681 §3.1
+  Switch idle_restart = Switch::kOn;       // RFC 5681 §4.1: a small window after silence
+  Switch hystart = Switch::kOn;            // RFC 9406, where the controller can
+  Switch pacing = Switch::kOff;            // also for controllers that do not ask for it
   Switch challenge_ack_limit = Switch::kOn;
   std::uint8_t congestion = 1;  // default controller, index into tcp/cc/registry.h; 1: newreno
 

@@ -80,7 +80,8 @@ Connection::Plan Connection::plan_next() const {
   const std::uint32_t available = unsent();
   const std::uint32_t limit = std::min(available, usable_window());
   const std::uint32_t headers = kFixedHeaders + (negotiated_.timestamps ? kTimestampBytes : 0);
-  const std::uint32_t most = std::max((route_.max_gso_bytes - headers) / send_mss_, 1u) * send_mss_;
+  std::uint32_t most = std::max((route_.max_gso_bytes - headers) / send_mss_, 1u) * send_mss_;
+  if (pacer_.on()) most = std::min(most, pacer_.quantum(send_mss_));
   Plan plan;
   plan.size = std::min(limit, most);
   // A short end that must wait, or that is not the end, is left for later.
@@ -109,12 +110,17 @@ void Connection::want_output() {
 void Connection::output() {
   if (cc_ == nullptr) return;
   if (route_.generation != tcp_.ip.route_generation()) refresh_route();
-  if (flight() == 0 && context_.now - last_sent_at_ > rto_.rto() && last_sent_at_ != Instant::past() && unsent() > 0) {
+  if (flight() == 0 && context_.now - last_sent_at_ > rto_.rto() && last_sent_at_ != Instant::past() && unsent() > 0 &&
+      tcp_.config.idle_restart == Switch::kOn) {
     cc_->on_idle({context_.now});  // RFC 5681 §4.1
   }
   for (int i = 0; i < kMaxSegmentsAtOnce; ++i) {
     const Plan plan = plan_next();
     if (!plan.go) break;
+    if (!pacer_.may_send(context_.now)) {
+      timers_.set(TimerKind::kPacing, pacer_.next());
+      break;
+    }
     const bool last = snd_nxt_ + plan.size == data_end();
     int flags = Flags::kAck;
     if (plan.size > 0 && last) flags |= Flags::kPsh;  // (RFC9293-MUST-61)
@@ -129,7 +135,7 @@ void Connection::after_output() {
   const std::uint32_t rest = unsent();
   cwnd_limited_ = rest > 0 && cc_->cwnd() <= (snd_max_ - snd_una_) + send_mss_;
   if (cc_->cwnd() < cc_->ssthresh() && 2 * flight() >= cc_->cwnd()) cwnd_limited_ = true;  // slow start: half used
-  if (rest == 0 || timers_.armed(TimerKind::kRetransmit)) {
+  if (rest == 0 || timers_.armed(TimerKind::kRetransmit) || timers_.armed(TimerKind::kPacing)) {
     timers_.cancel(TimerKind::kPersist);
     if (rest == 0) timers_.cancel(TimerKind::kOverride);
     return;
@@ -171,6 +177,7 @@ void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
   wire::tcp::Options options = data_options();
   if (size < send_mss_) add_sack(options, send_mss_ - size);
   emit(header, options, seq - data_base_, size);
+  pacer_.on_sent(context_.now, size);
   note_sent(seq, length);
   if (seq == snd_nxt_) snd_nxt_ += length;
   bytes_sent_ += size;

@@ -434,6 +434,7 @@ void Connection::congestion_on_ack(std::uint32_t acked, std::uint32_t before, Du
       break;
   }
   send_tuning_.on_cwnd(congestion_window());
+  update_pacing();
   emit_cwnd();
 }
 

@@ -57,6 +57,7 @@ struct Info {
   std::size_t send_queued = 0, receive_queued = 0;  // unacknowledged and unsent; unread
   std::size_t send_buffer = 0, receive_buffer = 0;  // what these may grow to at present
   Duration receive_rtt{};                           // of the receiving side; zero: not known
+  std::uint64_t pacing_rate = 0;                    // bytes/s; 0: not paced
   const char* congestion = "";
 };
 

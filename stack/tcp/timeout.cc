@@ -20,6 +20,7 @@ void Connection::on_timer() {
     transmit(snd_nxt_, std::min({unsent(), usable_window(), send_mss_}), Flags(Flags::kAck | Flags::kPsh));
     output();
   }
+  if (timers_.take_due(TimerKind::kPacing, now)) output();
   if (timers_.take_due(TimerKind::kPersist, now)) on_persist_timeout();
   if (timers_.take_due(TimerKind::kRetransmit, now)) on_retransmit_timeout();
   if (timers_.take_due(TimerKind::kKeepAlive, now)) on_keep_alive_timeout();

@@ -11,8 +11,8 @@
 
 namespace sluice::tcp {
 
-enum class TimerKind : std::uint8_t { kRetransmit, kPersist, kDelayedAck, kKeepAlive, kFinWait2, kOverride };
-inline constexpr std::size_t kTimerKinds = 6;
+enum class TimerKind : std::uint8_t { kRetransmit, kPersist, kDelayedAck, kKeepAlive, kFinWait2, kOverride, kPacing };
+inline constexpr std::size_t kTimerKinds = 7;
 
 class TimerSet {
  public:

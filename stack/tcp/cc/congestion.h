@@ -10,9 +10,17 @@
 
 namespace sluice::tcp::cc {
 
+enum class SlowStart : std::uint8_t {
+  kStandard,  // until a loss or ssthresh
+  kHyStart,   // RFC 9406: until round trips grow, for controllers that can
+};
+
 struct Init {
   std::uint32_t mss = 536;           // SMSS, payload bytes of a full segment
   std::uint32_t initial_window = 0;  // bytes (RFC 6928 or RFC 5681 §3.1)
+  Duration srtt{};                   // of the handshake; zero: none
+  std::uint64_t seed = 0;            // for controllers that roll dice
+  SlowStart slow_start = SlowStart::kHyStart;
 };
 
 // How fast the path delivered: the segment sent last of those that an ACK newly covers, from when it was sent until now

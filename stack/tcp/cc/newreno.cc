@@ -2,11 +2,9 @@
 
 #include <algorithm>
 
+#include "stack/tcp/cc/slow_start.h"
+
 namespace sluice::tcp::cc {
-namespace {
-constexpr std::uint32_t kSlowStartSegments = 8;
-constexpr std::uint32_t kMaxCwnd = 1u << 30;  // bytes: the largest window there is (RFC 7323 §2.3)
-}  // namespace
 
 void NewReno::start(const Init& init) {
   mss_ = init.mss;
@@ -18,14 +16,15 @@ std::uint32_t NewReno::half_of(std::uint32_t flight) const {
   return std::max(flight / 2, 2 * mss_);
 }
 
+std::uint32_t NewReno::reduced(const Congestion& event) const {
+  return half_of(event.flight);
+}
+
 void NewReno::on_ack(const Ack& ack) {
   if (ack.phase == Phase::kRecovery || !ack.cwnd_limited)
     return;                 // a window that was not used is not known to be safe (RFC 7661 §1)
   if (cwnd_ < ssthresh_) {  // slow start (RFC5681-10)
-    // DEVIATION(RFC 5681 §3.1, RFC5681-02): up to 8 segments an ACK, as RFC 9406 §4.2, because hosts that coalesce
-    // acknowledge many segments at once; one segment after a timeout (RFC 3465 §2.3), when an ACK may cover what had
-    // arrived before it (RFC5681-11).
-    cwnd_ += std::min(ack.acked, mss_ * (after_timeout_ ? 1 : kSlowStartSegments));
+    cwnd_ += slow_start_step(ack.acked, mss_, after_timeout_ ? After::kTimeout : After::kOther);
   } else {  // congestion avoidance: one SMSS for each window acknowledged (RFC5681-12, -13, -14, -15)
     after_timeout_ = false;
     bytes_acked_ += ack.acked;
@@ -34,14 +33,13 @@ void NewReno::on_ack(const Ack& ack) {
       cwnd_ += mss_;
     }
   }
-  cwnd_ = std::min(cwnd_, kMaxCwnd);
+  cwnd_ = std::min(cwnd_, kMaxWindow);
 }
 
 void NewReno::on_congestion(const Congestion& event) {
   remember();
   recovering_ = true;
-  ssthresh_ = half_of(event.flight);  // (RFC5681-09)
-  cwnd_ = ssthresh_;
+  cwnd_ = ssthresh_ = reduced(event);  // (RFC5681-09)
   bytes_acked_ = 0;
 }
 
@@ -75,9 +73,11 @@ void NewReno::on_timeout(const Timeout& event) {
   bytes_acked_ = 0;
 }
 
+// The restart window (RFC5681-32); ssthresh remembers what the path took (RFC 2861 §3).
 void NewReno::on_idle(const Idle&) {
+  ssthresh_ = std::max(ssthresh_, cwnd_ - cwnd_ / 4);
   cwnd_ = std::min(cwnd_, initial_window_);
-}  // (RFC5681-32)
+}
 
 void NewReno::on_mss_change(std::uint32_t mss) {
   cwnd_ = std::max(mss, static_cast<std::uint32_t>(std::uint64_t{cwnd_} * mss / mss_));

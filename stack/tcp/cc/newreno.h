@@ -6,7 +6,7 @@
 
 namespace sluice::tcp::cc {
 
-class NewReno final : public Controller {
+class NewReno : public Controller {
  public:
   void start(const Init& init) override;
   void on_ack(const Ack& ack) override;
@@ -20,6 +20,11 @@ class NewReno final : public Controller {
   [[nodiscard]] std::uint32_t cwnd() const override { return cwnd_; }
   [[nodiscard]] std::uint32_t ssthresh() const override { return ssthresh_; }
   [[nodiscard]] const char* name() const override { return "newreno"; }
+
+ protected:
+  // ssthresh and cwnd after a congestion.
+  [[nodiscard]] virtual std::uint32_t reduced(const Congestion& event) const;
+  [[nodiscard]] std::uint32_t mss() const { return mss_; }
 
  private:
   [[nodiscard]] std::uint32_t half_of(std::uint32_t flight) const;

@@ -2,6 +2,10 @@
 
 #include <array>
 
+#include "stack/tcp/cc/bbr.h"
+#include "stack/tcp/cc/bbr3.h"
+#include "stack/tcp/cc/cubic.h"
+#include "stack/tcp/cc/dctcp.h"
 #include "stack/tcp/cc/newreno.h"
 
 namespace sluice::tcp::cc {
@@ -18,7 +22,8 @@ struct Row {
 };
 
 constexpr std::array kControllers = {
-    Row{"newreno", make_one<NewReno>},
+    Row{"newreno", make_one<NewReno>}, Row{"cubic", make_one<Cubic>}, Row{"bbr", make_one<Bbr>},
+    Row{"bbr3", make_one<Bbr3>},       Row{"dctcp", make_one<Dctcp>},
 };
 
 }  // namespace
