@@ -153,6 +153,7 @@ void Bbr::set_window(const Ack& ack) {  // §4.2.3.4 to §4.2.3.6
 }
 
 void Bbr::on_ack(const Ack& ack) {
+  if (recovering_ && ack.phase == Phase::kOpen) on_recovery_done({});  // the end of a timeout is not told
   if (!rtt_known_ && ack.rtt != Duration()) {
     rtt_known_ = true;
     pacing_rate_ = kHighGain * initial_rate(initial_window_, ack.rtt);

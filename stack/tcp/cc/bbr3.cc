@@ -60,6 +60,7 @@ bool Bbr3::probing_for_bandwidth() const {
 }
 
 void Bbr3::on_ack(const Ack& ack) {
+  if (recovering_ && ack.phase == Phase::kOpen) on_recovery_done({});  // the end of a timeout is not told
   if (!rtt_known_ && ack.rtt != Duration()) {
     rtt_known_ = true;
     pacing_rate_ = gains_of(State::kStartup).pacing * initial_rate(initial_window_, ack.rtt);
