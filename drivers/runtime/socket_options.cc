@@ -95,7 +95,7 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
   if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
     const std::string_view text(static_cast<const char*>(value), strnlen(static_cast<const char*>(value), length));
     const std::uint8_t index = tcp::cc::index_of(text);
-    if (index == 0) return set_errno(Errno::kNoDevice);
+    if (index == 0) return errno = ENOENT, -1;  // as on Linux
     return answer(sockets.set_option(socket.handle, Option::kTcpCongestion, index));
   }
   if (level == IPPROTO_IP && name == IP_RECVTTL) return set_flag(socket.settings.receive_ttl, value, length);

@@ -96,6 +96,50 @@ TEST_F(ErrnoTest, FreshStream) {
   });
 }
 
+// A controller is chosen by name, at any time; an unknown name changes nothing.
+TEST_F(ErrnoTest, CongestionControl) {
+  const Pair pair = connected();
+  const auto chosen = [&] {
+    char name[16] = "";
+    socklen_t length = sizeof name;
+    EXPECT_EQ(sl_getsockopt(pair.client, IPPROTO_TCP, TCP_CONGESTION, name, &length), 0);
+    return std::string(name);
+  };
+  const auto choose = [&](const char* name) {
+    return sl_setsockopt(pair.client, IPPROTO_TCP, TCP_CONGESTION, name, static_cast<socklen_t>(strlen(name)));
+  };
+  for (const char* name : {"cubic", "bbr", "bbr3", "dctcp", "newreno"}) {
+    EXPECT_EQ(choose(name), 0);
+    EXPECT_EQ(chosen(), name);
+  }
+  check({{"unknown", [&] { return choose("vegas"); }, ENOENT}});
+  EXPECT_EQ(chosen(), "newreno");
+}
+
+// SO_MAX_PACING_RATE has 32 or 64 bits; all ones is no limit; what does not fit is the largest that does.
+TEST_F(ErrnoTest, PacingLimit) {
+  const int fd = socket_of(*client_, SOCK_STREAM);
+  const auto limit = [&] {
+    std::uint32_t rate = 0;
+    socklen_t length = sizeof rate;
+    EXPECT_EQ(sl_getsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, &length), 0);
+    return rate;
+  };
+  EXPECT_EQ(limit(), UINT32_MAX);
+  const std::uint32_t narrow[] = {1, 125'000, 3'000'000'000, UINT32_MAX};
+  for (const std::uint32_t rate : narrow) {
+    EXPECT_EQ(sl_setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate), 0);
+    EXPECT_EQ(limit(), rate);
+  }
+  const std::uint64_t wide[] = {125'000, std::uint64_t{1} << 40, UINT64_MAX};
+  for (const std::uint64_t rate : wide) {
+    EXPECT_EQ(sl_setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &rate, sizeof rate), 0);
+    EXPECT_EQ(limit(), std::min<std::uint64_t>(rate, UINT32_MAX));
+  }
+  const std::uint32_t none = 0;
+  check({{"nothing", [&] { return sl_setsockopt(fd, SOL_SOCKET, SO_MAX_PACING_RATE, &none, sizeof none); }, EINVAL}});
+}
+
 TEST_F(ErrnoTest, Socket) {
   check({
       {"family", [&] { return sl_socket(AF_UNIX, SOCK_STREAM, 0); }, EAFNOSUPPORT},
