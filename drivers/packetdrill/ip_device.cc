@@ -4,6 +4,19 @@
 #include <utility>
 
 namespace sluice::packetdrill {
+namespace {
+
+// A script may write several segments as one packet that no link would carry: as if the device had joined them.
+buf::Offload joined(std::uint32_t mtu) {
+  constexpr std::uint16_t kHeaders = 40;
+  buf::Offload o;
+  o.gso = buf::GsoType::kTcp4;
+  o.gso_size = static_cast<std::uint16_t>(mtu - kHeaders);
+  o.header_length = kHeaders;
+  return o;
+}
+
+}  // namespace
 
 IpDevice::IpDevice(std::uint32_t mtu) {
   capabilities_.medium = link::Medium::kIp;
@@ -15,7 +28,9 @@ std::size_t IpDevice::rx(Instant, buf::Pool& pool, std::span<buf::RxFrame> out) 
   while (n < out.size() && !to_stack_.empty()) {
     buf::Buffer buffer = pool.copy_of(to_stack_.front());
     if (!buffer) break;
-    out[n++] = {std::move(buffer), {}, static_cast<std::uint32_t>(to_stack_.front().size())};
+    const std::size_t size = to_stack_.front().size();
+    out[n++] = {std::move(buffer), size > capabilities_.mtu ? joined(capabilities_.mtu) : buf::Offload(),
+                static_cast<std::uint32_t>(size)};
     to_stack_.pop_front();
   }
   return n;

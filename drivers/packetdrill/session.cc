@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
+#include <cstring>
 #include <utility>
 
 namespace sluice::packetdrill {
@@ -153,7 +155,7 @@ ssize_t Session::send(int fd, const msghdr& message, int flags) {
   Descriptor* d = find_socket(fd);
   if (d == nullptr) return set_errno(Errno::kBadFile);
   auto left = pieces_of(message.msg_iov, message.msg_iovlen);
-  if (!left) return set_errno(Errno::kMessageSize);
+  if (!left) return set_errno(left.error());
   socket::Endpoint to;
   if (message.msg_name != nullptr) {
     const auto named = to_endpoint(static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
@@ -185,7 +187,7 @@ ssize_t Session::receive(int fd, msghdr& message, int flags) {
   Descriptor* d = find_socket(fd);
   if (d == nullptr) return set_errno(Errno::kBadFile);
   const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
-  if (!p) return set_errno(Errno::kMessageSize);
+  if (!p) return set_errno(p.error());
   if ((flags & MSG_ERRQUEUE) != 0) return set_errno(Errno::kAgain);
   const Instant deadline = deadline_of(*d, d->settings.receive_timeout, flags);
   const auto got = blocking(lock, *d, Ready::kIn, deadline, [&] {
@@ -225,6 +227,13 @@ int Session::setsockopt(int fd, int level, int name, const void* value, socklen_
   const Lock lock = host_.lock();
   Descriptor* d = find_socket(fd);
   if (d == nullptr) return set_errno(Errno::kBadFile);
+  int doubled = 0;
+  if (host_.profile().kind == Profile::Kind::kLinux && level == SOL_SOCKET && name == SO_SNDBUF &&
+      length >= sizeof doubled) {  // Linux counts its own overhead in this size, and so doubles what is asked for
+    std::memcpy(&doubled, value, sizeof doubled);
+    doubled = std::min(doubled, INT_MAX / 2) * 2;
+    value = &doubled;
+  }
   const int done = set_socket_option(reference(*d), level, name, value, length);
   host_.after_call();
   return done;

@@ -204,7 +204,7 @@ ssize_t sl_sendmsg(int fd, const msghdr* message, int flags) {
   Call call(fd);
   if (!call) return set_errno(Errno::kBadFile);
   const auto p = pieces_of(message->msg_iov, message->msg_iovlen);
-  if (!p) return set_errno(Errno::kMessageSize);
+  if (!p) return set_errno(p.error());
   if (message->msg_name == nullptr) return send_pieces(call, *p, flags, nullptr);
   const auto to = to_endpoint(static_cast<const sockaddr*>(message->msg_name), message->msg_namelen);
   return to ? send_pieces(call, *p, flags, &*to) : set_errno(to.error());
@@ -281,7 +281,7 @@ ssize_t receive_error(Call& call, msghdr& message) {
     store_endpoint({got->destination, 0}, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   }
   const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
-  if (!p) return set_errno(Errno::kMessageSize);
+  if (!p) return set_errno(p.error());
   std::size_t done = 0;
   for (const auto& piece : std::span(p->writable).first(p->count)) {
     const std::size_t n = std::min(piece.size(), got->quoted.size() - done);
@@ -293,7 +293,7 @@ ssize_t receive_error(Call& call, msghdr& message) {
 
 ssize_t receive_message(Call& call, msghdr& message, int flags, Instant deadline) {
   const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
-  if (!p) return set_errno(Errno::kMessageSize);
+  if (!p) return set_errno(p.error());
   const auto got = blocking(call, Ready::kIn, deadline, [&] {
     return call.sockets().receive(call.handle(), std::span(p->writable).first(p->count),
                                   {.peek = (flags & MSG_PEEK) != 0, .trunc = (flags & MSG_TRUNC) != 0});

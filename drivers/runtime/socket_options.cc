@@ -8,6 +8,7 @@
 #include <sys/time.h>
 
 #include <algorithm>
+#include <array>
 #include <optional>
 
 #include "drivers/runtime/impl.h"
@@ -79,6 +80,27 @@ int store_value(const void* from, std::size_t size, void* value, socklen_t* leng
   return 0;
 }
 
+// SO_MEMINFO: what is in the socket's buffers, and how large they may be; the kernel's other figures have no like here.
+int store_memory(const SocketRef& socket, void* value, socklen_t* length) {
+  enum : std::size_t {
+    kReceived = 0,
+    kReceiveBuffer = 1,
+    kSending = 2,
+    kSendBuffer = 3,
+    kSendQueued = 5,
+    kFigures = 9
+  };
+  const auto info = socket.sockets.tcp_info(socket.handle);
+  if (!info) return set_errno(info.error());
+  std::array<std::uint32_t, kFigures> figures{};
+  figures[kReceived] = static_cast<std::uint32_t>(info->receive_queued);
+  figures[kReceiveBuffer] = static_cast<std::uint32_t>(info->receive_buffer);
+  figures[kSending] = info->flight;
+  figures[kSendBuffer] = static_cast<std::uint32_t>(info->send_buffer);
+  figures[kSendQueued] = static_cast<std::uint32_t>(info->send_queued);
+  return store_value(figures.data(), sizeof figures, value, length);
+}
+
 }  // namespace
 
 int set_socket_option(const SocketRef& socket, int level, int name, const void* value, socklen_t length) {
@@ -109,8 +131,12 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
   if (!option || *option == Option::kError || *option == Option::kAcceptConnection)
     return set_errno(Errno::kNoProtocolOption);
   int number = 0;
-  if (length < sizeof number) return set_errno(Errno::kInvalid);
-  memcpy(&number, value, sizeof number);
+  if (level == IPPROTO_IP && length > 0 && length < sizeof number) {  // these may be given as one byte
+    number = *static_cast<const unsigned char*>(value);
+  } else {
+    if (length < sizeof number) return set_errno(Errno::kInvalid);
+    memcpy(&number, value, sizeof number);
+  }
   return answer(sockets.set_option(socket.handle, *option, number));
 }
 
@@ -139,6 +165,8 @@ int get_socket_option(const SocketRef& socket, int level, int name, void* value,
     if (!info) return set_errno(info.error());
     return store_value(info->congestion, strlen(info->congestion) + 1, value, length);
   }
+  if (level == SOL_SOCKET && name == SO_MEMINFO) return store_memory(socket, value, length);
+  if (level == IPPROTO_TCP && name == TCP_CC_INFO) return *length = 0, 0;  // no controller has a struct of its own
   const auto option = int_option(level, name);
   if (!option) return set_errno(Errno::kNoProtocolOption);
   const auto got = sockets.get_option(socket.handle, *option);

@@ -47,11 +47,12 @@ void store_endpoint(const ip::Endpoint& endpoint, sockaddr* address, socklen_t* 
   *length = sizeof in;
 }
 
-std::optional<Pieces> pieces_of(const iovec* vector, std::size_t count) {
+Result<Pieces> pieces_of(const iovec* vector, std::size_t count) {
   Pieces p;
   for (std::size_t i = 0; i < count; ++i) {
     if (vector[i].iov_len == 0) continue;
-    if (p.count == Pieces::kMost) return {};
+    if (vector[i].iov_base == nullptr) return fail(Errno::kFault);
+    if (p.count == Pieces::kMost) return fail(Errno::kMessageSize);
     auto* data = static_cast<std::uint8_t*>(vector[i].iov_base);
     p.bytes[p.count] = {data, vector[i].iov_len};
     p.writable[p.count] = {data, vector[i].iov_len};

@@ -47,7 +47,7 @@ struct Pieces {
   std::size_t count = 0;
   std::size_t size = 0;
 };
-std::optional<Pieces> pieces_of(const iovec* vector, std::size_t count);  // nothing: there are too many
+Result<Pieces> pieces_of(const iovec* vector, std::size_t count);  // kFault: a null pointer; kMessageSize: too many
 
 short poll_events_of(socket::Ready ready);
 

@@ -21,6 +21,7 @@ enum class Errno : int {
   kAgain = EAGAIN,
   kNoMemory = ENOMEM,
   kAccess = EACCES,
+  kFault = EFAULT,
   kExist = EEXIST,
   kNoDevice = ENODEV,
   kInvalid = EINVAL,

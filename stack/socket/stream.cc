@@ -246,7 +246,12 @@ Result<tcp::Info> Stream::tcp_info() const {
 Status Stream::set_option(Option option, std::int64_t value) {
   tcp::ConnectionOptions wanted = options();
   if (const Status taken = take_option(wanted, option, value); !taken) return taken;
-  if (connection_ != nullptr) return connection_->set_options(wanted);
+  if (connection_ != nullptr) {
+    const Status done = connection_->set_options(wanted);
+    // Setting TCP_NODELAY also sends what is held back, corked or not, as on Linux.
+    if (done && option == Option::kTcpNoDelay && value != 0) connection_->push();
+    return done;
+  }
   *options_ = wanted;
   if (listener_ != nullptr) listener_->set_options(wanted);
   return {};

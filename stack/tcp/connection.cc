@@ -66,6 +66,9 @@ void Connection::open_passive(const Handshake& h, Listener* listener) {
   ts_recent_ = h.ts_recent;
   ts_recent_at_ = context_.now;
   syn_retransmitted_ = h.syn_retransmitted;
+  timing_ = !syn_retransmitted_ && h.answered_at != Instant::past();  // the handshake is the first measurement
+  timed_seq_ = iss_;
+  timed_at_ = h.answered_at;
   recovery_.start(iss_);
   window_.start(rcv_nxt_, h.offered_window, negotiated_.receive_scale);
   update_mss();
@@ -220,6 +223,7 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   context_.counters.add(Counter::kTcpBytesCopied, taken);
   if (taken == 0 && wanted > 0) return fail(Errno::kAgain);
   push_ = more == More::kPush;
+  held_ = !push_;
   if (may_send_data()) output();  // before that it is queued (RFC9293-SEND-01)
   return taken;
 }
@@ -280,12 +284,23 @@ bool Connection::at_urgent_mark() const {
   return urgent_ahead_ && urgent_ == rcv_nxt_ - static_cast<std::uint32_t>(receive_queue_.bytes());
 }
 
+void Connection::push() {
+  held_ = false;
+  if (!may_send_data()) return;
+  output();
+  const std::uint32_t rest = std::min(unsent(), usable_window());
+  if (rest == 0 || rest >= send_mss_ || timers_.armed(TimerKind::kPacing)) return;
+  transmit(snd_nxt_, rest, wire::tcp::Flags(wire::tcp::Flags::kAck | (push_ ? wire::tcp::Flags::kPsh : 0)));
+  after_output();
+}
+
 // (RFC9293-CLOSE-02, -03, -04)
 Status Connection::shutdown_send() {
   if (state_ == State::kClosed || state_ == State::kSynSent) return fail(Errno::kNotConnected);
   if (fin_queued_) return {};
   fin_queued_ = true;
   push_ = true;
+  held_ = false;
   if (state_ == State::kEstablished) enter(State::kFinWait1);
   if (state_ == State::kCloseWait) enter(State::kLastAck);
   if (synchronized()) output();
@@ -295,7 +310,6 @@ Status Connection::shutdown_send() {
 
 void Connection::shutdown_receive() {
   receive_shut_ = true;
-  receive_queue_.clear();
   notify();
 }
 
@@ -305,7 +319,7 @@ void Connection::detach() {
 }
 
 void Connection::close() {
-  const bool unread = !receive_queue_.empty() && !receive_shut_;
+  const bool unread = !receive_queue_.empty();
   const bool linger_zero = options_.linger == Switch::kOn && options_.linger_time == Duration();
   detach();
   if (state_ == State::kClosed || state_ == State::kTimeWait) return tcp_.retire(*this);

@@ -71,6 +71,7 @@ class Connection final : public ConnectionHandle, public Flow {
     std::uint32_t ts_recent = 0;
     std::uint32_t offered_window = 0;
     bool syn_retransmitted = false;
+    Instant answered_at = Instant::past();  // when our SYN-ACK went out; past(): not known
   };
   void open_passive(const Handshake& handshake, Listener* listener);
 
@@ -90,6 +91,7 @@ class Connection final : public ConnectionHandle, public Flow {
   Status send(buf::Buffer& block, More more) override;
   Result<buf::Buffer> lend() override;
   void give_back(std::size_t bytes) override;
+  void push() override;
   Status shutdown_send() override;
   void shutdown_receive() override;
   void close() override;
@@ -238,7 +240,8 @@ class Connection final : public ConnectionHandle, public Flow {
   bool fin_sent_ = false;
   bool fin_received_ = false;  // in order
   bool receive_shut_ = false;
-  bool push_ = false;  // the user wants the queue's end sent
+  bool push_ = false;  // the user has ended the queue: PSH on its last byte
+  bool held_ = false;  // or wants to add to it: a short end waits for an ACK (MSG_MORE)
   Negotiated negotiated_;
 
   // Send sequence space (RFC 9293 §3.3.1). snd_nxt goes back to snd_una after a timeout; snd_max does not.

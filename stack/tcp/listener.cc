@@ -98,6 +98,7 @@ void Listener::take_syn(const Arriving& s, const FourTuple& tuple) {
   Connection::Handshake& h = half->handshake;
   h.iss = tcp_.isn.isn(tuple.local, tuple.peer, context_.now);
   h.irs = s.seq;
+  h.answered_at = context_.now;
   Negotiated& n = h.negotiated;
   n.peer_mss = s.options.has_mss ? std::max(s.options.mss, kMinPeerMss) : std::uint16_t{536};
   n.window_scaling = s.options.has_window_scale && c.window_scaling == Switch::kOn;

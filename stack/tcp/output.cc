@@ -71,7 +71,7 @@ bool Connection::worth_sending(std::uint32_t size, std::uint32_t available) cons
   const bool all = size == available;
   if (all && fin_queued_) return true;
   const bool alone = snd_nxt_ == snd_una_ || options_.no_delay == Switch::kOn;
-  if (all && alone && push_ && options_.cork == Switch::kOff) return true;
+  if (all && alone && !held_ && options_.cork == Switch::kOff) return true;
   if (snd_nxt_ < snd_max_) return true;  // sent before: Nagle was asked then
   return size >= max_snd_wnd_ / 2 && options_.cork == Switch::kOff;
 }
@@ -121,9 +121,10 @@ void Connection::output() {
       timers_.set(TimerKind::kPacing, pacer_.next());
       break;
     }
-    const bool last = snd_nxt_ + plan.size == data_end();
+    const bool pushed = push_ && snd_nxt_ + plan.size == data_end();  // (RFC9293-MUST-61)
+    // The end of a burst is pushed too: a receiver that joins segments need not wait for more.
     int flags = Flags::kAck;
-    if (plan.size > 0 && last) flags |= Flags::kPsh;  // (RFC9293-MUST-61)
+    if (plan.size > 0 && (pushed || plan.size > send_mss_)) flags |= Flags::kPsh;
     if (plan.fin) flags |= Flags::kFin;
     transmit(snd_nxt_, plan.size, Flags(flags));
   }
@@ -307,7 +308,10 @@ void Connection::send_rst(Seq seq, Flags flags) {
       .src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = seq.value(), .flags = flags};
   context_.counters.add(Counter::kTcpResetsSent);
   context_.emit({.kind = EventKind::kTcpReset, .flow = number_, .detail = "by us"});
-  emit(header, {}, 0, 0);
+  wire::tcp::Options options;
+  options.has_timestamps = negotiated_.timestamps && synchronized();
+  options.timestamps = {now_ticks(), ts_recent_};  // (RFC7323-22)
+  emit(header, options, 0, 0);
 }
 
 // One segment from snd_una on, also when the window has shrunk onto it (RFC9293-SHLD-16); snd_nxt stays.

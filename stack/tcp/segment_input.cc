@@ -82,7 +82,7 @@ bool Connection::fast_ack(const Arriving& s) {
 }
 
 bool Connection::fast_data(Arriving& s) {
-  if (s.ack != snd_una_ || s.payload.size() > window_.size(rcv_nxt_) || receive_shut_ || detached_) return false;
+  if (s.ack != snd_una_ || s.payload.size() > window_.size(rcv_nxt_) || detached_) return false;
   context_.counters.add(Counter::kTcpFastPath);
   accept_timestamp(s);
   snd_wl1_ = s.seq;
@@ -396,6 +396,7 @@ void Connection::new_ack(const Arriving& s) {
     send_queue_.discard(data);
     data_base_ += static_cast<std::uint32_t>(data);
   }
+  held_ = false;
   timeouts_in_row_ = 0;
   rto_.reset_backoff();
   progress_at_ = context_.now;
@@ -501,7 +502,6 @@ void Connection::accept_data(buf::Buffer data) {
   bytes_received_ += size;
   unacked_bytes_ += size;
   context_.counters.add(Counter::kTcpBytesReceived, size);
-  if (receive_shut_) return;
   // Many small payloads share a block; a large one moves in by ownership.
   if (data.size() * 4 < data.capacity()) {
     const std::size_t shared = receive_queue_.append_to_back(data.bytes());

@@ -93,8 +93,9 @@ class ConnectionHandle {
   virtual Result<buf::Buffer> lend() = 0;
   virtual void give_back(std::size_t bytes) = 0;  // of one lend()
 
+  virtual void push() = 0;              // sends at once what Nagle, cork or kMore hold back
   virtual Status shutdown_send() = 0;   // FIN after all queued data; kNotConnected
-  virtual void shutdown_receive() = 0;  // further data is discarded, reads give 0
+  virtual void shutdown_receive() = 0;  // reads give 0 instead of kAgain; what still comes can be read, as on Linux
   virtual void close() = 0;             // graceful, or RST if unread data is left (RFC9293-SHLD-3); ends the handle
   virtual void abort() = 0;             // RST now (RFC9293-ABORT-01); ends the handle
 

@@ -19,6 +19,7 @@ Status Connection::send(buf::Buffer& block, More more) {
   buf::Buffer rest = std::move(block);
   if (!rest.empty()) send_queue_.push(std::move(rest));
   push_ = more == More::kPush;
+  held_ = !push_;
   if (may_send_data()) output();
   return {};
 }

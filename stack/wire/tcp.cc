@@ -86,9 +86,9 @@ void write_options(std::uint8_t* at, const Options& o) {
     w.octets({kMss, 4});
     w.u16(o.mss);
   }
+  // Of these two either pads the other to a word; alone it needs padding.
+  if (o.sack_permitted != o.has_timestamps) w.octets({kNoOperation, kNoOperation});
   if (o.sack_permitted) w.octets({kSackPermitted, 2});
-  if (o.sack_permitted && !o.has_timestamps) w.octets({kNoOperation, kNoOperation});
-  if (o.has_timestamps && !o.sack_permitted) w.octets({kNoOperation, kNoOperation});
   if (o.has_timestamps) write_timestamps(w, o.timestamps);
   if (o.has_window_scale) w.octets({kNoOperation, kWindowScale, 3, o.window_scale});
   if (o.sack_count == 0) return;
