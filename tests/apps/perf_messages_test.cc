@@ -219,7 +219,7 @@ TEST(Datagram, Header) {
 
 TEST(DatagramCount, LossAndOrder) {
   DatagramCount count;
-  for (const std::uint64_t number : {1, 2, 5, 3, 6, 6}) count.take({0, 0, number}, 0);
+  for (const std::uint64_t number : {1u, 2u, 5u, 3u, 6u, 6u}) count.take({0, 0, number}, 0);
   EXPECT_EQ(count.highest(), 6u);
   EXPECT_EQ(count.out_of_order(), 2u);  // the 3, and the 6 that came twice
   EXPECT_EQ(count.lost(), 0u);          // 3 and 4 missed, each out of order made up for one
