@@ -14,6 +14,8 @@ using tcp::TcpConfig;
 
 TcpConfig linux_tcp() {
   TcpConfig c;
+  c.congestion = tcp::cc::index_of("cubic");
+  c.idle_restart = Switch::kOff;
   c.receive_buffer = 540000;
   c.max_receive_buffer = 15u << 20;
   c.send_buffer = 256u << 10;
@@ -60,6 +62,9 @@ struct Row {
 constexpr Row kSysctls[] = {
     {"tcp_timestamps", [](TcpConfig& c, std::string_view v) { c.timestamps = to_switch(v); }},
     {"tcp_window_scaling", [](TcpConfig& c, std::string_view v) { c.window_scaling = to_switch(v); }},
+    {"tcp_sack", [](TcpConfig& c, std::string_view v) { c.sack = to_switch(v); }},
+    {"tcp_dsack", [](TcpConfig& c, std::string_view v) { c.dsack = to_switch(v); }},
+    {"tcp_slow_start_after_idle", [](TcpConfig& c, std::string_view v) { c.idle_restart = to_switch(v); }},
     {"tcp_moderate_rcvbuf", [](TcpConfig& c, std::string_view v) { c.receive_tuning = to_switch(v); }},
     {"tcp_rmem", [](TcpConfig& c, std::string_view v) { set_range(v, c.receive_buffer, c.max_receive_buffer); }},
     {"tcp_wmem", [](TcpConfig& c, std::string_view v) { set_range(v, c.send_buffer, c.max_send_buffer); }},

@@ -13,13 +13,16 @@ TEST(Profile, KnowsItsWords) {
   ASSERT_TRUE(linux_like);
   EXPECT_EQ(linux_like->mtu, 1500u);
   EXPECT_EQ(linux_like->stack.tcp.timestamps, tcp::Switch::kOn);
-  const auto plain = parse_profile("profile=plain,local=10.1.2.3/24,mtu=9000,tcp_timestamps=0");
+  EXPECT_EQ(linux_like->stack.tcp.idle_restart, tcp::Switch::kOff);
+  const auto plain = parse_profile("profile=plain,local=10.1.2.3/24,mtu=9000,tcp_timestamps=0,tcp_sack=0");
   ASSERT_TRUE(plain);
   EXPECT_EQ(plain->mtu, 9000u);
   EXPECT_EQ(plain->local.length, 24);
   EXPECT_EQ(plain->stack.tcp.quick_acks, 0);
   EXPECT_EQ(plain->stack.tcp.receive_buffer, 65535u);
   EXPECT_EQ(plain->stack.tcp.timestamps, tcp::Switch::kOff);
+  EXPECT_EQ(plain->stack.tcp.sack, tcp::Switch::kOff);
+  EXPECT_EQ(plain->stack.tcp.dsack, tcp::Switch::kOn);
 }
 
 TEST(Profile, SaysWhichWordIsWrong) {
