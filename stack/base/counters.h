@@ -39,6 +39,8 @@
   X(kTcpBytesCopied, "tcp.bytes_copied")              \
   X(kTcpActiveOpens, "tcp.active_opens")              \
   X(kTcpPassiveOpens, "tcp.passive_opens")            \
+  X(kTcpSynCookiesSent, "tcp.syn_cookies_sent")       \
+  X(kTcpSynCookiesTaken, "tcp.syn_cookies_taken")     \
   X(kTcpRetransmits, "tcp.retransmits")               \
   X(kTcpFastRetransmits, "tcp.fast_retransmits")      \
   X(kTcpTimeouts, "tcp.timeouts")                     \

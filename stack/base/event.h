@@ -22,6 +22,7 @@ enum class EventKind : std::uint8_t {
   kTcpRecoveryEnter,  // a: recovery point
   kTcpRecoveryExit,   // a: recovery point
   kTcpProbe,          // zero-window or keep-alive probe
+  kTcpSynCookie,      // a: local port; detail: sent and why, or accepted
   kTcpReset,          // detail: who reset and why
 };
 

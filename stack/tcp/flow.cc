@@ -1,7 +1,6 @@
 #include "stack/tcp/flow.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "stack/base/byte_order.h"
@@ -12,6 +11,20 @@ constexpr std::size_t kFirstCapacity = 64;
 constexpr std::size_t kMovedAtOnce = 2;  // chains an insertion moves: done before the table is full again
 }  // namespace
 
+TupleBytes::TupleBytes(const FourTuple& tuple) {
+  for (const ip::Endpoint* e : {&tuple.local, &tuple.peer}) {
+    const Bytes octets = e->address.octets();
+    std::copy(octets.begin(), octets.end(), bytes_.begin() + static_cast<std::ptrdiff_t>(size_));
+    size_ += octets.size();
+  }
+  append(std::uint32_t{tuple.local.port} << 16 | tuple.peer.port);
+}
+
+void TupleBytes::append(std::uint32_t value) {
+  store_be32(bytes_.data() + size_, value);
+  size_ += sizeof value;
+}
+
 FlowTable::FlowTable(Rng& rng) : buckets_{new Flow* [kFirstCapacity] {}, kFirstCapacity} {
   rng.fill(key_);
 }
@@ -21,16 +34,7 @@ FlowTable::~FlowTable() {
 }
 
 std::uint32_t FlowTable::hash_of(const FourTuple& tuple) const {
-  std::array<std::uint8_t, 36> message{};
-  std::size_t size = 0;
-  for (const ip::Endpoint* e : {&tuple.local, &tuple.peer}) {
-    const Bytes octets = e->address.octets();
-    std::copy(octets.begin(), octets.end(), message.begin() + static_cast<std::ptrdiff_t>(size));
-    size += octets.size();
-  }
-  store_be16(message.data() + size, tuple.local.port);
-  store_be16(message.data() + size + 2, tuple.peer.port);
-  return static_cast<std::uint32_t>(siphash24(key_, Bytes(message).first(size + 4)));
+  return static_cast<std::uint32_t>(siphash24(key_, TupleBytes(tuple).view()));
 }
 
 Flow*& FlowTable::chain(std::uint32_t hash) const {

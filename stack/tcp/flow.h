@@ -1,6 +1,7 @@
 // What the demultiplexer finds for a 4-tuple: a connection, a half-open one, or one in TIME-WAIT.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,6 +15,18 @@ struct FourTuple {
   ip::Endpoint local;
   ip::Endpoint peer;
   bool operator==(const FourTuple&) const = default;
+};
+
+// A 4-tuple as bytes, and what a keyed hash takes in behind it.
+class TupleBytes {
+ public:
+  explicit TupleBytes(const FourTuple& tuple);
+  void append(std::uint32_t value);
+  [[nodiscard]] Bytes view() const { return Bytes(bytes_).first(size_); }
+
+ private:
+  std::array<std::uint8_t, 48> bytes_{};
+  std::size_t size_ = 0;
 };
 
 enum class FlowKind : std::uint8_t { kConnection, kHalfOpen, kTimeWait };

@@ -7,6 +7,7 @@
 #include "stack/tcp/flow.h"
 #include "stack/tcp/isn.h"
 #include "stack/tcp/listener.h"
+#include "stack/tcp/syn_cookie.h"
 #include "stack/tcp/time_wait.h"
 
 namespace sluice::tcp {
@@ -58,6 +59,7 @@ struct Tcp::Impl {
   buf::Pool& pool;
   TcpConfig config;
   IsnGenerator isn;
+  SynCookies cookies;
   FlowTable flows;
   Listener* listeners = nullptr;
   std::array<PortClaim*, kClaimBuckets> claims{};  // by port

@@ -77,15 +77,11 @@ void Listener::on_connection_gone(Connection& gone) {
 
 void Listener::input(Arriving& s, const FourTuple& tuple) {
   const Flags flags = s.header.flags;
-  if (flags.rst()) return context_.drop(Drop::kTcpState);                  // (RFC9293-LIS-01)
-  if (flags.ack()) return tcp_.refuse(s, tuple);                           // (RFC9293-LIS-02)
+  if (flags.rst()) return context_.drop(Drop::kTcpState);  // (RFC9293-LIS-01)
+  if (flags.ack()) return take_ack(s, tuple);
   if (!flags.syn() || flags.fin()) return context_.drop(Drop::kTcpState);  // (RFC9293-LIS-04); SYN+FIN makes no state
   if (accept_queue_full()) return context_.drop(Drop::kTcpAcceptQueueFull);
   if (tcp_.table_full()) return context_.drop(Drop::kTcpTableFull);
-  if (half_open_ >= tcp_.config.max_syn_queue) {  // a flood: the oldest has had its chance (RFC4987-04)
-    context_.drop(Drop::kTcpSynQueueFull);
-    remove(*oldest_);
-  }
   take_syn(s, tuple);
 }
 
@@ -93,10 +89,36 @@ void Listener::input(Arriving& s, const FourTuple& tuple) {
 void Listener::take_syn(const Arriving& s, const FourTuple& tuple) {
   const auto route = tcp_.ip.route(tuple.peer.address, tuple.local.address);
   if (!route) return context_.drop(Drop::kIpNoRoute);
-  const TcpConfig& c = tcp_.config;
+  if (answer_with_cookie()) {
+    HalfOpen half(tuple, *this);
+    negotiate(s, *route, half);
+    return send_cookie(half);
+  }
+  if (half_open_ >= tcp_.config.max_syn_queue) {  // a flood: the oldest has had its chance (RFC4987-04)
+    context_.drop(Drop::kTcpSynQueueFull);
+    remove(*oldest_);
+  }
   auto* half = new HalfOpen(tuple, *this);
-  Connection::Handshake& h = half->handshake;
-  h.iss = tcp_.isn.isn(tuple.local, tuple.peer, context_.now);
+  negotiate(s, *route, *half);
+  half->handshake.iss = tcp_.isn.isn(tuple.local, tuple.peer, context_.now);
+  keep(*half);
+  send_syn_ack(*half);
+}
+
+bool Listener::answer_with_cookie() {
+  const SynCookieUse use = tcp_.config.syn_cookies;
+  const bool full = half_open_ >= tcp_.config.max_syn_queue;
+  if (use == SynCookieUse::kNever || (use == SynCookieUse::kWhenFull && !full)) return false;  // (RFC4987-03)
+  context_.counters.add(Counter::kTcpSynCookiesSent);
+  context_.emit({.kind = EventKind::kTcpSynCookie,
+                 .a = local_.port,
+                 .detail = full ? "sent: the SYN queue is full" : "sent: always, by configuration"});
+  return true;
+}
+
+void Listener::negotiate(const Arriving& s, const ip::Route& route, HalfOpen& half) const {
+  const TcpConfig& c = tcp_.config;
+  Connection::Handshake& h = half.handshake;
   h.irs = s.seq;
   h.answered_at = context_.now;
   Negotiated& n = h.negotiated;
@@ -109,20 +131,64 @@ void Listener::take_syn(const Arriving& s, const FourTuple& tuple) {
   n.timestamps = s.options.has_timestamps && c.timestamps == Switch::kOn;
   n.sack = s.options.sack_permitted && c.sack == Switch::kOn;
   h.ts_recent = s.options.timestamps.value;
-  h.offered_window = static_cast<std::uint32_t>(std::min<std::size_t>(receive_range(options_, c).first, 0xffff));
-  half->peer_window = s.header.window;
-  half->ts_offset = tcp_.isn.timestamp_offset(tuple.local, tuple.peer);
-  std::uint32_t mss = route->link_mtu - kFixedHeaders;
+  h.offered_window = first_window();
+  half.peer_window = s.header.window;
+  half.ts_offset = tcp_.isn.timestamp_offset(half.tuple.local, half.tuple.peer);
+  std::uint32_t mss = route.link_mtu - kFixedHeaders;
   if (options_.max_segment != 0) mss = std::min(mss, options_.max_segment);
-  half->our_mss = static_cast<std::uint16_t>(mss);
-  half->next_retry = context_.now + kFirstRetry;
-  half->older = newest_;
-  (newest_ != nullptr ? newest_->newer : oldest_) = half;
-  newest_ = half;
+  half.our_mss = static_cast<std::uint16_t>(mss);
+}
+
+std::uint16_t Listener::first_window() const {
+  return static_cast<std::uint16_t>(std::min<std::size_t>(receive_range(options_, tcp_.config).first, 0xffff));
+}
+
+void Listener::keep(HalfOpen& half) {
+  half.next_retry = context_.now + kFirstRetry;
+  half.older = newest_;
+  (newest_ != nullptr ? newest_->newer : oldest_) = &half;
+  newest_ = &half;
   ++half_open_;
-  tcp_.flows.insert(*half);
-  arm(half->next_retry);
-  send_syn_ack(*half);
+  tcp_.flows.insert(half);
+  arm(half.next_retry);
+}
+
+// --- SYN cookies (RFC 4987 §3.6)
+
+// `half` is forgotten after this.
+void Listener::send_cookie(HalfOpen& half) {
+  Connection::Handshake& h = half.handshake;
+  if (!h.negotiated.timestamps) {  // no place for what the peer offers
+    h.negotiated.window_scaling = h.negotiated.sack = false;
+    h.negotiated.send_scale = h.negotiated.receive_scale = 0;
+  }
+  h.iss = tcp_.cookies.make(half.tuple, h.irs, h.negotiated.peer_mss, context_.now);
+  last_cookie_at_ = context_.now;
+  send_syn_ack(half, put_in_timestamp(clock_of(half), h.negotiated));
+}
+
+// Of a handshake that nobody remembers. It can be one of ours only while cookies are about.
+void Listener::take_ack(Arriving& s, const FourTuple& tuple) {
+  const bool expected = !s.header.flags.syn() && context_.now - last_cookie_at_ < SynCookies::kLifetime;
+  const auto mss = expected ? tcp_.cookies.check(tuple, s.seq - 1, s.ack - 1, context_.now) : std::nullopt;
+  if (!mss) {
+    if (expected) context_.drop(Drop::kTcpCookie);
+    return tcp_.refuse(s, tuple);  // (RFC9293-LIS-02)
+  }
+  if (accept_queue_full()) return context_.drop(Drop::kTcpAcceptQueueFull);
+  if (tcp_.table_full()) return context_.drop(Drop::kTcpTableFull);
+  Connection::Handshake h{.iss = s.ack - 1, .irs = s.seq - 1, .negotiated = {}};
+  Negotiated& n = h.negotiated;
+  n.peer_mss = *mss;
+  n.timestamps = s.options.has_timestamps && tcp_.config.timestamps == Switch::kOn;
+  if (n.timestamps) take_from_echo(s.options.timestamps.echo, n);
+  if (n.window_scaling) n.receive_scale = ReceiveWindow::scale_for(receive_range(options_, tcp_.config).most);
+  h.ts_recent = s.options.timestamps.value;
+  h.offered_window = first_window();
+  s.options.timestamps.echo = 0;  // no clock: it gives no round-trip time
+  context_.counters.add(Counter::kTcpSynCookiesTaken);
+  context_.emit({.kind = EventKind::kTcpSynCookie, .a = local_.port, .detail = "accepted"});
+  complete(tuple, h, s);
 }
 
 void Listener::remove(HalfOpen& half) {
@@ -137,7 +203,11 @@ void Listener::send_from(const HalfOpen& half, const wire::tcp::Header& header, 
   tcp_.send_bare(half.tuple, header, options, options_.ttl, options_.tos);
 }
 
-void Listener::send_syn_ack(HalfOpen& half) {
+std::uint32_t Listener::clock_of(const HalfOpen& half) const {
+  return static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000) + half.ts_offset;
+}
+
+void Listener::send_syn_ack(const HalfOpen& half, std::uint32_t clock) {
   const Connection::Handshake& h = half.handshake;
   wire::tcp::Options o;
   o.has_mss = true;
@@ -146,8 +216,7 @@ void Listener::send_syn_ack(HalfOpen& half) {
   o.window_scale = h.negotiated.receive_scale;
   o.has_timestamps = h.negotiated.timestamps;
   o.sack_permitted = h.negotiated.sack;
-  const auto ticks = static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000);
-  o.timestamps = {ticks + half.ts_offset, h.ts_recent};
+  o.timestamps = {clock, h.ts_recent};
   send_from(half,
             {.src_port = half.tuple.local.port,
              .dst_port = half.tuple.peer.port,
@@ -168,8 +237,7 @@ void Listener::challenge(HalfOpen& half) {
   const Connection::Handshake& h = half.handshake;
   wire::tcp::Options o;
   o.has_timestamps = h.negotiated.timestamps;
-  const auto ticks = static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000);
-  o.timestamps = {ticks + half.ts_offset, h.ts_recent};
+  o.timestamps = {clock_of(half), h.ts_recent};
   send_from(half,
             {.src_port = half.tuple.local.port,
              .dst_port = half.tuple.peer.port,
@@ -220,15 +288,15 @@ void Listener::input_half_open(HalfOpen& half, Arriving& s) {
   if (!half_open_acceptable(half, s)) return;
   // No place to put it: the SYN-ACK is sent again later, and the client's data with it (as Linux).
   if (accept_queue_full()) return context_.drop(Drop::kTcpAcceptQueueFull);
-  complete(half, s);
-}
-
-void Listener::complete(HalfOpen& half, Arriving& s) {
   const FourTuple tuple = half.tuple;
   const Connection::Handshake handshake = half.handshake;
+  remove(half);
+  complete(tuple, handshake, s);
+}
+
+void Listener::complete(const FourTuple& tuple, const Connection::Handshake& handshake, Arriving& s) {
   const auto route = tcp_.ip.route(tuple.peer.address, tuple.local.address);
   if (!route) return context_.drop(Drop::kIpNoRoute);
-  remove(half);
   Connection* c = tcp_.make_connection(tuple, *route, options_);
   context_.counters.add(Counter::kTcpPassiveOpens);
   (last_ != nullptr ? last_->next_in_line : first_) = c;

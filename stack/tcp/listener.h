@@ -52,8 +52,16 @@ class Listener final : public ListenerHandle {
   static constexpr int kRetries = 5;
 
   void take_syn(const Arriving& segment, const FourTuple& tuple);
-  void complete(HalfOpen& half, Arriving& segment);
-  void send_syn_ack(HalfOpen& half);
+  void take_ack(Arriving& segment, const FourTuple& tuple);
+  [[nodiscard]] bool answer_with_cookie();
+  void negotiate(const Arriving& syn, const ip::Route& route, HalfOpen& half) const;
+  void keep(HalfOpen& half);
+  void send_cookie(HalfOpen& half);
+  void complete(const FourTuple& tuple, const Connection::Handshake& handshake, Arriving& segment);
+  [[nodiscard]] std::uint16_t first_window() const;
+  [[nodiscard]] std::uint32_t clock_of(const HalfOpen& half) const;
+  void send_syn_ack(const HalfOpen& half) { send_syn_ack(half, clock_of(half)); }
+  void send_syn_ack(const HalfOpen& half, std::uint32_t clock);
   void challenge(HalfOpen& half);
   void send_from(const HalfOpen& half, const wire::tcp::Header& header, const wire::tcp::Options& options);
   bool half_open_acceptable(HalfOpen& half, const Arriving& segment);
@@ -75,6 +83,7 @@ class Listener final : public ListenerHandle {
   HalfOpen* oldest_ = nullptr;
   HalfOpen* newest_ = nullptr;
   std::size_t half_open_ = 0;
+  Instant last_cookie_at_ = Instant::past();
   Timer timer_;
 };
 

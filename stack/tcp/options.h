@@ -9,6 +9,7 @@
 namespace sluice::tcp {
 
 enum class Switch : std::uint8_t { kOff, kOn };
+enum class SynCookieUse : std::uint8_t { kNever, kWhenFull, kAlways };  // full: the SYN queue
 
 // Chosen by socket option; a listener's are inherited. Every connection has them: the members stand by size.
 struct ConnectionOptions {
@@ -44,7 +45,8 @@ struct TcpConfig {
   Switch hystart = Switch::kOn;            // RFC 9406, where the controller can
   Switch pacing = Switch::kOff;            // also for controllers that do not ask for it
   Switch challenge_ack_limit = Switch::kOn;
-  std::uint8_t congestion = 1;  // default controller, index into tcp/cc/registry.h; 1: newreno
+  SynCookieUse syn_cookies = SynCookieUse::kWhenFull;  // RFC 4987 §3.6
+  std::uint8_t congestion = 1;                         // default controller, index into tcp/cc/registry.h; 1: newreno
 
   int quick_acks = 8;                 // segments acknowledged at once when a connection begins
   Duration delayed_ack_time = 40_ms;  // below 500 ms (RFC9293-MUST-40)

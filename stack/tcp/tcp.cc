@@ -22,6 +22,7 @@ Tcp::Impl::Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& cfg)
       pool(p),
       config(cfg),
       isn(c.rng),
+      cookies(c.rng),
       flows(c.rng),
       time_wait_timer([](void* self) { static_cast<Impl*>(self)->on_time_wait_timer(); }, this),
       reaper([](void* self) { static_cast<Impl*>(self)->reap(); }, this) {}
