@@ -1,6 +1,7 @@
 // Options, flags and queries of a socket, in the system's types, and the calls of sluice/socket.h for them.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
@@ -13,12 +14,15 @@
 
 #include "drivers/runtime/impl.h"
 #include "drivers/runtime/system_types.h"
+#include "drivers/runtime/tcp_info.h"
 #include "stack/tcp/cc/registry.h"
 
 namespace sluice {
 namespace {
 
 using socket::Option;
+
+constexpr std::size_t kCongestionNameSize = 16;  // of what the kernel returns
 
 struct OptionRow {
   int level;
@@ -43,6 +47,11 @@ constexpr OptionRow kIntOptions[] = {
     {IPPROTO_TCP, TCP_KEEPINTVL, Option::kTcpKeepInterval},
     {IPPROTO_TCP, TCP_KEEPCNT, Option::kTcpKeepCount},
     {IPPROTO_TCP, TCP_USER_TIMEOUT, Option::kTcpUserTimeout},
+    {IPPROTO_TCP, TCP_SYNCNT, Option::kTcpSynCount},
+    {IPPROTO_TCP, TCP_LINGER2, Option::kTcpLinger2},
+    {IPPROTO_TCP, TCP_DEFER_ACCEPT, Option::kTcpDeferAccept},
+    {IPPROTO_TCP, TCP_NOTSENT_LOWAT, Option::kTcpNotsentLowWater},
+    {IPPROTO_TCP, TCP_WINDOW_CLAMP, Option::kTcpWindowClamp},
     {IPPROTO_IP, IP_TTL, Option::kIpTtl},
     {IPPROTO_IP, IP_TOS, Option::kIpTos},
     {IPPROTO_IP, IP_MTU_DISCOVER, Option::kIpMtuDiscover},
@@ -71,6 +80,14 @@ int set_flag(bool& flag, const void* value, socklen_t length) {
   memcpy(&number, value, sizeof number);
   flag = number != 0;
   return 0;
+}
+
+// What the peer has not acknowledged yet, or of it what was not sent yet.
+Result<std::size_t> bytes_to_send(const SocketRef& socket, unsigned long request) {
+  const auto info = socket.sockets.tcp_info(socket.handle);
+  if (!info) return fail(info.error());
+  if (info->state == tcp::State::kListen) return fail(Errno::kInvalid);
+  return request == SIOCOUTQNSD ? std::size_t{info->unsent} : info->send_queued;
 }
 
 int store_value(const void* from, std::size_t size, void* value, socklen_t* length) {
@@ -161,9 +178,17 @@ int get_socket_option(const SocketRef& socket, int level, int name, void* value,
     return store_value(&number, sizeof number, value, length);
   }
   if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
+    const auto index = sockets.get_option(socket.handle, Option::kTcpCongestion);
+    if (!index) return set_errno(index.error());
+    std::array<char, kCongestionNameSize> text{};
+    strncpy(text.data(), tcp::cc::name_at(static_cast<std::uint8_t>(*index)), text.size() - 1);
+    return store_value(text.data(), text.size(), value, length);
+  }
+  if (level == IPPROTO_TCP && name == TCP_INFO) {
     const auto info = sockets.tcp_info(socket.handle);
     if (!info) return set_errno(info.error());
-    return store_value(info->congestion, strlen(info->congestion) + 1, value, length);
+    const auto bytes = tcp_info_of(*info);
+    return store_value(bytes.data(), bytes.size(), value, length);
   }
   if (level == SOL_SOCKET && name == SO_MEMINFO) return store_memory(socket, value, length);
   if (level == IPPROTO_TCP && name == TCP_CC_INFO) return *length = 0, 0;  // no controller has a struct of its own
@@ -189,8 +214,9 @@ int control_device(const SocketRef& socket, unsigned long request, void* argumen
     socket.settings.nonblocking = number != 0;
     return 0;
   }
-  if (request != FIONREAD) return errno = ENOTTY, -1;
-  const auto bytes = socket.sockets.readable_bytes(socket.handle);
+  if (request != FIONREAD && request != TIOCOUTQ && request != SIOCOUTQNSD) return errno = ENOTTY, -1;
+  const auto bytes =
+      request == FIONREAD ? socket.sockets.readable_bytes(socket.handle) : bytes_to_send(socket, request);
   if (!bytes) return set_errno(bytes.error());
   number = static_cast<int>(*bytes);
   memcpy(argument, &number, sizeof number);

@@ -71,6 +71,7 @@
   X(kTcpAfterFin, "tcp.after_fin", "data beyond the end of the stream")                                 \
   X(kTcpReassemblyFull, "tcp.reassembly_full", "out-of-order queue is full")                            \
   X(kTcpSynQueueFull, "tcp.syn_queue_full", "too many half-open connections")                           \
+  X(kTcpDeferred, "tcp.deferred", "ends a handshake, but data is waited for (TCP_DEFER_ACCEPT)")        \
   X(kTcpCookie, "tcp.bad_cookie", "acknowledges no SYN cookie of ours")                                 \
   X(kTcpAcceptQueueFull, "tcp.accept_queue_full", "accept queue is full")                               \
   X(kTcpTableFull, "tcp.table_full", "connection table is full")

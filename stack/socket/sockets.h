@@ -67,12 +67,17 @@ enum class Option : std::uint8_t {  // value and unit
   kTcpKeepInterval,                 // seconds
   kTcpKeepCount,
   kTcpUserTimeout,  // milliseconds
-  kMaxPacingRate,   // bytes/s, > 0; UINT32_MAX, which is also -1: no limit
-  kTcpCongestion,   // index into tcp/cc/registry.h
-  kIpTtl,           // 1..255, -1: default
-  kIpTos,           // 0..255
-  kIpMtuDiscover,   // 0/1
-  kIpMulticastTtl,  // 0..255
+  kTcpSynCount,
+  kTcpLinger2,          // seconds; -1: no FIN-WAIT-2
+  kTcpDeferAccept,      // seconds
+  kTcpNotsentLowWater,  // bytes
+  kTcpWindowClamp,      // bytes
+  kMaxPacingRate,       // bytes/s, > 0; UINT32_MAX, which is also -1: no limit
+  kTcpCongestion,       // index into tcp/cc/registry.h
+  kIpTtl,               // 1..255, -1: default
+  kIpTos,               // 0..255
+  kIpMtuDiscover,       // 0/1
+  kIpMulticastTtl,      // 0..255
 };
 
 enum class Shutdown : std::uint8_t { kRead, kWrite, kBoth };

@@ -24,6 +24,26 @@ std::int64_t from_switch(Switch s) {
 constexpr std::int64_t kMinBuffer = 2304;  // as Linux: SO_RCVBUF has this floor, SO_SNDBUF twice it
 constexpr std::int64_t kMaxBuffer = 64 << 20;
 
+constexpr std::int64_t kMaxLinger2 = 120;  // s, as Linux
+
+// Between a time and how often a SYN or SYN-ACK is sent again in it: after 1, 2, 4 ... s.
+Duration period_of(int retries) {
+  constexpr Duration kLongest = 120_s;
+  Duration wait = 1_s;
+  Duration sum = wait;
+  for (int i = 1; i < retries; ++i) {
+    wait = std::min(wait * 2, kLongest);
+    sum += wait;
+  }
+  return sum;
+}
+std::uint8_t retries_of(Duration time) {
+  if (time <= Duration()) return 0;
+  int retries = 1;
+  while (retries < UINT8_MAX && period_of(retries) < time) ++retries;
+  return static_cast<std::uint8_t>(retries);
+}
+
 class Stream final : public Object, private tcp::ConnectionUser, private tcp::ListenerUser {
  public:
   Stream(tcp::Tcp& tcp, Family family, Handle h)
@@ -37,7 +57,7 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   ~Stream() override {
     if (connection_ != nullptr) connection_->close();
     if (listener_ != nullptr) listener_->close();
-    if (claimed_) tcp_.release_port(local_);
+    if (claimed_) tcp_.release_port(local_, claimed_sharing_);
   }
 
   Status bind(const Endpoint& local) override;
@@ -76,6 +96,8 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   }
   [[nodiscard]] Status check_connection(Errno without) const;
   Status take_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
+  Status take_tcp_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
+  [[nodiscard]] Result<std::int64_t> get_tcp_option(Option option) const;
 
   tcp::Tcp& tcp_;
   tcp::ConnectionHandle* connection_ = nullptr;
@@ -84,18 +106,18 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   Endpoint local_;
   Errno connect_error_ = Errno::kOk;  // of a connection that is forgotten already
   bool claimed_ = false;
-  bool connected_ = false;  // connect() has succeeded and was told so, or accepted
-  bool reuse_address_ = false;
-  bool reuse_port_ = false;
+  bool connected_ = false;    // connect() has succeeded and was told so, or accepted
+  tcp::PortSharing sharing_;  // wanted
+  tcp::PortSharing claimed_sharing_;
 };
 
 Status Stream::bind(const Endpoint& local) {
   if (claimed_ || connection_ != nullptr || listener_ != nullptr) return fail(Errno::kInvalid);
-  const auto sharing = reuse_address_ || reuse_port_ ? tcp::Tcp::Sharing::kReuseAddress : tcp::Tcp::Sharing::kExclusive;
-  const auto bound = tcp_.claim_port(local, sharing);
+  const auto bound = tcp_.claim_port(local, sharing_);
   if (!bound) return fail(bound.error());
   local_ = *bound;
   claimed_ = true;
+  claimed_sharing_ = sharing_;
   return {};
 }
 
@@ -105,7 +127,7 @@ Status Stream::listen(int backlog) {
   if (!claimed_) {
     if (const Status bound = bind(local_); !bound) return bound;
   }
-  const auto listener = tcp_.listen(local_, backlog, *options_, this);
+  const auto listener = tcp_.listen(local_, claimed_sharing_, backlog, *options_, this);
   if (!listener) return fail(listener.error());
   listener_ = *listener;
   return {};
@@ -262,43 +284,20 @@ Status Stream::take_option(tcp::ConnectionOptions& options, Option option, std::
   const Status bad = fail(Errno::kInvalid);
   switch (option) {
     case Option::kReuseAddress:
-      return reuse_address_ = v != 0, Status();
+      return sharing_.address = to_switch(v), Status();
     case Option::kReusePort:
-      return reuse_port_ = v != 0, Status();
+      return sharing_.port = to_switch(v), Status();
     case Option::kBroadcast:
       return {};  // without effect here, as on Linux
     case Option::kKeepAlive:
       return options.keep_alive = to_switch(v), Status();
     case Option::kLinger:
       options.linger = v >= 0 ? Switch::kOn : Switch::kOff;
-      return options.linger_time = Duration::seconds(std::max<std::int64_t>(v, 0)), Status();
+      return options.linger_time = static_cast<std::uint16_t>(std::clamp<std::int64_t>(v, 0, UINT16_MAX)), Status();
     case Option::kSendBuffer:
-      return options.send_buffer = static_cast<std::size_t>(std::clamp(v, 2 * kMinBuffer, kMaxBuffer)), Status();
+      return options.send_buffer = static_cast<std::uint32_t>(std::clamp(v, 2 * kMinBuffer, kMaxBuffer)), Status();
     case Option::kReceiveBuffer:
-      return options.receive_buffer = static_cast<std::size_t>(std::clamp(v, kMinBuffer, kMaxBuffer)), Status();
-    case Option::kTcpNoDelay:
-      return options.no_delay = to_switch(v), Status();
-    case Option::kTcpCork:
-      return options.cork = to_switch(v), Status();
-    case Option::kTcpQuickAck:
-      return options.quick_ack = to_switch(v), Status();
-    case Option::kTcpMaxSegment:
-      return in_range(88, 32767) ? (options.max_segment = static_cast<std::uint32_t>(v), Status()) : bad;
-    case Option::kTcpKeepIdle:
-      return in_range(1, 32767) ? (options.keep_idle = Duration::seconds(v), Status()) : bad;
-    case Option::kTcpKeepInterval:
-      return in_range(1, 32767) ? (options.keep_interval = Duration::seconds(v), Status()) : bad;
-    case Option::kTcpKeepCount:
-      return in_range(1, 127) ? (options.keep_count = static_cast<std::uint8_t>(v), Status()) : bad;
-    case Option::kTcpUserTimeout:
-      return in_range(0, INT32_MAX) ? (options.user_timeout = Duration::millis(v), Status()) : bad;
-    case Option::kMaxPacingRate:
-      return in_range(INT32_MIN, UINT32_MAX) && v != 0
-                 ? (options.max_pacing_rate = static_cast<std::uint32_t>(v), Status())
-                 : bad;
-    case Option::kTcpCongestion:
-      if (!in_range(1, tcp::cc::count())) return fail(Errno::kNoProtocolOption);
-      return options.congestion = static_cast<std::uint8_t>(v), Status();
+      return options.receive_buffer = static_cast<std::uint32_t>(std::clamp(v, kMinBuffer, kMaxBuffer)), Status();
     case Option::kIpTtl:
       return in_range(-1, 255) && v != 0
                  ? (options.ttl = static_cast<std::uint8_t>(std::max<std::int64_t>(v, 0)), Status())
@@ -308,6 +307,53 @@ Status Stream::take_option(tcp::ConnectionOptions& options, Option option, std::
     case Option::kIpMtuDiscover:
       return {};  // TCP always discovers the path MTU
     default:
+      return take_tcp_option(options, option, v);
+  }
+}
+
+Status Stream::take_tcp_option(tcp::ConnectionOptions& options, Option option, std::int64_t v) {
+  const auto in_range = [v](std::int64_t low, std::int64_t high) { return v >= low && v <= high; };
+  const Status bad = fail(Errno::kInvalid);
+  switch (option) {
+    case Option::kTcpNoDelay:
+      return options.no_delay = to_switch(v), Status();
+    case Option::kTcpCork:
+      return options.cork = to_switch(v), Status();
+    case Option::kTcpQuickAck:
+      if (connection_ != nullptr) connection_->set_quick_ack(to_switch(v));
+      return {};
+    case Option::kTcpMaxSegment:
+      return v == 0 || in_range(88, 32767) ? (options.max_segment = static_cast<std::uint32_t>(v), Status()) : bad;
+    case Option::kTcpKeepIdle:
+      return in_range(1, 32767) ? (options.keep_idle = static_cast<std::uint16_t>(v), Status()) : bad;
+    case Option::kTcpKeepInterval:
+      return in_range(1, 32767) ? (options.keep_interval = static_cast<std::uint16_t>(v), Status()) : bad;
+    case Option::kTcpKeepCount:
+      return in_range(1, 127) ? (options.keep_count = static_cast<std::uint8_t>(v), Status()) : bad;
+    case Option::kTcpUserTimeout:
+      return in_range(0, INT32_MAX) ? (options.user_timeout = static_cast<std::uint32_t>(v), Status()) : bad;
+    case Option::kTcpSynCount:
+      return in_range(1, 127) ? (options.syn_count = static_cast<std::uint8_t>(v), Status()) : bad;
+    case Option::kTcpLinger2:
+      return options.fin_wait2_time = static_cast<std::int16_t>(std::clamp<std::int64_t>(v, -1, kMaxLinger2)), Status();
+    case Option::kTcpDeferAccept:
+      return options.defer_accept = retries_of(Duration::seconds(v)), Status();
+    case Option::kTcpNotsentLowWater:
+      return options.notsent_low = v != 0 ? static_cast<std::uint32_t>(v) : tcp::ConnectionOptions::kUnlimited,
+             Status();
+    case Option::kTcpWindowClamp:
+      if (v <= 0 && connection_ != nullptr) return bad;
+      options.window_clamp = v <= 0 ? tcp::ConnectionOptions::kUnlimited
+                                    : static_cast<std::uint32_t>(std::max<std::int64_t>(v, kMinBuffer / 2));
+      return {};
+    case Option::kMaxPacingRate:
+      return in_range(INT32_MIN, UINT32_MAX) && v != 0
+                 ? (options.max_pacing_rate = static_cast<std::uint32_t>(v), Status())
+                 : bad;
+    case Option::kTcpCongestion:
+      if (!in_range(1, tcp::cc::count())) return fail(Errno::kNoProtocolOption);
+      return options.congestion = static_cast<std::uint8_t>(v), Status();
+    default:
       return fail(Errno::kNoProtocolOption);
   }
 }
@@ -316,15 +362,15 @@ Result<std::int64_t> Stream::get_option(Option option) {
   const tcp::ConnectionOptions& o = options();
   switch (option) {
     case Option::kReuseAddress:
-      return std::int64_t{reuse_address_};
+      return from_switch(sharing_.address);
     case Option::kReusePort:
-      return std::int64_t{reuse_port_};
+      return from_switch(sharing_.port);
     case Option::kBroadcast:
       return std::int64_t{0};
     case Option::kKeepAlive:
       return from_switch(o.keep_alive);
     case Option::kLinger:
-      return o.linger == Switch::kOn ? o.linger_time.to_nanos() / 1'000'000'000 : std::int64_t{-1};
+      return o.linger == Switch::kOn ? std::int64_t{o.linger_time} : std::int64_t{-1};
     case Option::kSendBuffer:
       return static_cast<std::int64_t>(connection_ != nullptr ? connection_->info().send_buffer
                                                               : tcp::send_range(o, tcp_.config()).first);
@@ -336,33 +382,53 @@ Result<std::int64_t> Stream::get_option(Option option) {
                                                               : std::exchange(connect_error_, Errno::kOk));
     case Option::kAcceptConnection:
       return std::int64_t{listener_ != nullptr};
-    case Option::kTcpNoDelay:
-      return from_switch(o.no_delay);
-    case Option::kTcpCork:
-      return from_switch(o.cork);
-    case Option::kTcpQuickAck:
-      return from_switch(o.quick_ack);
-    case Option::kTcpMaxSegment:
-      return connection_ != nullptr ? std::int64_t{connection_->info().send_mss}
-                                    : std::int64_t{std::max(o.max_segment, 536u)};
-    case Option::kTcpKeepIdle:
-      return o.keep_idle.to_nanos() / 1'000'000'000;
-    case Option::kTcpKeepInterval:
-      return o.keep_interval.to_nanos() / 1'000'000'000;
-    case Option::kTcpKeepCount:
-      return std::int64_t{o.keep_count};
-    case Option::kTcpUserTimeout:
-      return o.user_timeout.to_millis();
-    case Option::kMaxPacingRate:
-      return std::int64_t{o.max_pacing_rate};
-    case Option::kTcpCongestion:
-      return std::int64_t{o.congestion};
     case Option::kIpTtl:
       return o.ttl != 0 ? std::int64_t{o.ttl} : std::int64_t{64};
     case Option::kIpTos:
       return std::int64_t{o.tos};
     case Option::kIpMtuDiscover:
       return std::int64_t{1};
+    default:
+      return get_tcp_option(option);
+  }
+}
+
+Result<std::int64_t> Stream::get_tcp_option(Option option) const {
+  const tcp::ConnectionOptions& o = options();
+  switch (option) {
+    case Option::kTcpNoDelay:
+      return from_switch(o.no_delay);
+    case Option::kTcpCork:
+      return from_switch(o.cork);
+    case Option::kTcpQuickAck:
+      return std::int64_t{connection_ == nullptr || connection_->info().quick_ack};
+    case Option::kTcpMaxSegment:
+      return connection_ != nullptr ? std::int64_t{connection_->info().send_mss}
+                                    : std::int64_t{o.max_segment != 0 ? o.max_segment : 536};
+    case Option::kTcpKeepIdle:
+      return std::int64_t{o.keep_idle};
+    case Option::kTcpKeepInterval:
+      return std::int64_t{o.keep_interval};
+    case Option::kTcpKeepCount:
+      return std::int64_t{o.keep_count};
+    case Option::kTcpUserTimeout:
+      return std::int64_t{o.user_timeout};
+    case Option::kTcpSynCount:
+      return std::int64_t{o.syn_count != 0 ? o.syn_count : retries_of(tcp_.config().r2_syn)};
+    case Option::kTcpLinger2:
+      if (o.fin_wait2_time != 0) return std::int64_t{o.fin_wait2_time};
+      return tcp_.config().fin_wait2_time.to_millis() / 1000;
+    case Option::kTcpDeferAccept:
+      return o.defer_accept != 0 ? period_of(o.defer_accept).to_millis() / 1000 : 0;
+    case Option::kTcpNotsentLowWater:
+      return std::int64_t{o.notsent_low};
+    case Option::kTcpWindowClamp:
+      return static_cast<std::int64_t>(
+          std::min<std::size_t>(o.window_clamp, tcp::receive_range(o, tcp_.config()).most));
+    case Option::kMaxPacingRate:
+      return std::int64_t{o.max_pacing_rate};
+    case Option::kTcpCongestion:
+      return std::int64_t{o.congestion != 0 ? o.congestion : tcp_.config().congestion};
     default:
       return fail(Errno::kNoProtocolOption);
   }

@@ -10,6 +10,7 @@
 namespace sluice::tcp {
 
 namespace {
+constexpr int kQuickAcks = 16;             // segments acknowledged at once when the user asks for it
 constexpr std::size_t kSmallWrite = 2048;  // writes up to this go into small blocks
 RtoEstimator::Bounds bounds_of(const TcpConfig& c) {
   return {c.initial_rto, c.min_rto, c.max_rto};
@@ -153,7 +154,7 @@ void Connection::finish() {
   const bool was_waiting = listener_ != nullptr;
   enter(State::kClosed);
   timers_.cancel_all();
-  tcp_.flows.remove(*this);
+  tcp_.unlist(*this);
   if (was_waiting) {
     listener_->on_connection_gone(*this);
     listener_ = nullptr;
@@ -165,18 +166,17 @@ void Connection::finish() {
 
 // The state machine goes on in a small record (RFC9293-MUST-13); this object only keeps what the user may still read.
 void Connection::enter_time_wait() {
-  TimeWait facts(tuple);
-  facts.snd_nxt = snd_max_;
-  facts.rcv_nxt = rcv_nxt_;
-  facts.ts_recent = ts_recent_;
-  facts.ts_offset = ts_offset_;
-  facts.timestamps = negotiated_.timestamps;
-  facts.window = window_field();
+  auto* record = new TimeWait(tuple);
+  record->snd_nxt = snd_max_;
+  record->rcv_nxt = rcv_nxt_;
+  record->ts_recent = ts_recent_;
+  record->ts_offset = ts_offset_;
+  record->timestamps = negotiated_.timestamps;
+  record->window = window_field();
   if (ack_due_ != Ack::kNone) send_ack();
   enter(State::kTimeWait);
   timers_.cancel_all();
-  tcp_.flows.remove(*this);
-  tcp_.add_time_wait(tuple, facts);
+  tcp_.replace_by_time_wait(*this, *record);
   notify();
   if (detached_) tcp_.retire(*this);
 }
@@ -204,9 +204,8 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   std::size_t wanted = 0;
   for (Bytes piece : pieces) wanted += piece.size();
   for (Bytes piece : pieces) {
-    while (!piece.empty() && send_queue_.bytes() < send_tuning_.buffer()) {
-      const std::size_t room = send_tuning_.buffer() - send_queue_.bytes();
-      const Bytes part = piece.first(std::min(piece.size(), room));
+    while (!piece.empty() && send_room() > 0) {
+      const Bytes part = piece.first(std::min(piece.size(), send_room()));
       std::size_t n = send_queue_.append_to_back(part);
       if (n == 0) {
         const bool small = wanted <= kSmallWrite && send_queue_.bytes() <= kSmallWrite;
@@ -226,6 +225,16 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   held_ = !push_;
   if (may_send_data()) output();  // before that it is queued (RFC9293-SEND-01)
   return taken;
+}
+
+// What fits into the send queue. TCP_NOTSENT_LOWAT limits what it leaves unsent.
+std::size_t Connection::send_room() const {
+  const std::size_t queued = send_queue_.bytes();
+  const std::size_t room = queued < send_tuning_.buffer() ? send_tuning_.buffer() - queued : 0;
+  if (options_.notsent_low == ConnectionOptions::kUnlimited) return room;
+  const std::size_t may_go = cc_ != nullptr ? usable_window() : 0;
+  const std::size_t waiting = unsent();
+  return std::min(room, waiting < options_.notsent_low + may_go ? options_.notsent_low + may_go - waiting : 0);
 }
 
 // In whatever state, as long as there is something to read (RFC9293-RECV-02). The end of the stream is 0, an abort is
@@ -255,13 +264,17 @@ void Connection::pass_urgent_mark() {
 void Connection::reopen_window(std::size_t taken) {
   receive_tuning_.on_taken(context_.now, taken, device_queue());
   const bool open = state_ == State::kEstablished || state_ == State::kFinWait1 || state_ == State::kFinWait2;
-  if (open && window_.update_due(rcv_nxt_, receive_room(), receive_tuning_.buffer(), receive_mss_)) send_ack();
+  if (open && window_.update_due(rcv_nxt_, receive_room(), offered_buffer(), receive_mss_)) send_ack();
 }
 
 std::size_t Connection::receive_room() const {
   const std::size_t used = receive_queue_.bytes() + lent_;
   const std::size_t buffer = receive_tuning_.buffer();
-  return used < buffer ? buffer - used : 0;
+  return std::min<std::size_t>(used < buffer ? buffer - used : 0, options_.window_clamp);
+}
+
+std::size_t Connection::offered_buffer() const {
+  return std::min<std::size_t>(receive_tuning_.buffer(), options_.window_clamp);
 }
 
 // Three quarters of the device's queue, in bytes: other connections use it too.
@@ -277,7 +290,8 @@ bool Connection::readable() const {
 // With a third of the buffer free, as Linux has it, so that a writer is not woken for each segment.
 bool Connection::writable() const {
   if (error_ != Errno::kOk || fin_queued_ || state_ == State::kClosed || state_ == State::kTimeWait) return true;
-  return synchronized() && send_queue_.bytes() < send_tuning_.buffer() - send_tuning_.buffer() / 3;
+  return synchronized() && send_queue_.bytes() < send_tuning_.buffer() - send_tuning_.buffer() / 3 &&
+         (options_.notsent_low == ConnectionOptions::kUnlimited || unsent() <= options_.notsent_low / 2);
 }
 
 bool Connection::at_urgent_mark() const {
@@ -320,7 +334,7 @@ void Connection::detach() {
 
 void Connection::close() {
   const bool unread = !receive_queue_.empty();
-  const bool linger_zero = options_.linger == Switch::kOn && options_.linger_time == Duration();
+  const bool linger_zero = options_.linger == Switch::kOn && options_.linger_time == 0;
   detach();
   if (state_ == State::kClosed || state_ == State::kTimeWait) return tcp_.retire(*this);
   if (state_ == State::kSynSent) return finish();  // (RFC9293-CLOSE-01)
@@ -329,7 +343,17 @@ void Connection::close() {
     return finish();
   }
   (void)shutdown_send();
-  if (state_ == State::kFinWait2) timers_.set(TimerKind::kFinWait2, context_.now + tcp_.config.fin_wait2_time);
+  if (state_ == State::kFinWait2) wait_for_fin();
+}
+
+// In FIN-WAIT-2, and nobody is interested any more: the peer's FIN is waited for, but not for ever.
+void Connection::wait_for_fin() {
+  if (options_.fin_wait2_time == ConnectionOptions::kNoFinWait2) {
+    send_rst(snd_max_, wire::tcp::Flags::kRst | wire::tcp::Flags::kAck);
+    return finish();
+  }
+  const Duration chosen = Duration::seconds(options_.fin_wait2_time);
+  timers_.set(TimerKind::kFinWait2, context_.now + (chosen != Duration() ? chosen : tcp_.config.fin_wait2_time));
 }
 
 void Connection::abort() {  // (RFC9293-ABORT-01)
@@ -364,6 +388,11 @@ Status Connection::set_options(const ConnectionOptions& wanted) {
   return {};
 }
 
+void Connection::set_quick_ack(Switch wanted) {
+  quick_acks_ = wanted == Switch::kOn ? kQuickAcks : 0;
+  if (wanted == Switch::kOn && ack_due_ == Ack::kDelayed) send_ack();
+}
+
 Info Connection::info() const {
   Info i;
   i.state = state_;
@@ -385,14 +414,32 @@ Info Connection::info() const {
   i.receive_scale = negotiated_.receive_scale;
   i.timestamps = negotiated_.timestamps;
   i.window_scaling = negotiated_.window_scaling;
+  i.sack = negotiated_.sack;
   i.srtt = rto_.srtt();
   i.rttvar = rto_.rttvar();
   i.rto = rto_.rto();
   i.bytes_sent = bytes_sent_;
   i.bytes_received = bytes_received_;
   i.bytes_retransmitted = bytes_retransmitted_;
+  i.bytes_acked = bytes_acked_;
   i.retransmits = retransmits_;
   i.timeouts = timeouts_;
+  i.timeouts_in_row = timeouts_in_row_;
+  i.backoff = static_cast<std::uint32_t>(rto_.backoff());
+  i.probes = static_cast<std::uint32_t>(probe_backoff_ + keep_alive_probes_);
+  i.quick_ack = quick_acks_ > 0;
+  i.recovering = recovery_.active();
+  i.min_rtt = rto_.min_rtt();
+  i.segments_in = segments_in_;
+  i.segments_out = segments_out_;
+  i.data_segments_in = data_segments_in_;
+  i.data_segments_out = data_segments_out_;
+  i.unsent = unsent();
+  i.path_mtu = route_.mtu;
+  i.advertised_mss = advertised_mss();
+  i.since_data_sent = last_sent_at_ == Instant::past() ? Duration() : context_.now - last_sent_at_;
+  i.since_data_received = Duration::millis(bytes_received_ > 0 ? now_ticks() - last_data_ticks_ : 0);
+  i.since_ack_received = context_.now - last_received_at_;
   i.send_queued = send_queue_.bytes();
   i.receive_queued = receive_queue_.bytes();
   i.send_buffer = send_tuning_.buffer();

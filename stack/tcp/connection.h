@@ -109,6 +109,7 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] Endpoint peer() const override { return tuple.peer; }
   [[nodiscard]] Info info() const override;
   Status set_options(const ConnectionOptions& options) override;
+  void set_quick_ack(Switch wanted) override;
   [[nodiscard]] const ConnectionOptions& options() const override { return options_; }
 
   // --- for Tcp and the listener
@@ -189,6 +190,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void clear_ack();
   void refresh_route();
   void update_mss();
+  [[nodiscard]] std::uint16_t advertised_mss() const;
   void probe_window();
 
   // timeout.cc
@@ -197,6 +199,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void on_persist_timeout();
   void on_keep_alive_timeout();
   void restart_keep_alive();
+  [[nodiscard]] bool keep_alive_gave_up(Duration silence) const;
   void start_retransmit_timer();
   [[nodiscard]] bool gave_up(Duration limit) const;
 
@@ -206,6 +209,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void fail_with(Errno error);  // to CLOSED, and the user hears why
   void finish();                // to CLOSED in order
   void enter_time_wait();
+  void wait_for_fin();
   void detach();
   void notify();
   [[nodiscard]] bool synchronized() const { return state_ >= State::kEstablished; }
@@ -213,6 +217,8 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] bool may_send_data() const { return state_ == State::kEstablished || state_ == State::kCloseWait; }
   [[nodiscard]] std::uint32_t flight() const { return snd_max_ - snd_una_; }
   [[nodiscard]] std::size_t receive_room() const;
+  [[nodiscard]] std::size_t offered_buffer() const;
+  [[nodiscard]] std::size_t send_room() const;
   [[nodiscard]] std::size_t device_queue() const;
   Status check_sendable();
   Result<std::size_t> receive_nothing();
@@ -294,12 +300,14 @@ class Connection final : public ConnectionHandle, public Flow {
   Ack ack_due_ = Ack::kNone;
   bool output_due_ = false;          // at the end of the batch
   std::uint32_t unacked_bytes_ = 0;  // in-order bytes since the last ACK
-  int quick_acks_ = 0;
+  int quick_acks_ = 0;               // segments still to be acknowledged at once
   std::uint8_t challenge_acks_ = 0;  // in the present interval
   Instant challenge_interval_ = Instant::past();
 
-  std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_retransmitted_ = 0;
+  std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_retransmitted_ = 0, bytes_acked_ = 0;
   std::uint32_t retransmits_ = 0, timeouts_ = 0;
+  std::uint32_t segments_in_ = 0, segments_out_ = 0, data_segments_in_ = 0, data_segments_out_ = 0;
+  std::uint32_t last_data_ticks_ = 0;  // now_ticks() when data came last
 
   Pacer pacer_;
   TimerSet timers_;

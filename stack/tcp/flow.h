@@ -36,6 +36,7 @@ struct Flow {
   Flow(FlowKind k, const FourTuple& t) : kind(k), tuple(t) {}
   FlowKind kind;
   bool listed = false;     // in the table
+  bool counted = false;    // at its local port, see ports.h
   std::uint32_t hash = 0;  // of the tuple, while it is
   FourTuple tuple;
   Flow* next_in_bucket = nullptr;
@@ -54,6 +55,7 @@ class FlowTable {
   void insert(Flow& flow);  // its tuple is not in the table
   void remove(Flow& flow);  // no-op when it is not in the table
   [[nodiscard]] std::size_t size() const { return count_; }
+  [[nodiscard]] std::uint32_t hash_of(const FourTuple& tuple) const;
 
   template <typename F>
   void for_each(F&& visit) const {
@@ -75,7 +77,6 @@ class FlowTable {
     [[nodiscard]] std::size_t index(std::uint32_t hash) const { return hash & (capacity - 1); }
   };
 
-  [[nodiscard]] std::uint32_t hash_of(const FourTuple& tuple) const;
   [[nodiscard]] Flow*& chain(std::uint32_t hash) const;  // where a flow with this hash is, or belongs
   void grow();
   void move_some();

@@ -1,27 +1,17 @@
 // What joins connections, listeners and TIME-WAIT records. Private to stack/tcp.
 #pragma once
 
-#include <array>
-
 #include "stack/tcp/connection.h"
 #include "stack/tcp/flow.h"
 #include "stack/tcp/isn.h"
 #include "stack/tcp/listener.h"
+#include "stack/tcp/ports.h"
 #include "stack/tcp/syn_cookie.h"
 #include "stack/tcp/time_wait.h"
 
 namespace sluice::tcp {
 
-// A port bound but not (yet) connected or listening.
-struct PortClaim {
-  Endpoint local;
-  Tcp::Sharing sharing = Tcp::Sharing::kExclusive;
-  PortClaim* next = nullptr;
-};
-
 struct Tcp::Impl {
-  static constexpr std::size_t kClaimBuckets = 1024;
-
   Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& config);
   ~Impl();
 
@@ -29,7 +19,7 @@ struct Tcp::Impl {
   void on_segment(ip::Datagram datagram);
   void no_flow(Arriving& segment, const FourTuple& tuple, Bytes packet);
   void time_wait_input(TimeWait& record, Arriving& segment);
-  Listener* find_listener(const Endpoint& local) const;
+  [[nodiscard]] Listener* find_listener(const FourTuple& tuple) const;
   // A RST that answers a segment for which there is no connection (RFC9293-RST-02).
   void refuse(const Arriving& segment, const FourTuple& tuple);
 
@@ -40,9 +30,13 @@ struct Tcp::Impl {
   // --- life and death
   Connection* make_connection(const FourTuple& tuple, const ip::Route& route, const ConnectionOptions& options);
   void retire(Connection& connection);  // freed when nobody is inside it any more
+  void list(Flow& flow);
+  void unlist(Flow& flow);  // no-op when it is not listed
   void reap();
   void free_retired();
-  void add_time_wait(const FourTuple& tuple, const TimeWait& facts);
+  void replace_by_time_wait(Connection& connection, TimeWait& record);  // the record is Tcp's from now on
+  void start_time_wait(TimeWait& record);
+  void stop_time_wait(TimeWait& record);
   void remove_time_wait(TimeWait& record);
   void on_time_wait_timer();
   [[nodiscard]] bool table_full() const { return flows.size() >= config.max_connections; }
@@ -51,8 +45,6 @@ struct Tcp::Impl {
 
   // --- ports
   Result<std::uint16_t> ephemeral_port(const Endpoint& local, const Endpoint& peer);
-  [[nodiscard]] PortClaim*& claims_of(std::uint16_t port) { return claims[port % kClaimBuckets]; }
-  [[nodiscard]] bool port_claimed(const Endpoint& local, Sharing sharing);
 
   Context& context;
   ip::Ip& ip;
@@ -61,8 +53,13 @@ struct Tcp::Impl {
   IsnGenerator isn;
   SynCookies cookies;
   FlowTable flows;
-  Listener* listeners = nullptr;
-  std::array<PortClaim*, kClaimBuckets> claims{};  // by port
+  Ports ports;
+  struct Exhausted {  // who found no ephemeral port last
+    Endpoint local;
+    Endpoint peer;
+    std::uint64_t releases = UINT64_MAX;
+  } exhausted;
+  std::uint64_t releases = 0;  // of flows and ports: until it changes none is free for that one
   TimeWait* oldest_time_wait = nullptr;
   TimeWait* newest_time_wait = nullptr;
   Timer time_wait_timer;

@@ -15,11 +15,12 @@ constexpr Duration kFirstRetry = 1_s;  // RFC 6298 §2.1
 constexpr std::uint8_t kChallengeLimit = 10;
 }  // namespace
 
-Listener::Listener(Tcp::Impl& tcp, const Endpoint& local, int backlog, const ConnectionOptions& options,
-                   ListenerUser* user)
+Listener::Listener(Tcp::Impl& tcp, const Endpoint& local, PortSharing sharing, int backlog,
+                   const ConnectionOptions& options, ListenerUser* user)
     : tcp_(tcp),
       context_(tcp.context),
       local_(local),
+      sharing_(sharing),
       options_(options),
       user_(user),
       backlog_(0),
@@ -53,9 +54,8 @@ void Listener::close() {
     c->forget_listener();
     c->reset_silently();
   }
-  Listener** link = &tcp_.listeners;
-  while (*link != this) link = &(*link)->next;
-  *link = next;
+  tcp_.ports.remove(*this);
+  ++tcp_.releases;
   delete this;
 }
 
@@ -140,7 +140,8 @@ void Listener::negotiate(const Arriving& s, const ip::Route& route, HalfOpen& ha
 }
 
 std::uint16_t Listener::first_window() const {
-  return static_cast<std::uint16_t>(std::min<std::size_t>(receive_range(options_, tcp_.config).first, 0xffff));
+  const std::size_t buffer = receive_range(options_, tcp_.config).first;
+  return static_cast<std::uint16_t>(std::min<std::size_t>({buffer, options_.window_clamp, 0xffff}));
 }
 
 void Listener::keep(HalfOpen& half) {
@@ -149,7 +150,7 @@ void Listener::keep(HalfOpen& half) {
   (newest_ != nullptr ? newest_->newer : oldest_) = &half;
   newest_ = &half;
   ++half_open_;
-  tcp_.flows.insert(half);
+  tcp_.list(half);
   arm(half.next_retry);
 }
 
@@ -195,7 +196,7 @@ void Listener::remove(HalfOpen& half) {
   (half.older != nullptr ? half.older->newer : oldest_) = half.newer;
   (half.newer != nullptr ? half.newer->older : newest_) = half.older;
   --half_open_;
-  tcp_.flows.remove(half);
+  tcp_.unlist(half);
   delete &half;
 }
 
@@ -286,6 +287,10 @@ bool Listener::half_open_acceptable(HalfOpen& half, const Arriving& s) {
 
 void Listener::input_half_open(HalfOpen& half, Arriving& s) {
   if (!half_open_acceptable(half, s)) return;
+  if (half.retries < options_.defer_accept && s.length() == 0) {
+    half.acknowledged = true;
+    return context_.drop(Drop::kTcpDeferred);
+  }
   // No place to put it: the SYN-ACK is sent again later, and the client's data with it (as Linux).
   if (accept_queue_full()) return context_.drop(Drop::kTcpAcceptQueueFull);
   const FourTuple tuple = half.tuple;
@@ -329,15 +334,19 @@ void Listener::on_timer() {
   arm(soonest);
 }
 
-// The SYN-ACK again, a few times (RFC6298-18), then the half-open connection is forgotten.
+// The SYN-ACK again, a few times (RFC6298-18), then the half-open connection is forgotten. One that is acknowledged and
+// waits for data is not answered again, but at the end of that time: then the ACK for it is enough.
 void Listener::retry(HalfOpen& half) {
-  if (half.retries == kRetries) return remove(half);
+  const std::uint8_t limit = options_.syn_count != 0 ? options_.syn_count : kRetries;
+  const bool defers = half.acknowledged && half.retries < options_.defer_accept;
+  if (half.retries >= limit && !defers) return remove(half);
   ++half.retries;
+  half.next_retry = context_.now + std::min(kFirstRetry * (std::int64_t{1} << half.retries), tcp_.config.max_rto);
+  arm(half.next_retry);
+  if (half.acknowledged && half.retries < options_.defer_accept) return;
   half.handshake.syn_retransmitted = true;
-  half.next_retry = context_.now + kFirstRetry * (1 << half.retries);
   context_.counters.add(Counter::kTcpRetransmits);
   send_syn_ack(half);
-  arm(half.next_retry);
 }
 
 }  // namespace sluice::tcp

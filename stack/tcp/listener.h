@@ -22,6 +22,7 @@ struct HalfOpen : Flow {
   std::uint32_t ts_offset = 0;
   std::uint16_t our_mss = 0;
   std::uint8_t retries = 0;
+  bool acknowledged = false;  // without data, which is waited for (TCP_DEFER_ACCEPT)
   std::uint8_t challenges = 0;
   Instant next_retry{};
   Instant expires{};
@@ -29,15 +30,19 @@ struct HalfOpen : Flow {
 
 class Listener final : public ListenerHandle {
  public:
-  Listener(Tcp::Impl& tcp, const Endpoint& local, int backlog, const ConnectionOptions& options, ListenerUser* user);
+  Listener(Tcp::Impl& tcp, const Endpoint& local, PortSharing sharing, int backlog, const ConnectionOptions& options,
+           ListenerUser* user);
   ~Listener() override;
 
   Result<ConnectionHandle*> accept() override;
   [[nodiscard]] bool acceptable() const override { return first_ != nullptr; }
   void set_backlog(int backlog) override;
   void set_options(const ConnectionOptions& options) override { options_ = options; }
+  [[nodiscard]] std::size_t waiting() const override { return waiting_; }
+  [[nodiscard]] std::size_t backlog() const override { return backlog_; }
   void close() override;
   [[nodiscard]] Endpoint local() const override { return local_; }
+  [[nodiscard]] PortSharing sharing() const { return sharing_; }
 
   // --- from the network
   void input(Arriving& segment, const FourTuple& tuple);  // no flow of this 4-tuple exists
@@ -46,7 +51,8 @@ class Listener final : public ListenerHandle {
   void on_icmp_error(HalfOpen& half, const ip::IcmpError& error);
 
   [[nodiscard]] std::size_t half_open_count() const { return half_open_; }
-  Listener* next = nullptr;  // in Tcp's list
+  [[nodiscard]] const ConnectionOptions& options() const { return options_; }
+  Listener* next = nullptr;  // of those with this port
 
  private:
   static constexpr int kRetries = 5;
@@ -74,6 +80,7 @@ class Listener final : public ListenerHandle {
   Tcp::Impl& tcp_;
   Context& context_;
   Endpoint local_;
+  PortSharing sharing_;
   ConnectionOptions options_;
   ListenerUser* user_;
   std::size_t backlog_;

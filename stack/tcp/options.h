@@ -11,23 +11,37 @@ namespace sluice::tcp {
 enum class Switch : std::uint8_t { kOff, kOn };
 enum class SynCookieUse : std::uint8_t { kNever, kWhenFull, kAlways };  // full: the SYN queue
 
+// Why two may have the same address and port.
+struct PortSharing {
+  Switch address = Switch::kOff;  // SO_REUSEADDR: beside connections, TIME-WAIT included, and others who do not listen
+  Switch port = Switch::kOff;     // SO_REUSEPORT: those who listen share what comes
+  bool operator==(const PortSharing&) const = default;
+};
+
 // Chosen by socket option; a listener's are inherited. Every connection has them: the members stand by size.
 struct ConnectionOptions {
-  Duration keep_idle = 7200_s;  // before the first probe
-  Duration keep_interval = 75_s;
-  Duration user_timeout{};  // 0: the retry limit of TcpConfig decides (RFC 9293 §3.8.3, RFC 5482)
-  Duration linger_time{};
-  std::size_t send_buffer = 0;  // bytes; 0: TcpConfig's, and tuned
-  std::size_t receive_buffer = 0;
+  static constexpr std::uint32_t kUnlimited = UINT32_MAX;
+  static constexpr std::int16_t kNoFinWait2 = -1;
+
+  std::uint32_t send_buffer = 0;  // bytes; 0: TcpConfig's, and tuned
+  std::uint32_t receive_buffer = 0;
   std::uint32_t max_segment = 0;               // 0: from the path; else a lower MSS, 88..65495 bytes
-  std::uint32_t max_pacing_rate = UINT32_MAX;  // bytes/s, > 0; UINT32_MAX: no limit
+  std::uint32_t user_timeout = 0;              // ms; 0: TcpConfig's limits decide (RFC 9293 §3.8.3, RFC 5482)
+  std::uint32_t notsent_low = kUnlimited;      // bytes that may wait unsent in the queue (TCP_NOTSENT_LOWAT)
+  std::uint32_t window_clamp = kUnlimited;     // bytes: the largest window offered
+  std::uint32_t max_pacing_rate = kUnlimited;  // bytes/s, > 0
+  std::uint16_t keep_idle = 7200;              // s before the first probe
+  std::uint16_t keep_interval = 75;            // s
+  std::uint16_t linger_time = 0;               // s
+  std::int16_t fin_wait2_time = 0;             // s; 0: TcpConfig's; kNoFinWait2: close() ends the connection at once
   std::uint8_t keep_count = 9;                 // unanswered probes before ETIMEDOUT
-  std::uint8_t ttl = 0;                        // 0: the stack's default
+  std::uint8_t syn_count = 0;                  // SYNs sent again; 0: as many as fit into TcpConfig's r2_syn
+  std::uint8_t defer_accept = 0;  // of a listener: SYN-ACKs sent again while nothing but ACKs has come; 0: no deferring
+  std::uint8_t ttl = 0;           // 0: the stack's default
   std::uint8_t tos = 0;
   std::uint8_t congestion = 0;       // index into the table of tcp/cc/registry.h; 0: the stack's default
   Switch no_delay = Switch::kOff;    // on: no Nagle (RFC9293-MUST-17)
   Switch cork = Switch::kOff;        // on: only full segments
-  Switch quick_ack = Switch::kOff;   // on: no delayed ACK
   Switch keep_alive = Switch::kOff;  // RFC 9293 §3.8.4: off by default
   // SO_LINGER: off: close() returns and data is still delivered; on with 0: close() resets.
   Switch linger = Switch::kOff;

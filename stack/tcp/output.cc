@@ -134,6 +134,7 @@ void Connection::output() {
 // What is left decides which timer watches it.
 void Connection::after_output() {
   const std::uint32_t rest = unsent();
+  if (options_.notsent_low != ConnectionOptions::kUnlimited && user_ != nullptr && writable()) notify();
   cwnd_limited_ = rest > 0 && cc_->cwnd() <= (snd_max_ - snd_una_) + send_mss_;
   if (cc_->cwnd() < cc_->ssthresh() && 2 * flight() >= cc_->cwnd()) cwnd_limited_ = true;  // slow start: half used
   if (rest == 0 || timers_.armed(TimerKind::kRetransmit) || timers_.armed(TimerKind::kPacing)) {
@@ -182,6 +183,7 @@ void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
   note_sent(seq, length);
   if (seq == snd_nxt_) snd_nxt_ += length;
   bytes_sent_ += size;
+  data_segments_out_ += (size + send_mss_ - 1) / send_mss_;
   context_.counters.add(Counter::kTcpBytesSent, size);
 }
 
@@ -216,6 +218,7 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
   if (options_.ttl != 0) ip.ttl = options_.ttl;  // (RFC9293-MUST-49)
   ip.tos = options_.tos;
   context_.counters.add(Counter::kTcpSegmentsSent);
+  segments_out_ += std::max((size + send_mss_ - 1) / send_mss_, 1u);
   // Data leaves no room to say what is out of order: the ACK that does follows.
   if (header.flags.ack() && (size == 0 || options.sack_count > 0 || reassembly_.empty())) clear_ack();
   (void)tcp_.ip.send(packet, ip,
@@ -244,7 +247,7 @@ std::uint32_t Connection::now_ticks() const {
 }
 
 std::uint16_t Connection::window_field() {
-  const std::uint16_t field = window_.offer(rcv_nxt_, receive_room(), receive_tuning_.buffer(), receive_mss_);
+  const std::uint16_t field = window_.offer(rcv_nxt_, receive_room(), offered_buffer(), receive_mss_);
   receive_tuning_.on_offer(context_.now, rcv_nxt_ + window_.size(rcv_nxt_));
   return field;
 }
@@ -252,15 +255,18 @@ std::uint16_t Connection::window_field() {
 // --- segments without data
 // ----------------------------------------------------------------------------------------------
 
+std::uint16_t Connection::advertised_mss() const {
+  const std::uint32_t mss = route_.link_mtu - kFixedHeaders;  // (RFC9293-MUST-67, RFC6691-01)
+  return static_cast<std::uint16_t>(options_.max_segment != 0 ? std::min(mss, options_.max_segment) : mss);
+}
+
 // MSS always (RFC9293-MUST-14, -SHLD-5, -MAY-3) and in SYNs only (RFC9293-MUST-65), whatever the way to the peer
 // (RFC1191-09); scale and timestamps as configured, in an answer only if the peer had them (RFC7323-01, -02, -06, -17).
 wire::tcp::Options Connection::syn_options(bool answer) const {
   const TcpConfig& c = tcp_.config;
   wire::tcp::Options o;
   o.has_mss = true;
-  std::uint32_t mss = route_.link_mtu - kFixedHeaders;  // (RFC9293-MUST-67, RFC6691-01)
-  if (options_.max_segment != 0) mss = std::min(mss, options_.max_segment);
-  o.mss = static_cast<std::uint16_t>(mss);
+  o.mss = advertised_mss();
   o.has_window_scale = answer ? negotiated_.window_scaling : c.window_scaling == Switch::kOn;
   if (o.has_window_scale) o.window_scale = ReceiveWindow::scale_for(receive_range(options_, c).most);
   o.has_timestamps = answer ? negotiated_.timestamps : c.timestamps == Switch::kOn;
@@ -273,7 +279,7 @@ void Connection::send_syn() {
   const bool answer = state_ == State::kSynReceived;
   wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = iss_.value(), .flags = {}};
   header.flags = Flags(answer ? Flags::kSyn | Flags::kAck : Flags::kSyn);
-  header.window = static_cast<std::uint16_t>(std::min<std::size_t>(receive_tuning_.buffer(), 0xffff));
+  header.window = static_cast<std::uint16_t>(std::min<std::size_t>(offered_buffer(), 0xffff));
   emit(header, syn_options(answer), 0, 0);
   if (!timing_ && !syn_retransmitted_) {
     timing_ = true;

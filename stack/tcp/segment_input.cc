@@ -23,6 +23,8 @@ bool older(std::uint32_t a, std::uint32_t b) {
 void Connection::input(Arriving& s) {
   last_received_at_ = context_.now;
   keep_alive_probes_ = 0;
+  ++segments_in_;
+  if (!s.payload.empty()) ++data_segments_in_;
   if (fast_path(s)) return;
   if (state_ == State::kSynSent) return input_syn_sent(s);
   if (state_ == State::kSynReceived) take_crossing_syn_ack(s);
@@ -119,7 +121,7 @@ void Connection::syn_sent_syn(Arriving& s) {
   irs_ = s.seq;
   rcv_nxt_ = last_ack_sent_ = s.seq + 1;
   negotiate(s.options);
-  window_.start(rcv_nxt_, static_cast<std::uint32_t>(std::min<std::size_t>(receive_tuning_.buffer(), 0xffff)),
+  window_.start(rcv_nxt_, static_cast<std::uint32_t>(std::min<std::size_t>(offered_buffer(), 0xffff)),
                 negotiated_.receive_scale);
   snd_wnd_ = max_snd_wnd_ = s.header.window;  // never scaled in a SYN (RFC7323-05)
   snd_wl1_ = s.seq;
@@ -395,6 +397,7 @@ void Connection::new_ack(const Arriving& s) {
     const auto data = std::min<std::size_t>(snd_una_ - data_base_, send_queue_.bytes());
     send_queue_.discard(data);
     data_base_ += static_cast<std::uint32_t>(data);
+    bytes_acked_ += data;
   }
   held_ = false;
   timeouts_in_row_ = 0;
@@ -443,7 +446,7 @@ void Connection::fin_acknowledged() {  // (RFC9293-SEG-06)
   switch (state_) {
     case State::kFinWait1:
       enter(State::kFinWait2);
-      if (detached_) timers_.set(TimerKind::kFinWait2, context_.now + tcp_.config.fin_wait2_time);
+      if (detached_) wait_for_fin();
       break;
     case State::kClosing:
       return enter_time_wait();
@@ -498,6 +501,7 @@ bool Connection::process_text(Arriving& s) {
 
 void Connection::accept_data(buf::Buffer data) {
   const auto size = static_cast<std::uint32_t>(data.size());
+  last_data_ticks_ = now_ticks();
   rcv_nxt_ += size;
   bytes_received_ += size;
   unacked_bytes_ += size;
@@ -531,8 +535,8 @@ void Connection::store_in_order(Arriving& s) {
   receive_tuning_.on_data(context_.now, rcv_nxt_);
   // An ACK at once for a filled hole (RFC5681-20), for every second full segment (RFC9293-SHLD-19, RFC5681-34), and in
   // the beginning; else a delayed one (RFC9293-SHLD-18, RFC5681-33).
-  const bool quick = quick_acks_ > 0 || options_.quick_ack == Switch::kOn;
-  if (quick_acks_ > 0) --quick_acks_;
+  const bool quick = quick_acks_ > 0;
+  if (quick) --quick_acks_;
   const bool two_segments = unacked_bytes_ >= 2 * receive_mss_;
   want_ack(filled || !reassembly_.empty() || quick || two_segments ? Ack::kNow : Ack::kDelayed);
 }

@@ -1,6 +1,7 @@
 // Demultiplexing, opens, ports, TIME-WAIT, and who is freed when.
 #include "stack/tcp/tcp.h"
 
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -35,16 +36,12 @@ Tcp::Impl::~Impl() {
     if (f.kind == FlowKind::kConnection) connections.push_back(static_cast<Connection*>(&f));
     if (f.kind == FlowKind::kTimeWait) records.push_back(static_cast<TimeWait*>(&f));
   });
-  while (listeners != nullptr) {
-    Listener* l = listeners;
-    listeners = l->next;
+  while (Listener* l = ports.any_listener()) {
+    ports.remove(*l);
     delete l;
   }
   for (Connection* c : connections) delete c;
   for (TimeWait* t : records) delete t;
-  for (PortClaim*& bucket : claims) {
-    while (bucket != nullptr) delete std::exchange(bucket, bucket->next);
-  }
 }
 
 Tcp::Tcp(Context& context, ip::Ip& ip, buf::Pool& pool, const TcpConfig& config)
@@ -98,7 +95,7 @@ void Tcp::Impl::on_segment(ip::Datagram d) {
 }
 
 void Tcp::Impl::no_flow(Arriving& s, const FourTuple& tuple, Bytes packet) {
-  if (Listener* l = find_listener(tuple.local); l != nullptr) return l->input(s, tuple);
+  if (Listener* l = find_listener(tuple); l != nullptr) return l->input(s, tuple);
   context.drop(Drop::kTcpNoPort, packet);
   refuse(s, tuple);
 }
@@ -118,14 +115,8 @@ void Tcp::Impl::refuse(const Arriving& s, const FourTuple& tuple) {
   send_bare(tuple, h, {}, 0, 0);
 }
 
-Listener* Tcp::Impl::find_listener(const Endpoint& local) const {
-  Listener* any = nullptr;
-  for (Listener* l = listeners; l != nullptr; l = l->next) {
-    if (l->local().port != local.port) continue;
-    if (l->local().address == local.address) return l;
-    if (l->local().address.is_any()) any = l;
-  }
-  return any;
+Listener* Tcp::Impl::find_listener(const FourTuple& tuple) const {
+  return ports.listener_for(tuple.local, ports.shared(tuple.local.port) ? flows.hash_of(tuple) : 0);
 }
 
 void Tcp::Impl::send_bare(const FourTuple& tuple, const wire::tcp::Header& header, const wire::tcp::Options& options,
@@ -180,26 +171,30 @@ void Tcp::on_icmp_error(const ip::IcmpError& e) {
 // --- TIME-WAIT
 // --------------------------------------------------------------------------------------------------------------
 
-void Tcp::Impl::add_time_wait(const FourTuple& tuple, const TimeWait& facts) {
-  auto* t = new TimeWait(tuple);
-  t->snd_nxt = facts.snd_nxt;
-  t->rcv_nxt = facts.rcv_nxt;
-  t->ts_recent = facts.ts_recent;
-  t->ts_offset = facts.ts_offset;
-  t->window = facts.window;
-  t->timestamps = facts.timestamps;
-  t->expires = context.now + config.msl * 2;
-  t->older = newest_time_wait;
-  (newest_time_wait != nullptr ? newest_time_wait->newer : oldest_time_wait) = t;
-  newest_time_wait = t;
-  flows.insert(*t);
-  if (!time_wait_timer.armed()) context.timers.schedule(time_wait_timer, t->expires);
+void Tcp::Impl::replace_by_time_wait(Connection& connection, TimeWait& record) {
+  flows.remove(connection);
+  flows.insert(record);
+  record.counted = std::exchange(connection.counted, false);
+  start_time_wait(record);
+}
+
+void Tcp::Impl::start_time_wait(TimeWait& t) {
+  t.expires = context.now + config.msl * 2;
+  t.newer = nullptr;
+  t.older = newest_time_wait;
+  (newest_time_wait != nullptr ? newest_time_wait->newer : oldest_time_wait) = &t;
+  newest_time_wait = &t;
+  if (!time_wait_timer.armed()) context.timers.schedule(time_wait_timer, t.expires);
+}
+
+void Tcp::Impl::stop_time_wait(TimeWait& t) {
+  (t.older != nullptr ? t.older->newer : oldest_time_wait) = t.newer;
+  (t.newer != nullptr ? t.newer->older : newest_time_wait) = t.older;
 }
 
 void Tcp::Impl::remove_time_wait(TimeWait& t) {
-  (t.older != nullptr ? t.older->newer : oldest_time_wait) = t.newer;
-  (t.newer != nullptr ? t.newer->older : newest_time_wait) = t.older;
-  flows.remove(t);
+  stop_time_wait(t);
+  unlist(t);
   delete &t;
 }
 
@@ -213,7 +208,7 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
   if (verdict == TimeWaitVerdict::kIgnore) return context.drop(Drop::kTcpState);
   if (verdict == TimeWaitVerdict::kReopen) {
     const FourTuple tuple = t.tuple;
-    Listener* l = find_listener(tuple.local);
+    Listener* l = find_listener(tuple);
     remove_time_wait(t);
     return l != nullptr ? l->input(s, tuple) : refuse(s, tuple);
   }
@@ -235,9 +230,9 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
              .window = t.window},
             o, 0, 0);
   if (verdict != TimeWaitVerdict::kRestart) return;
-  const TimeWait facts = t;
-  remove_time_wait(t);
-  add_time_wait(tuple, facts);
+  stop_time_wait(t);
+  t.challenges = 0;
+  start_time_wait(t);
 }
 
 // --- life and death
@@ -246,8 +241,20 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
 Connection* Tcp::Impl::make_connection(const FourTuple& tuple, const ip::Route& route,
                                        const ConnectionOptions& options) {
   auto* c = new Connection(*this, tuple, route, options, next_number++);
-  flows.insert(*c);
+  list(*c);
   return c;
+}
+
+void Tcp::Impl::list(Flow& flow) {
+  flows.insert(flow);
+  ports.count(flow);
+}
+
+void Tcp::Impl::unlist(Flow& flow) {
+  if (!flow.listed) return;
+  flows.remove(flow);
+  ports.discount(flow);
+  ++releases;
 }
 
 // Somebody may still be inside one of its methods: it is freed by a timer that is due at once.
@@ -294,46 +301,35 @@ Result<ConnectionHandle*> Tcp::connect(const Endpoint& local, const Endpoint& pe
   return c;
 }
 
-Result<ListenerHandle*> Tcp::listen(const Endpoint& local, int backlog, const ConnectionOptions& options,
-                                    ListenerUser* user) {
-  Impl& im = *impl_;
-  // Only another listener is in the way, not a connection on the port, in whatever state (RFC9293-MUST-41, -42).
-  for (Listener* l = im.listeners; l != nullptr; l = l->next) {
-    const bool overlap = l->local().address == local.address || l->local().address.is_any() || local.address.is_any();
-    if (l->local().port == local.port && overlap) return fail(Errno::kAddressInUse);
-  }
-  auto* l = new Listener(im, local, backlog, options, user);
-  l->next = im.listeners;
-  im.listeners = l;
-  return l;
+// Only another listener is in the way, not a connection on the port, in whatever state (RFC9293-MUST-41, -42).
+Result<ListenerHandle*> Tcp::listen(const Endpoint& local, PortSharing sharing, int backlog,
+                                    const ConnectionOptions& options, ListenerUser* user) {
+  auto l = std::make_unique<Listener>(*impl_, local, sharing, backlog, options, user);
+  if (const Status added = impl_->ports.add(*l); !added) return fail(added.error());
+  return l.release();
 }
 
 // --- ports
 // ------------------------------------------------------------------------------------------------------------------------
 
 // Random start (RFC6056-03), then the next that is free for this peer: the 4-tuple is new (RFC6056-04) and nobody
-// listens there (RFC6056-01).
+// listens there (RFC6056-01). Whoever has found none is told so at once until something has become free.
 Result<std::uint16_t> Tcp::Impl::ephemeral_port(const Endpoint& local, const Endpoint& peer) {
+  if (exhausted.releases == releases && exhausted.local == local && exhausted.peer == peer) {
+    return fail(Errno::kAddressNotAvailable);
+  }
   const std::uint32_t range = config.port_last - config.port_first + 1u;
   const std::uint32_t start = context.rng.below(range);
   for (std::uint32_t i = 0; i < range; ++i) {
     const auto port = static_cast<std::uint16_t>(config.port_first + (start + i) % range);
     const Endpoint candidate{local.address, port};
-    if (!port_claimed(candidate, Sharing::kExclusive) && flows.find({candidate, peer}) == nullptr) return port;
+    if (!ports.occupied(candidate, {}) && flows.find({candidate, peer}) == nullptr) return port;
   }
+  exhausted = {local, peer, releases};
   return fail(Errno::kAddressNotAvailable);
 }
 
-bool Tcp::Impl::port_claimed(const Endpoint& local, Sharing sharing) {
-  for (const PortClaim* c = claims_of(local.port); c != nullptr; c = c->next) {
-    const bool overlap = c->local.address == local.address || c->local.address.is_any() || local.address.is_any();
-    const bool shared = c->sharing == Sharing::kReuseAddress && sharing == Sharing::kReuseAddress;
-    if (c->local.port == local.port && overlap && !shared) return true;
-  }
-  return false;
-}
-
-Result<Endpoint> Tcp::claim_port(const Endpoint& local, Sharing sharing) {
+Result<Endpoint> Tcp::claim_port(const Endpoint& local, PortSharing sharing) {
   Impl& im = *impl_;
   if (!local.address.is_any() && !im.ip.is_local(local.address)) return fail(Errno::kAddressNotAvailable);
   Endpoint wanted = local;
@@ -341,22 +337,16 @@ Result<Endpoint> Tcp::claim_port(const Endpoint& local, Sharing sharing) {
     const auto port = im.ephemeral_port(local, {});
     if (!port) return fail(Errno::kAddressInUse);
     wanted.port = *port;
-  } else if (im.port_claimed(wanted, sharing)) {
+  } else if (im.ports.occupied(wanted, sharing)) {
     return fail(Errno::kAddressInUse);
   }
-  PortClaim*& bucket = im.claims_of(wanted.port);
-  bucket = new PortClaim{wanted, sharing, bucket};
+  im.ports.claim(wanted, sharing);
   return wanted;
 }
 
-void Tcp::release_port(const Endpoint& local) {
-  for (PortClaim** link = &impl_->claims_of(local.port); *link != nullptr; link = &(*link)->next) {
-    if (!((*link)->local == local)) continue;
-    PortClaim* gone = *link;
-    *link = gone->next;
-    delete gone;
-    return;
-  }
+void Tcp::release_port(const Endpoint& local, PortSharing sharing) {
+  impl_->ports.release(local, sharing);
+  ++impl_->releases;
 }
 
 const TcpConfig& Tcp::config() const {
@@ -389,11 +379,19 @@ void Tcp::visit_connections(Visitor visit, void* arg) const {
     }
     visit(arg, f.tuple.local, f.tuple.peer, info);
   });
-  for (const Listener* l = impl_->listeners; l != nullptr; l = l->next) {
-    Info info;
-    info.state = State::kListen;
-    visit(arg, l->local(), Endpoint(), info);
-  }
+  struct Way {
+    Visitor visit;
+    void* arg;
+  } way{visit, arg};
+  impl_->ports.visit_listeners(
+      [](void* to, const Listener& l) {
+        Info info;
+        info.state = State::kListen;
+        info.receive_queued = l.waiting();
+        info.send_queued = l.backlog();
+        static_cast<Way*>(to)->visit(static_cast<Way*>(to)->arg, l.local(), Endpoint(), info);
+      },
+      &way);
 }
 
 }  // namespace sluice::tcp

@@ -50,10 +50,15 @@ struct Info {
   std::uint32_t send_mss = 0, receive_mss = 0;
   std::uint32_t cwnd = 0, ssthresh = 0, flight = 0;
   std::uint8_t send_scale = 0, receive_scale = 0;
-  bool timestamps = false, window_scaling = false;
-  Duration srtt{}, rttvar{}, rto{};
-  std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0;
-  std::uint32_t retransmits = 0, timeouts = 0;
+  bool timestamps = false, window_scaling = false, sack = false;
+  bool quick_ack = true;                        // acknowledgements are not delayed at present
+  bool recovering = false;                      // fast recovery
+  Duration srtt{}, rttvar{}, rto{}, min_rtt{};  // min_rtt: zero when not known
+  std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0, bytes_acked = 0;
+  std::uint32_t retransmits = 0, timeouts = 0, timeouts_in_row = 0, backoff = 0, probes = 0;
+  std::uint32_t segments_in = 0, segments_out = 0, data_segments_in = 0, data_segments_out = 0;
+  std::uint32_t unsent = 0, path_mtu = 0, advertised_mss = 0;
+  Duration since_data_sent{}, since_data_received{}, since_ack_received{};
   std::size_t send_queued = 0, receive_queued = 0;  // unacknowledged and unsent; unread
   std::size_t send_buffer = 0, receive_buffer = 0;  // what these may grow to at present
   Duration receive_rtt{};                           // of the receiving side; zero: not known
@@ -114,6 +119,8 @@ class ConnectionHandle {
 
   // Socket options take effect at once. kInvalid: out of range; kNoProtocolOption: congestion control not known.
   virtual Status set_options(const ConnectionOptions& options) = 0;
+  // On: what comes is acknowledged at once for a while, beginning with what waits; off: acknowledgements are delayed.
+  virtual void set_quick_ack(Switch wanted) = 0;
   [[nodiscard]] virtual const ConnectionOptions& options() const = 0;
 };
 
@@ -123,6 +130,8 @@ class ListenerHandle {
   // The oldest established connection; kAgain when none waits.
   virtual Result<ConnectionHandle*> accept() = 0;
   [[nodiscard]] virtual bool acceptable() const = 0;
+  [[nodiscard]] virtual std::size_t waiting() const = 0;  // connections to be accepted
+  [[nodiscard]] virtual std::size_t backlog() const = 0;
   virtual void set_backlog(int backlog) = 0;
   virtual void set_options(const ConnectionOptions& options) = 0;  // inherited by connections made from now on
   virtual void close() = 0;                                        // resets what was not accepted; ends the handle
@@ -140,13 +149,12 @@ class Tcp : public ip::Transport {
                                     ConnectionUser* user);
   // local.address any() accepts on all addresses. Bounds: `backlog` connections waiting for accept(), and the SYN
   // queue.
-  Result<ListenerHandle*> listen(const Endpoint& local, int backlog, const ConnectionOptions& options,
-                                 ListenerUser* user);
-
+  Result<ListenerHandle*> listen(const Endpoint& local, PortSharing sharing, int backlog,
+                                 const ConnectionOptions& options, ListenerUser* user);
   // Ports are claimed at bind() time, before connect() or listen(). port 0 chooses a random one.
-  enum class Sharing : std::uint8_t { kExclusive, kReuseAddress };
-  Result<Endpoint> claim_port(const Endpoint& local, Sharing sharing);  // kAddressInUse, kAddressNotAvailable
-  void release_port(const Endpoint& local);
+  // kAddressInUse, kAddressNotAvailable
+  Result<Endpoint> claim_port(const Endpoint& local, PortSharing sharing);
+  void release_port(const Endpoint& local, PortSharing sharing);  // as it was claimed
 
   [[nodiscard]] const TcpConfig& config() const;
   // Holds for connections and listeners made from now on; those there are keep what was copied or agreed.

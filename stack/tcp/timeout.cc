@@ -31,11 +31,15 @@ void Connection::on_timer() {
 // From now on: nothing is sent again sooner than one RTO after it was sent last (RFC6298-13), nor more often than the
 // doubling RTO allows (RFC6298-01, RFC9293-MUST-19).
 void Connection::start_retransmit_timer() {
-  timers_.set(TimerKind::kRetransmit, context_.now + rto_.rto());
+  Instant at = context_.now + rto_.rto();
+  if (options_.user_timeout != 0) {  // who waits no longer than this is told then, not when the RTO is over
+    at = std::min(at, std::max(context_.now, progress_at_ + Duration::millis(options_.user_timeout)));
+  }
+  timers_.set(TimerKind::kRetransmit, at);
 }
 
 bool Connection::gave_up(Duration limit) const {
-  if (options_.user_timeout != Duration()) limit = options_.user_timeout;  // RFC 5482
+  if (options_.user_timeout != 0) limit = Duration::millis(options_.user_timeout);  // RFC 5482
   return context_.now - progress_at_ >= limit;
 }
 
@@ -49,7 +53,10 @@ void Connection::on_retransmit_timeout() {
   ++timeouts_;
   timing_ = false;
   if (!synchronized()) {  // SYN or SYN-ACK (RFC9293-MUST-22, -23)
-    if (gave_up(tcp_.config.r2_syn)) return fail_with(Errno::kTimedOut);
+    const bool enough = options_.syn_count != 0 && timeouts_ > options_.syn_count;
+    if (enough || gave_up(options_.syn_count != 0 ? Duration::max() : tcp_.config.r2_syn)) {
+      return fail_with(Errno::kTimedOut);
+    }
     syn_retransmitted_ = true;
     rto_.back_off();
     context_.counters.add(Counter::kTcpRetransmits);
@@ -86,13 +93,19 @@ void Connection::on_persist_timeout() {
 // RFC 9293 §3.8.4: off unless asked for; a probe is an empty segment just below the window, which draws an ACK.
 void Connection::restart_keep_alive() {
   if (options_.keep_alive == Switch::kOff || !synchronized()) return timers_.cancel(TimerKind::kKeepAlive);
-  timers_.set(TimerKind::kKeepAlive, last_received_at_ + options_.keep_idle);
+  timers_.set(TimerKind::kKeepAlive, last_received_at_ + Duration::seconds(options_.keep_idle));
+}
+
+// A user timeout takes the place of the number of probes.
+bool Connection::keep_alive_gave_up(Duration silence) const {
+  if (options_.user_timeout == 0) return keep_alive_probes_ >= options_.keep_count;
+  return keep_alive_probes_ > 0 && silence >= Duration::millis(options_.user_timeout);
 }
 
 void Connection::on_keep_alive_timeout() {
   const Duration silence = context_.now - last_received_at_;
-  if (silence < options_.keep_idle) return restart_keep_alive();
-  if (keep_alive_probes_ >= options_.keep_count) return fail_with(Errno::kTimedOut);
+  if (silence < Duration::seconds(options_.keep_idle)) return restart_keep_alive();
+  if (keep_alive_gave_up(silence)) return fail_with(Errno::kTimedOut);
   ++keep_alive_probes_;
   context_.counters.add(Counter::kTcpKeepAlives);
   context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .detail = "keep-alive"});
@@ -101,7 +114,7 @@ void Connection::on_keep_alive_timeout() {
                                  .seq = (snd_una_ - 1).value(),
                                  .flags = Flags(Flags::kAck)};
   emit(header, data_options(), 0, 0);
-  timers_.set(TimerKind::kKeepAlive, context_.now + options_.keep_interval);
+  timers_.set(TimerKind::kKeepAlive, context_.now + Duration::seconds(options_.keep_interval));
 }
 
 }  // namespace sluice::tcp

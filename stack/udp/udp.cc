@@ -12,8 +12,8 @@ namespace sluice::udp {
 namespace {
 constexpr std::size_t kMaxPorts = 16384;          // open at a time
 constexpr std::size_t kBuckets = 1024;            // by local port
-constexpr std::uint16_t kFirstEphemeral = 32768;  // RFC 6056 §3.2
-constexpr std::uint16_t kLastEphemeral = 60999;
+constexpr std::uint16_t kFirstEphemeral = 1024;   // all that is not reserved (RFC6056-02)
+constexpr std::uint16_t kLastEphemeral = 65535;
 constexpr std::size_t kMaxPayload = 65507;  // 65535 less IP and UDP header
 constexpr std::uint8_t kProtocol = 17;
 constexpr std::size_t kOverhead = 128;  // charged to the queue for a datagram beyond its block

@@ -246,6 +246,14 @@ void Script::set(socket::Option option, std::int64_t value) {
   run();
 }
 
+void Script::set_listener(socket::Option option, std::int64_t value) {
+  EXPECT_TRUE(stack_->sockets().set_option(listener_, option, value).has_value());
+}
+
+bool Script::acceptable() {
+  return any(stack_->sockets().ready(listener_) & socket::Ready::kIn);
+}
+
 namespace {
 struct Found {
   std::uint16_t peer_port = 0;

@@ -133,6 +133,8 @@ class Script {
   Errno take_error();
   socket::Ready ready();
   void set(socket::Option option, std::int64_t value);
+  void set_listener(socket::Option option, std::int64_t value);
+  bool acceptable();
   // State by name, "ESTABLISHED"; "CLOSED" when the connection is no longer known.
   std::string state();
   tcp::Info info();

@@ -1,0 +1,101 @@
+#include "drivers/runtime/tcp_info.h"
+
+#include <linux/tcp.h>
+#include <string.h>
+
+#include <algorithm>
+
+namespace sluice {
+namespace {
+
+static_assert(sizeof(tcp_info) >= kTcpInfoSize);  // newer ones have more behind
+
+constexpr std::uint32_t kInfiniteThreshold = 0x7fffffff;  // segments
+constexpr std::uint32_t kReordering = 3;                  // duplicate ACKs that mean a loss
+
+// Linux's numbers: include/net/tcp_states.h.
+std::uint8_t number_of(tcp::State state) {
+  constexpr std::array<std::uint8_t, 11> kNumbers = {7, 10, 2, 3, 1, 4, 5, 8, 11, 9, 6};
+  return kNumbers[static_cast<std::size_t>(state)];
+}
+
+enum CaState : std::uint8_t { kOpen = 0, kDisorder = 1, kRecovery = 3, kLoss = 4 };
+CaState congestion_state(const tcp::Info& i) {
+  if (i.timeouts_in_row > 0) return kLoss;
+  return i.recovering ? kRecovery : kOpen;
+}
+
+std::uint32_t micros(Duration d) {
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(d.to_micros(), 0, UINT32_MAX));
+}
+std::uint32_t millis(Duration d) {
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(d.to_millis(), 0, UINT32_MAX));
+}
+
+void put_path(tcp_info& t, const tcp::Info& i) {
+  t.tcpi_rto = micros(i.rto);
+  t.tcpi_ato = i.state == tcp::State::kListen ? 0 : 40'000;
+  t.tcpi_rtt = micros(i.srtt);
+  t.tcpi_rttvar = micros(i.rttvar);
+  t.tcpi_min_rtt = i.min_rtt == Duration() ? UINT32_MAX : micros(i.min_rtt);
+  t.tcpi_rcv_rtt = micros(i.receive_rtt);
+  t.tcpi_pmtu = i.path_mtu;
+  t.tcpi_advmss = i.advertised_mss;
+  t.tcpi_reordering = kReordering;
+}
+
+void put_window(tcp_info& t, const tcp::Info& i) {
+  const std::uint32_t mss = std::max(i.send_mss, 1u);
+  t.tcpi_unacked = (i.flight + mss - 1) / mss;
+  t.tcpi_snd_cwnd = i.cwnd / mss;
+  t.tcpi_snd_ssthresh = i.ssthresh >= kInfiniteThreshold ? kInfiniteThreshold : i.ssthresh / mss;
+  t.tcpi_snd_wnd = i.snd_wnd;
+  t.tcpi_rcv_ssthresh = i.rcv_wnd;
+  t.tcpi_rcv_space = static_cast<std::uint32_t>(i.receive_buffer);
+  t.tcpi_notsent_bytes = i.unsent;
+  t.tcpi_max_pacing_rate = UINT64_MAX;
+}
+
+void put_counts(tcp_info& t, const tcp::Info& i) {
+  t.tcpi_retransmits = static_cast<std::uint8_t>(std::min(i.timeouts_in_row, 255u));
+  t.tcpi_probes = static_cast<std::uint8_t>(std::min(i.probes, 255u));
+  t.tcpi_backoff = static_cast<std::uint8_t>(std::min(i.backoff, 255u));
+  t.tcpi_total_retrans = i.retransmits;
+  t.tcpi_segs_in = i.segments_in;
+  t.tcpi_segs_out = i.segments_out;
+  t.tcpi_data_segs_in = i.data_segments_in;
+  t.tcpi_data_segs_out = i.data_segments_out;
+  t.tcpi_bytes_acked = i.bytes_acked;
+  t.tcpi_bytes_received = i.bytes_received;
+  t.tcpi_bytes_sent = i.bytes_sent;
+  t.tcpi_bytes_retrans = i.bytes_retransmitted;
+}
+
+}  // namespace
+
+std::array<std::uint8_t, kTcpInfoSize> tcp_info_of(const tcp::Info& i) {
+  tcp_info t{};
+  t.tcpi_state = number_of(i.state);
+  t.tcpi_ca_state = congestion_state(i);
+  t.tcpi_options = static_cast<std::uint8_t>((i.timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (i.sack ? TCPI_OPT_SACK : 0) |
+                                             (i.window_scaling ? TCPI_OPT_WSCALE : 0));
+  t.tcpi_snd_wscale = i.send_scale & 0xf;
+  t.tcpi_rcv_wscale = i.receive_scale & 0xf;
+  t.tcpi_snd_mss = i.send_mss;
+  t.tcpi_rcv_mss = i.receive_mss;
+  t.tcpi_last_data_sent = millis(i.since_data_sent);
+  t.tcpi_last_data_recv = millis(i.since_data_received);
+  t.tcpi_last_ack_recv = millis(i.since_ack_received);
+  put_path(t, i);
+  put_window(t, i);
+  put_counts(t, i);
+  if (i.state == tcp::State::kListen) {  // the accept queue, and its limit
+    t.tcpi_unacked = static_cast<std::uint32_t>(i.receive_queued);
+    t.tcpi_sacked = static_cast<std::uint32_t>(i.send_queued);
+  }
+  std::array<std::uint8_t, kTcpInfoSize> out{};
+  memcpy(out.data(), &t, out.size());
+  return out;
+}
+
+}  // namespace sluice
