@@ -150,7 +150,7 @@ TEST(SendTuning, TwiceTheWindow) {
 TEST(BufferRange, WhatDecides) {
   struct Row {
     const char* name;
-    std::size_t chosen;
+    std::uint32_t chosen;
     tcp::Switch tuning;
     std::size_t most, want_first, want_most;
   };
