@@ -8,7 +8,18 @@
 namespace sluice {
 namespace {
 
-static_assert(sizeof(tcp_info) >= kTcpInfoSize);  // newer ones have more behind
+constexpr std::size_t kOldSize = 232;  // of Linux 6.1, whose headers are old enough for every system that builds this
+static_assert(sizeof(tcp_info) >= kOldSize);
+
+struct Newer {  // what has come since, behind it
+  std::uint32_t rcv_wnd;
+  std::uint32_t rehash;
+  std::uint16_t total_rto;
+  std::uint16_t total_rto_recoveries;
+  std::uint32_t total_rto_time;               // ms
+  std::array<std::uint32_t, 8> accurate_ecn;  // RFC 9768
+};
+static_assert(kOldSize + sizeof(Newer) == kTcpInfoSize);
 
 constexpr std::uint32_t kInfiniteThreshold = 0x7fffffff;  // segments
 constexpr std::uint32_t kReordering = 3;                  // duplicate ACKs that mean a loss
@@ -94,7 +105,14 @@ std::array<std::uint8_t, kTcpInfoSize> tcp_info_of(const tcp::Info& i) {
     t.tcpi_sacked = static_cast<std::uint32_t>(i.send_queued);
   }
   std::array<std::uint8_t, kTcpInfoSize> out{};
-  memcpy(out.data(), &t, out.size());
+  const Newer newer{.rcv_wnd = i.rcv_wnd,
+                    .rehash = 0,
+                    .total_rto = static_cast<std::uint16_t>(std::min(i.timeouts, 0xffffu)),
+                    .total_rto_recoveries = 0,
+                    .total_rto_time = 0,
+                    .accurate_ecn = {}};
+  memcpy(out.data(), &t, kOldSize);
+  memcpy(out.data() + kOldSize, &newer, sizeof newer);
   return out;
 }
 

@@ -9,7 +9,7 @@
 
 namespace sluice {
 
-inline constexpr std::size_t kTcpInfoSize = 232;  // of Linux 6.1
+inline constexpr std::size_t kTcpInfoSize = 280;  // of Linux 6.18
 
 // Fields of what is not measured are 0.
 std::array<std::uint8_t, kTcpInfoSize> tcp_info_of(const tcp::Info& info);

@@ -339,8 +339,7 @@ Status Stream::take_tcp_option(tcp::ConnectionOptions& options, Option option, s
     case Option::kTcpDeferAccept:
       return options.defer_accept = retries_of(Duration::seconds(v)), Status();
     case Option::kTcpNotsentLowWater:
-      return options.notsent_low = v != 0 ? static_cast<std::uint32_t>(v) : tcp::ConnectionOptions::kUnlimited,
-             Status();
+      return options.notsent_low = static_cast<std::uint32_t>(v), Status();
     case Option::kTcpWindowClamp:
       if (v <= 0 && connection_ != nullptr) return bad;
       options.window_clamp = v <= 0 ? tcp::ConnectionOptions::kUnlimited

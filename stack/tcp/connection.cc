@@ -231,10 +231,11 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
 std::size_t Connection::send_room() const {
   const std::size_t queued = send_queue_.bytes();
   const std::size_t room = queued < send_tuning_.buffer() ? send_tuning_.buffer() - queued : 0;
-  if (options_.notsent_low == ConnectionOptions::kUnlimited) return room;
+  const std::uint32_t limit = notsent_limit(options_, tcp_.config);
+  if (limit == ConnectionOptions::kUnlimited) return room;
   const std::size_t may_go = cc_ != nullptr ? usable_window() : 0;
   const std::size_t waiting = unsent();
-  return std::min(room, waiting < options_.notsent_low + may_go ? options_.notsent_low + may_go - waiting : 0);
+  return std::min(room, waiting < limit + may_go ? limit + may_go - waiting : 0);
 }
 
 // In whatever state, as long as there is something to read (RFC9293-RECV-02). The end of the stream is 0, an abort is
@@ -290,8 +291,9 @@ bool Connection::readable() const {
 // With a third of the buffer free, as Linux has it, so that a writer is not woken for each segment.
 bool Connection::writable() const {
   if (error_ != Errno::kOk || fin_queued_ || state_ == State::kClosed || state_ == State::kTimeWait) return true;
-  return synchronized() && send_queue_.bytes() < send_tuning_.buffer() - send_tuning_.buffer() / 3 &&
-         (options_.notsent_low == ConnectionOptions::kUnlimited || unsent() <= options_.notsent_low / 2);
+  const std::uint32_t limit = notsent_limit(options_, tcp_.config);
+  if (limit != ConnectionOptions::kUnlimited && unsent() > limit / 2) return false;
+  return synchronized() && send_queue_.bytes() < send_tuning_.buffer() - send_tuning_.buffer() / 3;
 }
 
 bool Connection::at_urgent_mark() const {

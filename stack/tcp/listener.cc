@@ -11,7 +11,8 @@ using wire::tcp::Flags;
 namespace {
 constexpr std::uint32_t kFixedHeaders = 40;
 constexpr std::uint16_t kMinPeerMss = 88;
-constexpr Duration kFirstRetry = 1_s;  // RFC 6298 §2.1
+constexpr std::uint32_t kLargestWindow = 0xffff;  // unscaled: of what may still be on its way
+constexpr Duration kFirstRetry = 1_s;             // RFC 6298 §2.1
 constexpr std::uint8_t kChallengeLimit = 10;
 }  // namespace
 
@@ -75,18 +76,18 @@ void Listener::on_connection_gone(Connection& gone) {
 // --- LISTEN (RFC 9293 §3.10.7.2)
 // ------------------------------------------------------------------------------------------
 
-void Listener::input(Arriving& s, const FourTuple& tuple) {
+void Listener::input(Arriving& s, const FourTuple& tuple, std::optional<Seq> used) {
   const Flags flags = s.header.flags;
   if (flags.rst()) return context_.drop(Drop::kTcpState);  // (RFC9293-LIS-01)
   if (flags.ack()) return take_ack(s, tuple);
   if (!flags.syn() || flags.fin()) return context_.drop(Drop::kTcpState);  // (RFC9293-LIS-04); SYN+FIN makes no state
   if (accept_queue_full()) return context_.drop(Drop::kTcpAcceptQueueFull);
   if (tcp_.table_full()) return context_.drop(Drop::kTcpTableFull);
-  take_syn(s, tuple);
+  take_syn(s, tuple, used);
 }
 
 // (RFC9293-LIS-03). Data on the SYN is not kept: it is not acknowledged and comes again (RFC9293-DATA-01).
-void Listener::take_syn(const Arriving& s, const FourTuple& tuple) {
+void Listener::take_syn(const Arriving& s, const FourTuple& tuple, std::optional<Seq> used) {
   const auto route = tcp_.ip.route(tuple.peer.address, tuple.local.address);
   if (!route) return context_.drop(Drop::kIpNoRoute);
   if (answer_with_cookie()) {
@@ -100,7 +101,8 @@ void Listener::take_syn(const Arriving& s, const FourTuple& tuple) {
   }
   auto* half = new HalfOpen(tuple, *this);
   negotiate(s, *route, *half);
-  half->handshake.iss = tcp_.isn.isn(tuple.local, tuple.peer, context_.now);
+  Seq& iss = half->handshake.iss = tcp_.isn.isn(tuple.local, tuple.peer, context_.now);
+  if (used && iss <= *used + kLargestWindow) iss = *used + kLargestWindow + 1;  // beyond the last one's (RFC9293-MAY-2)
   keep(*half);
   send_syn_ack(*half);
 }

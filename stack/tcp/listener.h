@@ -2,6 +2,8 @@
 // RFC 9293 §3.10.7.2, RFC 4987.
 #pragma once
 
+#include <optional>
+
 #include "stack/tcp/connection.h"
 #include "stack/tcp/flow.h"
 
@@ -45,7 +47,8 @@ class Listener final : public ListenerHandle {
   [[nodiscard]] PortSharing sharing() const { return sharing_; }
 
   // --- from the network
-  void input(Arriving& segment, const FourTuple& tuple);  // no flow of this 4-tuple exists
+  // No flow of this 4-tuple exists. One that did, until now, has `used` the numbers before this.
+  void input(Arriving& segment, const FourTuple& tuple, std::optional<Seq> used = {});
   void input_half_open(HalfOpen& half, Arriving& segment);
   void on_connection_gone(Connection& connection);  // it was waiting to be accepted
   void on_icmp_error(HalfOpen& half, const ip::IcmpError& error);
@@ -57,7 +60,7 @@ class Listener final : public ListenerHandle {
  private:
   static constexpr int kRetries = 5;
 
-  void take_syn(const Arriving& segment, const FourTuple& tuple);
+  void take_syn(const Arriving& segment, const FourTuple& tuple, std::optional<Seq> used);
   void take_ack(Arriving& segment, const FourTuple& tuple);
   [[nodiscard]] bool answer_with_cookie();
   void negotiate(const Arriving& syn, const ip::Route& route, HalfOpen& half) const;

@@ -25,9 +25,9 @@ struct ConnectionOptions {
 
   std::uint32_t send_buffer = 0;  // bytes; 0: TcpConfig's, and tuned
   std::uint32_t receive_buffer = 0;
-  std::uint32_t max_segment = 0;               // 0: from the path; else a lower MSS, 88..65495 bytes
-  std::uint32_t user_timeout = 0;              // ms; 0: TcpConfig's limits decide (RFC 9293 §3.8.3, RFC 5482)
-  std::uint32_t notsent_low = kUnlimited;      // bytes that may wait unsent in the queue (TCP_NOTSENT_LOWAT)
+  std::uint32_t max_segment = 0;   // 0: from the path; else a lower MSS, 88..65495 bytes
+  std::uint32_t user_timeout = 0;  // ms; 0: TcpConfig's limits decide (RFC 9293 §3.8.3, RFC 5482)
+  std::uint32_t notsent_low = 0;   // bytes that may wait unsent in the queue (TCP_NOTSENT_LOWAT); 0: TcpConfig's
   std::uint32_t window_clamp = kUnlimited;     // bytes: the largest window offered
   std::uint32_t max_pacing_rate = kUnlimited;  // bytes/s, > 0
   std::uint16_t keep_idle = 7200;              // s before the first probe
@@ -80,11 +80,16 @@ struct TcpConfig {
   std::size_t max_receive_buffer = 32u << 20;
   std::size_t send_buffer = 256u << 10;
   std::size_t max_send_buffer = 16u << 20;
-  std::size_t max_connections = 262144;  // TIME-WAIT included
-  std::size_t max_syn_queue = 1024;      // half-open connections of one listener
-  std::uint16_t port_first = 1024;       // ephemeral range: all that is not reserved (RFC6056-02)
+  std::uint32_t notsent_low = ConnectionOptions::kUnlimited;  // bytes that may wait unsent in a queue
+  std::size_t max_connections = 262144;                       // TIME-WAIT included
+  std::size_t max_syn_queue = 1024;                           // half-open connections of one listener
+  std::uint16_t port_first = 1024;                            // ephemeral range: all that is not reserved (RFC6056-02)
   std::uint16_t port_last = 65535;
 };
+
+inline std::uint32_t notsent_limit(const ConnectionOptions& o, const TcpConfig& c) {
+  return o.notsent_low != 0 ? o.notsent_low : c.notsent_low;
+}
 
 // Between which sizes a buffer moves, bytes; first <= most.
 struct BufferRange {

@@ -134,7 +134,8 @@ void Connection::output() {
 // What is left decides which timer watches it.
 void Connection::after_output() {
   const std::uint32_t rest = unsent();
-  if (options_.notsent_low != ConnectionOptions::kUnlimited && user_ != nullptr && writable()) notify();
+  const bool limited = notsent_limit(options_, tcp_.config) != ConnectionOptions::kUnlimited;
+  if (limited && user_ != nullptr && writable()) notify();
   cwnd_limited_ = rest > 0 && cc_->cwnd() <= (snd_max_ - snd_una_) + send_mss_;
   if (cc_->cwnd() < cc_->ssthresh() && 2 * flight() >= cc_->cwnd()) cwnd_limited_ = true;  // slow start: half used
   if (rest == 0 || timers_.armed(TimerKind::kRetransmit) || timers_.armed(TimerKind::kPacing)) {

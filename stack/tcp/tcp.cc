@@ -208,9 +208,10 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
   if (verdict == TimeWaitVerdict::kIgnore) return context.drop(Drop::kTcpState);
   if (verdict == TimeWaitVerdict::kReopen) {
     const FourTuple tuple = t.tuple;
+    const Seq used = t.snd_nxt;
     Listener* l = find_listener(tuple);
     remove_time_wait(t);
-    return l != nullptr ? l->input(s, tuple) : refuse(s, tuple);
+    return l != nullptr ? l->input(s, tuple, used) : refuse(s, tuple);
   }
   if (verdict == TimeWaitVerdict::kAck) {  // (RFC5961-10)
     if (t.challenges == kChallengeLimit) return context.drop(Drop::kTcpState);

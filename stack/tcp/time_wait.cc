@@ -1,15 +1,25 @@
 #include "stack/tcp/time_wait.h"
 
 namespace sluice::tcp {
+namespace {
+
+// RFC 6191 §2: a SYN may begin a new connection when its timestamp is newer than any of the old one (RFC6191-01), or
+// when timestamps do not tell and its sequence number is (RFC6191-02, -03); also when only the new one has timestamps
+// (RFC6191-05, RFC9293-SHLD-4).
+bool may_reopen(const TimeWait& record, const Arriving& s) {
+  if (!s.options.has_timestamps || !record.timestamps) return s.options.has_timestamps || s.seq > record.rcv_nxt;
+  const auto newer = static_cast<std::int32_t>(s.options.timestamps.value - record.ts_recent);
+  return newer > 0 || (newer == 0 && s.seq > record.rcv_nxt);
+}
+
+}  // namespace
 
 TimeWaitVerdict judge(const TimeWait& record, const Arriving& s) {
   const wire::tcp::Flags flags = s.header.flags;
-  if (flags.rst()) return TimeWaitVerdict::kIgnore;  // assassination (RFC 1337 §3)
-  const bool newer_time = record.timestamps && s.options.has_timestamps &&
-                          static_cast<std::int32_t>(s.options.timestamps.value - record.ts_recent) > 0;
-  if (flags.syn()) {  // any other than one that may open something is challenged (RFC5961-06)
-    const bool newer = newer_time || (!record.timestamps && s.seq > record.rcv_nxt);
-    return newer && !flags.ack() && !flags.fin() ? TimeWaitVerdict::kReopen : TimeWaitVerdict::kAck;
+  if (flags.rst()) return TimeWaitVerdict::kIgnore;  // assassination: RFC 1337 §3 (RFC1337-01)
+  // DEVIATION(RFC 6191 §2): what may not open is not dropped in silence but challenged (RFC5961-06), as by other hosts.
+  if (flags.syn()) {
+    return may_reopen(record, s) && !flags.ack() && !flags.fin() ? TimeWaitVerdict::kReopen : TimeWaitVerdict::kAck;
   }
   if (!flags.ack()) return s.seq == record.rcv_nxt ? TimeWaitVerdict::kIgnore : TimeWaitVerdict::kAck;
   const bool last_fin = flags.fin() && s.seq + s.length() == record.rcv_nxt;

@@ -116,6 +116,79 @@ TEST_F(ErrnoTest, CongestionControl) {
   EXPECT_EQ(chosen(), "newreno");
 }
 
+// How long the answers are: as on Linux, cut to the room there is.
+TEST_F(ErrnoTest, LengthsOfOptions) {
+  const Pair pair = connected();
+  struct LengthRow {
+    int name;
+    socklen_t room, length;
+  };
+  for (const LengthRow& row : {LengthRow{TCP_INFO, 300, 280}, LengthRow{TCP_INFO, 104, 104}, LengthRow{TCP_INFO, 1, 1},
+                               LengthRow{TCP_CONGESTION, 100, 16}, LengthRow{TCP_CONGESTION, 5, 5},
+                               LengthRow{TCP_USER_TIMEOUT, 8, 4}, LengthRow{TCP_MAXSEG, 2, 2}}) {
+    std::array<char, 300> value{};
+    socklen_t length = row.room;
+    EXPECT_EQ(sl_getsockopt(pair.client, IPPROTO_TCP, row.name, value.data(), &length), 0) << row.name;
+    EXPECT_EQ(length, row.length) << row.name;
+  }
+}
+
+TEST_F(ErrnoTest, TcpInfo) {
+  const Pair pair = connected();
+  EXPECT_EQ(sl_send(pair.client, "abc", 3, 0), 3);
+  EXPECT_EQ(sl_recv(pair.server, buffer_, 3, MSG_WAITALL), 3);
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  EXPECT_EQ(sl_getsockopt(pair.server, IPPROTO_TCP, TCP_INFO, &info, &length), 0);
+  EXPECT_EQ(length, sizeof info);
+  EXPECT_EQ(info.tcpi_state, TCP_ESTABLISHED);
+  EXPECT_EQ(info.tcpi_ca_state, TCP_CA_Open);
+  EXPECT_EQ(info.tcpi_options, TCPI_OPT_TIMESTAMPS | TCPI_OPT_SACK | TCPI_OPT_WSCALE);
+  EXPECT_EQ(info.tcpi_snd_mss, 1448u);
+  EXPECT_EQ(info.tcpi_advmss, 1460u);
+  EXPECT_EQ(info.tcpi_pmtu, 1500u);
+  EXPECT_EQ(info.tcpi_snd_cwnd, 10u);
+  EXPECT_EQ(info.tcpi_snd_ssthresh, 0x7fffffffu);
+  EXPECT_EQ(info.tcpi_total_retrans, 0u);
+  const int listening = listener(kPort + 7);
+  EXPECT_EQ(sl_getsockopt(listening, IPPROTO_TCP, TCP_INFO, &info, &length), 0);
+  EXPECT_EQ(info.tcpi_state, TCP_LISTEN);
+}
+
+TEST_F(ErrnoTest, RangesOfOptions) {
+  const int fd = socket_of(*client_, SOCK_STREAM);
+  const auto set = [&](int name, int value) { return sl_setsockopt(fd, IPPROTO_TCP, name, &value, sizeof value); };
+  const auto get = [&](int name) {
+    int value = -77;
+    socklen_t length = sizeof value;
+    EXPECT_EQ(sl_getsockopt(fd, IPPROTO_TCP, name, &value, &length), 0);
+    return value;
+  };
+  struct ValueRow {
+    int name, value, got;  // got: after setting value; kRefused: EINVAL
+  };
+  constexpr int kRefused = -99;
+  const ValueRow rows[] = {
+      {TCP_SYNCNT, 0, kRefused},       {TCP_SYNCNT, 3, 3},
+      {TCP_SYNCNT, 128, kRefused},     {TCP_LINGER2, -5, -1},
+      {TCP_LINGER2, 20, 20},           {TCP_LINGER2, 1000, 120},
+      {TCP_DEFER_ACCEPT, 1, 1},        {TCP_DEFER_ACCEPT, 4, 7},
+      {TCP_DEFER_ACCEPT, 0, 0},        {TCP_NOTSENT_LOWAT, 9, 9},
+      {TCP_WINDOW_CLAMP, 1, 1152},     {TCP_WINDOW_CLAMP, 5000, 5000},
+      {TCP_MAXSEG, 87, kRefused},      {TCP_MAXSEG, 1000, 1000},
+      {TCP_MAXSEG, 32768, kRefused},   {TCP_USER_TIMEOUT, -1, kRefused},
+      {TCP_USER_TIMEOUT, 5, 5},        {TCP_KEEPCNT, 0, kRefused},
+      {TCP_KEEPIDLE, 32768, kRefused},
+  };
+  for (const ValueRow& row : rows) {
+    const int done = set(row.name, row.value);
+    EXPECT_EQ(done == 0, row.got != kRefused) << row.name << " " << row.value;
+    if (done == 0) {
+      EXPECT_EQ(get(row.name), row.got) << row.name << " " << row.value;
+    }
+  }
+}
+
 // SO_MAX_PACING_RATE has 32 or 64 bits; all ones is no limit; what does not fit is the largest that does.
 TEST_F(ErrnoTest, PacingLimit) {
   const int fd = socket_of(*client_, SOCK_STREAM);

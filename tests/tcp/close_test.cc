@@ -160,19 +160,6 @@ TEST(Close, TimeWaitChallenges) {
   EXPECT_EQ(h.state(), "TIME-WAIT");
 }
 
-// A SYN beyond the old connection's numbers reopens it (RFC 9293 §3.6.1).
-TEST(Close, TimeWaitReuse) {
-  Script h;
-  h.establish();
-  h.close();
-  h.rx({.flags = "FA", .seq = 1, .ack = 2});
-  h.discard_tx();
-  h.rx({.flags = "S", .seq = 1, .ack = 0});
-  h.expect_tx({.flags = "A"});
-  h.rx({.flags = "S", .seq = 1000, .ack = 0});
-  h.expect_tx({.flags = "SA"});
-}
-
 // (RFC9293-SHLD-3): unread data, or data that nobody will read.
 TEST(Close, UnreadDataResets) {
   Script h;

@@ -180,20 +180,24 @@ TEST(DeferAccept, Fin) {
 
 // What has not been sent yet is bounded, whatever the size of the buffer.
 TEST(NotsentLowWater, BoundsTheQueue) {
-  Script h;
-  h.establish();
-  h.set(Option::kTcpNotsentLowWater, 10'000);
-  EXPECT_EQ(h.write(std::string(100'000, 'x')), Errno::kAgain);
-  EXPECT_EQ(h.info().unsent, 10'000u);
-  EXPECT_EQ(h.write("y"), Errno::kAgain);
-  EXPECT_FALSE(any(h.ready() & socket::Ready::kOut));
-  std::uint32_t highest = 1;
-  while (const auto sent = h.next_tx()) highest = sent->seq + static_cast<std::uint32_t>(sent->payload.size());
-  EXPECT_EQ(highest, 1 + 10 * 1460u);
-  h.rx({.seq = 1, .ack = highest});
-  EXPECT_TRUE(any(h.ready() & socket::Ready::kOut));
-  h.set(Option::kTcpNotsentLowWater, 0);
-  EXPECT_EQ(h.write(std::string(100'000, 'x')), Errno::kOk);
+  for (const bool for_all : {false, true}) {
+    ScriptOptions o;
+    if (for_all) o.tcp.notsent_low = 10'000;
+    Script h(o);
+    h.establish();
+    if (!for_all) h.set(Option::kTcpNotsentLowWater, 10'000);
+    EXPECT_EQ(h.write(std::string(100'000, 'x')), Errno::kAgain);
+    EXPECT_EQ(h.info().unsent, 10'000u);
+    EXPECT_EQ(h.write("y"), Errno::kAgain);
+    EXPECT_FALSE(any(h.ready() & socket::Ready::kOut));
+    std::uint32_t highest = 1;
+    while (const auto sent = h.next_tx()) highest = sent->seq + static_cast<std::uint32_t>(sent->payload.size());
+    EXPECT_EQ(highest, 1 + 10 * 1460u);
+    h.rx({.seq = 1, .ack = highest});
+    EXPECT_TRUE(any(h.ready() & socket::Ready::kOut));
+    h.set(Option::kTcpNotsentLowWater, 1 << 20);
+    EXPECT_EQ(h.write(std::string(100'000, 'x')), Errno::kOk);
+  }
 }
 
 TEST(WindowClamp, BoundsTheOffer) {
