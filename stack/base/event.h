@@ -19,9 +19,11 @@ enum class EventKind : std::uint8_t {
   kTcpRtt,            // a: sample, b: smoothed, ns
   kTcpRetransmit,     // a: first sequence number, b: bytes; detail says what triggered it
   kTcpTimeout,        // a: which timer fired, b: backoff count
-  kTcpRecoveryEnter,  // a: recovery point
+  kTcpRecoveryEnter,  // a: recovery point; detail says what showed the loss
   kTcpRecoveryExit,   // a: recovery point
-  kTcpProbe,          // zero-window or keep-alive probe
+  kTcpLoss,           // a: bytes newly found lost, b: bytes in flight after that; detail says by which rule
+  kTcpUndo,           // the last reduction was for nothing; detail gives the proof
+  kTcpProbe,          // zero-window, keep-alive or tail loss probe; a: first sequence number of the last
   kTcpSynCookie,      // a: local port; detail: sent and why, or accepted
   kTcpReset,          // detail: who reset and why
 };

@@ -80,8 +80,8 @@ class TimerWheel {
 
   std::array<Timer*, kLevels * kSlots + 1> slots_{};
   std::array<std::uint64_t, kLevels> occupied_{};
-  std::uint64_t tick_ = 0;                  // the wheel's present tick
-  Instant collected_ = Instant::past();     // whatever is due up to here is in the due list
+  std::uint64_t tick_ = 0;               // the wheel's present tick
+  Instant collected_ = Instant::past();  // whatever is due up to here is in the due list
   std::size_t armed_ = 0;
   mutable Instant earliest_ = Instant::never();  // a cache of next_deadline()
   mutable bool earliest_known_ = true;

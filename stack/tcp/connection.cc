@@ -44,6 +44,7 @@ Connection::Connection(Tcp::Impl& tcp, const FourTuple& t, const ip::Route& rout
 
 Connection::~Connection() {
   timers_.cancel_all();
+  if (out_ != nullptr) tcp_.send_states.give_back(std::move(out_));
 }
 
 void Connection::open_active(Seq iss) {
@@ -68,7 +69,6 @@ void Connection::open_passive(const Handshake& h, Listener* listener) {
   ts_recent_at_ = context_.now;
   syn_retransmitted_ = h.syn_retransmitted;
   timing_ = !syn_retransmitted_ && h.answered_at != Instant::past();  // the handshake is the first measurement
-  timed_seq_ = iss_;
   timed_at_ = h.answered_at;
   recovery_.start(iss_);
   window_.start(rcv_nxt_, h.offered_window, negotiated_.receive_scale);
@@ -431,7 +431,6 @@ Info Connection::info() const {
   i.probes = static_cast<std::uint32_t>(probe_backoff_ + keep_alive_probes_);
   i.quick_ack = quick_acks_ > 0;
   i.recovering = recovery_.active();
-  i.min_rtt = rto_.min_rtt();
   i.segments_in = segments_in_;
   i.segments_out = segments_out_;
   i.data_segments_in = data_segments_in_;
@@ -447,6 +446,7 @@ Info Connection::info() const {
   i.send_buffer = send_tuning_.buffer();
   i.receive_buffer = receive_tuning_.buffer();
   i.receive_rtt = receive_tuning_.rtt();
+  describe_recovery(i);
   return i;
 }
 

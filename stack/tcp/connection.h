@@ -1,7 +1,7 @@
 // One TCP connection: the state machine of RFC 9293 over components that know nothing of each other. The connection
-// alone moves facts between them. Its methods stand in several files: segment_input.cc (RFC 9293 §3.10.7), output.cc,
-// timeout.cc (§3.10.8), icmp_input.cc, connection.cc (the user's calls, §3.10.1 to 3.10.5), zero_copy.cc (those without
-// a copy).
+// alone moves facts between them. Its methods stand in several files: segment_input.cc (RFC 9293 §3.10.7), ack.cc,
+// loss.cc (what SACK adds to it), output.cc, timeout.cc (§3.10.8), icmp_input.cc, connection.cc (the user's calls,
+// §3.10.1 to 3.10.5), zero_copy.cc (those without a copy).
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,7 @@
 #include "stack/tcp/cc/congestion.h"
 #include "stack/tcp/cc/registry.h"
 #include "stack/tcp/flow.h"
+#include "stack/tcp/min_rtt.h"
 #include "stack/tcp/pacer.h"
 #include "stack/tcp/reassembly.h"
 #include "stack/tcp/receive_tuning.h"
@@ -21,6 +22,7 @@
 #include "stack/tcp/recovery.h"
 #include "stack/tcp/recovery_window.h"
 #include "stack/tcp/rto.h"
+#include "stack/tcp/send_state.h"
 #include "stack/tcp/send_tuning.h"
 #include "stack/tcp/seq.h"
 #include "stack/tcp/tcp.h"
@@ -137,8 +139,14 @@ class Connection final : public ConnectionHandle, public Flow {
   void process_ack(const Arriving& segment);
   void duplicate_ack(const Arriving& segment);
   void new_ack(const Arriving& segment);
-  void measure_rtt(const Arriving& segment, Duration* sample);
-  void congestion_on_ack(std::uint32_t acked, std::uint32_t flight, Duration rtt);
+  std::uint32_t advance(Seq ack, Delivery& delivery);
+  cc::Ack account(const Arriving& segment, const Delivery& delivery, std::uint32_t acked, std::uint32_t before);
+  Duration measure_rtt(const Arriving& segment, const Delivery& delivery, std::uint32_t acked);
+  void measure_handshake(const Arriving& segment);
+  [[nodiscard]] Duration echoed_rtt(const Arriving& segment) const;
+  void take_rtt(Duration sample);
+  void congestion_on_ack(const cc::Ack& ack);
+  void after_advance();
   void fin_acknowledged();
   void update_send_window(const Arriving& segment);
   void check_urgent(const Arriving& segment);
@@ -156,6 +164,34 @@ class Connection final : public ConnectionHandle, public Flow {
   void unacceptable(const Arriving& segment);
   void negotiate(const wire::tcp::Options& options);
 
+  // loss.cc
+  SendState& outgoing();
+  void let_go_of_send_state();
+  [[nodiscard]] std::uint32_t in_flight() const;
+  [[nodiscard]] std::uint32_t to_be_resent() const;
+  void describe_recovery(Info& info) const;
+  void ack_with_sack(const Arriving& segment);
+  bool take_duplicate_report(const Arriving& segment);
+  void take_blocks(const Arriving& segment, std::size_t first, Delivery& delivery);
+  void learn_from_delivery(const Arriving& segment, const Delivery& delivery);
+  Scoreboard::Found find_losses();
+  void turn(const Scoreboard::Found& found, std::uint32_t recover_fs);
+  void begin_recovery(std::uint32_t recover_fs);
+  void end_repair();
+  [[nodiscard]] std::uint32_t congestion_room() const;
+  bool resend_lost();
+  bool resend_doubtful();
+  void look_for_needless(const Arriving& segment);
+  void undo(const char* proof);
+  void step_frto(const Delivery& delivery, std::uint32_t acked);
+  void arm_loss_timer();
+  [[nodiscard]] bool may_probe_tail() const;
+  void schedule_tail_probe();
+  void on_reorder_timeout();
+  void on_tail_probe_timeout();
+  void step_tail_probe(const Arriving& segment, const Delivery& delivery, std::uint32_t acked, bool repeated);
+  void lose_by_timeout();
+
   // icmp_input.cc
   void neighbor_is_silent();
 
@@ -171,6 +207,7 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] std::uint32_t congestion_window() const;
   [[nodiscard]] std::uint32_t usable_window() const;
   [[nodiscard]] std::uint32_t unsent() const;
+  [[nodiscard]] std::uint32_t most_at_once() const;
   [[nodiscard]] bool worth_sending(std::uint32_t size, std::uint32_t available) const;
   void transmit(Seq seq, std::uint32_t size, wire::tcp::Flags flags);
   void emit(const wire::tcp::Header& header, const wire::tcp::Options& options, std::uint32_t offset,
@@ -182,6 +219,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void send_ack();
   void send_challenge_ack();
   void send_rst(Seq seq, wire::tcp::Flags flags);
+  void retransmit(Seq seq, std::uint32_t length, const char* why);
   void retransmit_first(const char* why);
   void after_output();
   void note_sent(Seq seq, std::uint32_t length);
@@ -200,6 +238,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void on_keep_alive_timeout();
   void restart_keep_alive();
   [[nodiscard]] bool keep_alive_gave_up(Duration silence) const;
+  void on_loss_timeout();
   void start_retransmit_timer();
   [[nodiscard]] bool gave_up(Duration limit) const;
 
@@ -224,7 +263,8 @@ class Connection final : public ConnectionHandle, public Flow {
   Result<std::size_t> receive_nothing();
   void pass_urgent_mark();
   void reopen_window(std::size_t taken);
-  [[nodiscard]] std::uint32_t now_ticks() const;
+  [[nodiscard]] std::uint32_t now_ticks() const { return ticks_at(context_.now); }
+  [[nodiscard]] std::uint32_t ticks_at(Instant time) const;
   [[nodiscard]] Seq data_end() const { return data_base_ + static_cast<std::uint32_t>(send_queue_.bytes()); }
   void start_congestion_control();
   void update_pacing();
@@ -283,9 +323,11 @@ class Connection final : public ConnectionHandle, public Flow {
   RtoEstimator rto_;
   Recovery recovery_;
   InflatedWindow recovery_window_;
-  Seq timed_seq_;  // without timestamps: the segment being timed
-  Instant timed_at_;
-  bool timing_ = false;
+  MinRtt min_rtt_;
+  Instant timed_at_;     // when the SYN was sent,
+  bool timing_ = false;  // while it is timed
+  // What the retransmission timer waits for.
+  enum class LossTimer : std::uint8_t { kRetransmit, kReorder, kTailProbe } loss_timer_ = LossTimer::kRetransmit;
   bool syn_retransmitted_ = false;
   bool cwnd_limited_ = false;
   std::uint32_t timeouts_in_row_ = 0;
@@ -304,6 +346,7 @@ class Connection final : public ConnectionHandle, public Flow {
   std::uint8_t challenge_acks_ = 0;  // in the present interval
   Instant challenge_interval_ = Instant::past();
 
+  std::uint64_t delivered_ = 0;  // bytes acknowledged or SACKed
   std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_retransmitted_ = 0, bytes_acked_ = 0;
   std::uint32_t retransmits_ = 0, timeouts_ = 0;
   std::uint32_t segments_in_ = 0, segments_out_ = 0, data_segments_in_ = 0, data_segments_out_ = 0;
@@ -311,6 +354,7 @@ class Connection final : public ConnectionHandle, public Flow {
 
   Pacer pacer_;
   TimerSet timers_;
+  std::unique_ptr<SendState> out_;      // while data is outstanding, and as long as it is worth keeping
   std::unique_ptr<cc::Controller> cc_;  // from ESTABLISHED on
 };
 

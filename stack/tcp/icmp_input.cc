@@ -18,8 +18,12 @@ void Connection::on_icmp_error(const ip::IcmpError& e) {
     tcp_.ip.accept_path_mtu(tuple.peer.address, e.mtu);
     refresh_route();
     if (send_mss_ >= before || !synchronized()) return;  // once for a burst (RFC1191-08)
-    snd_nxt_ = snd_una_;  // what was too large is sent again in smaller segments (RFC1191-02); not a sign of congestion
-    timing_ = false;
+    // What was too large is sent again in smaller segments (RFC1191-02); not a sign of congestion.
+    if (negotiated_.sack && out_ != nullptr) {
+      (void)out_->board.lose_all();
+    } else {
+      snd_nxt_ = snd_una_;
+    }
     return output();
   }
   const bool hard = e.kind == ip::ErrorKind::kPortUnreachable || e.kind == ip::ErrorKind::kProtocolUnreachable;

@@ -6,6 +6,7 @@
 #include "stack/tcp/isn.h"
 #include "stack/tcp/listener.h"
 #include "stack/tcp/ports.h"
+#include "stack/tcp/send_state.h"
 #include "stack/tcp/syn_cookie.h"
 #include "stack/tcp/time_wait.h"
 
@@ -68,6 +69,7 @@ struct Tcp::Impl {
   Connection* graveyard = nullptr;
   Timer reaper;
   std::uint64_t next_number = 1;
+  SendStates send_states;
 };
 
 }  // namespace sluice::tcp

@@ -50,8 +50,13 @@ struct ConnectionOptions {
 struct TcpConfig {
   Switch timestamps = Switch::kOn;      // RFC 7323 §3
   Switch window_scaling = Switch::kOn;  // RFC 7323 §2
-  Switch sack = Switch::kOn;            // RFC 2018, RFC 6675
+  Switch sack = Switch::kOn;            // RFC 2018; without it RFC 6582, and none of those below
   Switch dsack = Switch::kOn;           // RFC 2883, of what we receive
+  Switch rack = Switch::kOn;            // RFC 8985 §6; off: RFC 6675 decides what is lost
+  Switch tail_probe = Switch::kOn;      // RFC 8985 §7
+  Switch prr = Switch::kOn;             // RFC 9937
+  Switch frto = Switch::kOn;            // RFC 5682
+  Switch undo = Switch::kOn;            // of a reduction that D-SACKs or timestamps prove needless (RFC 3708, RFC 3522)
   Switch delayed_ack = Switch::kOn;
   Switch limited_transmit = Switch::kOn;   // RFC 3042
   Switch initial_window_10 = Switch::kOn;  // RFC 6928; off: RFC 5681 §3.1

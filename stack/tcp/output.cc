@@ -46,21 +46,32 @@ std::uint32_t Connection::unsent() const {
   return snd_nxt_ < data_end() ? data_end() - snd_nxt_ : 0;
 }
 
-// In recovery it is what inflation allows (RFC5681-30), unless the controller wants to rule there too.
+// In recovery it is what PRR or, without SACK, inflation allows (RFC5681-30), unless the controller wants to rule there
+// too.
 std::uint32_t Connection::congestion_window() const {
-  return recovery_.active() && !cc_->rules_recovery() ? recovery_window_.window() : cc_->cwnd();
+  if (!recovery_.active() || cc_->rules_recovery()) return cc_->cwnd();
+  if (!negotiated_.sack) return recovery_window_.window();
+  return tcp_.config.prr == Switch::kOn && out_ != nullptr ? out_->prr.window() : cc_->cwnd();  // (RFC8985-26)
 }
 
 // min(cwnd, rwnd) from snd_una (RFC5681-01, -03; RFC7323-13), with a segment more for each of the first two duplicate
 // ACKs while cwnd stays (RFC 3042, RFC5681-24). A window that shrank leaves nothing (RFC9293-MUST-34, -SHLD-15).
 std::uint32_t Connection::usable_window() const {
+  const std::uint32_t sent = snd_nxt_ - snd_una_;
+  if (negotiated_.sack && out_ != nullptr) {
+    std::uint32_t room = std::min(congestion_room(), sent < snd_wnd_ ? snd_wnd_ - sent : 0);
+    if (out_->frto != Frto::kOff) {  // two segments at most beyond what the timeout is about (RFC5682-03)
+      const Seq most = recovery_.point() + (out_->frto == Frto::kSecondAck ? 2 * send_mss_ : 0);
+      room = std::min(room, snd_nxt_ < most ? most - snd_nxt_ : 0);
+    }
+    return room;
+  }
   std::uint32_t congestion = congestion_window();
   if (!recovery_.active() && tcp_.config.limited_transmit == Switch::kOn) {
     congestion += static_cast<std::uint32_t>(std::min(recovery_.duplicates(), 2)) * send_mss_;
   }
   const std::uint32_t window = std::min(congestion, snd_wnd_);
-  const std::uint32_t out = snd_nxt_ - snd_una_;
-  return out < window ? window - out : 0;
+  return sent < window ? window - sent : 0;
 }
 
 // RFC 9293 §3.8.6.2.1 (RFC9293-MUST-38) with Nagle's rule (RFC9293-SHLD-7): a full segment; or all there is, if it may
@@ -76,14 +87,18 @@ bool Connection::worth_sending(std::uint32_t size, std::uint32_t available) cons
   return size >= max_snd_wnd_ / 2 && options_.cork == Switch::kOff;
 }
 
+// The largest super-segment, in whole segments.
+std::uint32_t Connection::most_at_once() const {
+  const std::uint32_t headers = kFixedHeaders + (negotiated_.timestamps ? kTimestampBytes : 0);
+  const std::uint32_t most = std::max((route_.max_gso_bytes - headers) / send_mss_, 1u) * send_mss_;
+  return pacer_.on() ? std::min(most, pacer_.quantum(send_mss_)) : most;
+}
+
 Connection::Plan Connection::plan_next() const {
   const std::uint32_t available = unsent();
   const std::uint32_t limit = std::min(available, usable_window());
-  const std::uint32_t headers = kFixedHeaders + (negotiated_.timestamps ? kTimestampBytes : 0);
-  std::uint32_t most = std::max((route_.max_gso_bytes - headers) / send_mss_, 1u) * send_mss_;
-  if (pacer_.on()) most = std::min(most, pacer_.quantum(send_mss_));
   Plan plan;
-  plan.size = std::min(limit, most);
+  plan.size = std::min(limit, most_at_once());
   // A short end that must wait, or that is not the end, is left for later.
   if (plan.size > send_mss_ &&
       !(plan.size == available && worth_sending(plan.size % send_mss_, plan.size % send_mss_))) {
@@ -115,7 +130,9 @@ void Connection::output() {
     cc_->on_idle({context_.now});  // RFC 5681 §4.1
   }
   for (int i = 0; i < kMaxSegmentsAtOnce; ++i) {
+    if (resend_lost()) continue;
     const Plan plan = plan_next();
+    if (!plan.go && resend_doubtful()) continue;  // after new data (RFC6675-05)
     if (!plan.go) break;
     if (!pacer_.may_send(context_.now)) {
       timers_.set(TimerKind::kPacing, pacer_.next());
@@ -133,11 +150,14 @@ void Connection::output() {
 
 // What is left decides which timer watches it.
 void Connection::after_output() {
-  const std::uint32_t rest = unsent();
+  const std::uint32_t rest = unsent() + to_be_resent();
   const bool limited = notsent_limit(options_, tcp_.config) != ConnectionOptions::kUnlimited;
   if (limited && user_ != nullptr && writable()) notify();
-  cwnd_limited_ = rest > 0 && cc_->cwnd() <= (snd_max_ - snd_una_) + send_mss_;
-  if (cc_->cwnd() < cc_->ssthresh() && 2 * flight() >= cc_->cwnd()) cwnd_limited_ = true;  // slow start: half used
+  const std::uint32_t pipe = in_flight();
+  cwnd_limited_ = rest > 0 && cc_->cwnd() <= pipe + send_mss_;
+  if (cc_->cwnd() < cc_->ssthresh() && 2 * pipe >= cc_->cwnd()) cwnd_limited_ = true;  // slow start: half used
+  if (out_ != nullptr && rest == 0 && pipe < congestion_window()) out_->rate.on_app_limited(pipe);
+  if (out_ != nullptr && negotiated_.sack && timers_.armed(TimerKind::kRetransmit)) arm_loss_timer();
   if (rest == 0 || timers_.armed(TimerKind::kRetransmit) || timers_.armed(TimerKind::kPacing)) {
     timers_.cancel(TimerKind::kPersist);
     if (rest == 0) timers_.cancel(TimerKind::kOverride);
@@ -155,21 +175,22 @@ void Connection::after_output() {
 
 void Connection::note_sent(Seq seq, std::uint32_t length) {
   const Seq end = seq + length;
+  SendState& o = outgoing();
   if (seq < snd_max_) {
     const std::uint32_t again = min(end, snd_max_) - seq;
     bytes_retransmitted_ += again;
     ++retransmits_;
     context_.counters.add(Counter::kTcpRetransmits);
-    if (timing_ && seq <= timed_seq_) timing_ = false;  // Karn (RFC6298-10)
-  } else if (!timing_) {
-    timing_ = true;
-    timed_seq_ = seq;
-    timed_at_ = context_.now;
+    if (recovery_.phase() != cc::Phase::kOpen) o.undo.on_retransmit(seq + again, again, now_ticks());
   }
   if (snd_una_ == snd_max_) progress_at_ = context_.now;
+  o.board.sent(seq, length, o.rate.stamp(context_.now));
+  if (recovery_.active()) o.prr.on_sent(length);
+  const bool head_again = negotiated_.sack && seq == snd_una_ && seq < snd_max_;
   snd_max_ = max(snd_max_, end);
   last_sent_at_ = context_.now;
-  if (!timers_.armed(TimerKind::kRetransmit)) start_retransmit_timer();  // (RFC6298-14)
+  schedule_tail_probe();
+  if (!timers_.armed(TimerKind::kRetransmit) || head_again) start_retransmit_timer();  // (RFC6298-14, RFC6675-16)
 }
 
 void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
@@ -243,8 +264,8 @@ void Connection::add_sack(wire::tcp::Options& o, std::size_t room) {
   o.sack_count = static_cast<std::uint8_t>(reassembly_.report(std::span(o.sack).first(blocks)));
 }
 
-std::uint32_t Connection::now_ticks() const {
-  return static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000) + ts_offset_;  // 1 ms (RFC7323-23, -33, -34)
+std::uint32_t Connection::ticks_at(Instant time) const {
+  return static_cast<std::uint32_t>(time.to_nanos() / 1'000'000) + ts_offset_;  // 1 ms (RFC7323-23, -33, -34)
 }
 
 std::uint16_t Connection::window_field() {
@@ -284,7 +305,6 @@ void Connection::send_syn() {
   emit(header, syn_options(answer), 0, 0);
   if (!timing_ && !syn_retransmitted_) {
     timing_ = true;
-    timed_seq_ = iss_;
     timed_at_ = context_.now;
   }
 }
@@ -321,18 +341,24 @@ void Connection::send_rst(Seq seq, Flags flags) {
   emit(header, options, 0, 0);
 }
 
+// What was sent before, `length` sequence numbers of it.
+void Connection::retransmit(Seq seq, std::uint32_t length, const char* why) {
+  const std::uint32_t data = data_end() - seq;
+  const std::uint32_t size = std::min(data, length);
+  context_.emit({.kind = EventKind::kTcpRetransmit, .flow = number_, .a = seq.value(), .b = size, .detail = why});
+  int flags = Flags::kAck;
+  if (size == data && size > 0) flags |= Flags::kPsh;
+  if (size < length) flags |= Flags::kFin;
+  const Seq next = snd_nxt_;
+  transmit(seq, size, Flags(flags));
+  snd_nxt_ = max(next, snd_nxt_);
+}
+
 // One segment from snd_una on, also when the window has shrunk onto it (RFC9293-SHLD-16); snd_nxt stays.
 void Connection::retransmit_first(const char* why) {
   const std::uint32_t data = data_end() - snd_una_;
   const std::uint32_t size = std::min({data, send_mss_, snd_max_ - snd_una_});
-  const bool fin = fin_sent_ && size == data;
-  context_.emit({.kind = EventKind::kTcpRetransmit, .flow = number_, .a = snd_una_.value(), .b = size, .detail = why});
-  int flags = Flags::kAck;
-  if (size == data && size > 0) flags |= Flags::kPsh;
-  if (fin) flags |= Flags::kFin;
-  const Seq next = snd_nxt_;
-  transmit(snd_una_, size, Flags(flags));
-  snd_nxt_ = max(next, snd_nxt_);
+  retransmit(snd_una_, fin_sent_ && size == data ? size + 1 : size, why);
 }
 
 // One byte beyond the closed window (RFC 9293 §3.8.6.1), or the FIN when that is all there is; nothing waits for its

@@ -1,9 +1,10 @@
-// Loss detection and recovery without SACK: fast retransmit (RFC 5681 §3.2), NewReno (RFC 6582), limited transmit
-// (RFC 3042). It decides; the connection acts. The place of a SACK scoreboard, RACK and TLP is beside it.
+// In which phase the sender is, and until when; and the decisions where SACK was not agreed: fast retransmit (RFC 5681
+// §3.2), NewReno (RFC 6582), limited transmit (RFC 3042). It decides; the connection acts.
 #pragma once
 
 #include <cstdint>
 
+#include "stack/tcp/cc/congestion.h"
 #include "stack/tcp/seq.h"
 
 namespace sluice::tcp {
@@ -34,14 +35,22 @@ class Recovery {
   // The retransmission timer expired: what was sent before is not counted for a fast retransmit (RFC 6582 §3.2 step 4).
   void on_timeout(Seq snd_max);
 
-  [[nodiscard]] bool active() const { return active_; }
+  // With SACK others decide (connection.h); they say so here.
+  void count_duplicate() { ++duplicates_; }    // an ACK with new SACK information only (RFC6675-09)
+  void on_advance() { duplicates_ = 0; }       // likewise
+  void enter(Seq snd_max);                     // (RFC6675-10): losses below snd_max are repaired
+  void leave() { phase_ = cc::Phase::kOpen; }  // they are, or were none
+  [[nodiscard]] bool over(Seq snd_una) const { return phase_ != cc::Phase::kOpen && snd_una >= recover_; }
+
+  [[nodiscard]] cc::Phase phase() const { return phase_; }
+  [[nodiscard]] bool active() const { return phase_ == cc::Phase::kRecovery; }
   [[nodiscard]] int duplicates() const { return duplicates_; }
   [[nodiscard]] Seq point() const { return recover_; }
 
  private:
   Seq recover_;
   int duplicates_ = 0;
-  bool active_ = false;
+  cc::Phase phase_ = cc::Phase::kOpen;
   bool partial_seen_ = false;
 };
 

@@ -12,7 +12,6 @@ constexpr int kMaxBackoff = 30;  // doublings; max RTO is reached long before
 
 void RtoEstimator::sample(Duration rtt, int per_round_trip) {
   rtt = std::clamp(rtt, Duration::micros(1), kLongestSample);
-  min_rtt_ = has_sample_ ? std::min(min_rtt_, rtt) : rtt;
   if (!has_sample_) {  // RFC 6298 §2.2 (RFC6298-04)
     srtt_ = rtt;
     rttvar_ = rtt / 2;

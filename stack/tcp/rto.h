@@ -32,7 +32,6 @@ class RtoEstimator {
   [[nodiscard]] Duration rto() const;
   [[nodiscard]] Duration srtt() const { return srtt_; }
   [[nodiscard]] Duration rttvar() const { return rttvar_; }
-  [[nodiscard]] Duration min_rtt() const { return min_rtt_; }
   [[nodiscard]] bool has_sample() const { return has_sample_; }
   [[nodiscard]] int backoff() const { return backoff_; }
 
@@ -46,7 +45,6 @@ class RtoEstimator {
   Duration base_;  // without backoff
   Duration srtt_;
   Duration rttvar_;
-  Duration min_rtt_;
   std::uint32_t min_;
   std::uint32_t max_;
   int backoff_ = 0;

@@ -15,6 +15,8 @@ constexpr Duration kPawsOutdated = Duration::seconds(24 * 24 * 3600);  // RFC 73
 constexpr std::uint16_t kMinPeerMss = 88;    // below, headers would outweigh data: an attack on the sender (S35)
 constexpr std::size_t kOutOfOrderShare = 2;  // what is out of order may take this often the receive buffer in memory
 
+constexpr std::uint32_t kOvertakenTicks = 32;  // of the peer's clock, mostly milliseconds
+
 bool older(std::uint32_t a, std::uint32_t b) {
   return static_cast<std::int32_t>(a - b) < 0;
 }
@@ -62,7 +64,7 @@ bool Connection::fast_path(Arriving& s) {
     return false;
   }
   if (s.options.has_timestamps != negotiated_.timestamps || reassembly_.something_to_report() || fin_seen_ ||
-      recovery_.active()) {
+      recovery_.phase() != cc::Phase::kOpen || (out_ != nullptr && !out_->quiet())) {
     return false;
   }
   if (std::uint32_t{s.header.window} << negotiated_.send_scale != snd_wnd_ || snd_wnd_ == 0 || snd_nxt_ != snd_max_) {
@@ -73,7 +75,7 @@ bool Connection::fast_path(Arriving& s) {
 }
 
 bool Connection::fast_ack(const Arriving& s) {
-  if (s.ack <= snd_una_ || s.ack > snd_max_ || recovery_.duplicates() > 0) return false;
+  if (s.ack <= snd_una_ || s.ack > snd_max_ || recovery_.duplicates() > 0 || s.options.sack_count > 0) return false;
   context_.counters.add(Counter::kTcpFastPath);
   accept_timestamp(s);
   new_ack(s);
@@ -131,8 +133,7 @@ void Connection::syn_sent_syn(Arriving& s) {
     send_syn();
     return start_retransmit_timer();
   }
-  Duration rtt;
-  measure_rtt(s, &rtt);
+  measure_handshake(s);
   snd_una_ = s.ack;
   timeouts_in_row_ = 0;
   establish();
@@ -177,6 +178,11 @@ bool Connection::check_timestamp(const Arriving& s) {
   }
   const bool outdated = context_.now - ts_recent_at_ > kPawsOutdated;
   if (!older(s.options.timestamps.value, ts_recent_) || outdated) return true;
+  // DEVIATION(RFC 7323 §5.3 R1): data not yet acknowledged may be a little older. It was overtaken by a retransmission
+  // of what stood before it; dropped, it would have to be sent again, and its retransmission would overtake others. No
+  // sequence number comes again so soon.
+  const bool overtaken = !s.payload.empty() && s.seq >= rcv_nxt_ && reassembly_.ranges() > 0;
+  if (overtaken && ts_recent_ - s.options.timestamps.value <= kOvertakenTicks) return true;
   context_.drop(Drop::kTcpPaws, {}, number_);
   unacceptable(s);
   return false;
@@ -298,8 +304,7 @@ bool Connection::ack_in_syn_received(const Arriving& s) {  // (RFC9293-SYNR-02)
     return false;
   }
   accept_timestamp(s);
-  Duration rtt;
-  measure_rtt(s, &rtt);
+  measure_handshake(s);
   snd_una_ = iss_ + 1;
   snd_wnd_ = std::uint32_t{s.header.window} << negotiated_.send_scale;
   max_snd_wnd_ = std::max(max_snd_wnd_, snd_wnd_);
@@ -317,7 +322,9 @@ void Connection::process_ack(const Arriving& s) {
   // The definition of a duplicate ACK (RFC5681-22). The answer to a window probe is none.
   const bool outstanding = flight() > 0 && !timers_.armed(TimerKind::kPersist);
   const bool duplicate = s.ack == snd_una_ && outstanding && s.payload.empty() && !s.header.flags.fin() && same_window;
-  if (s.ack > snd_una_) {
+  if (negotiated_.sack && out_ != nullptr) {
+    ack_with_sack(s);
+  } else if (s.ack > snd_una_) {
     new_ack(s);
   } else if (duplicate) {
     duplicate_ack(s);
@@ -338,108 +345,6 @@ void Connection::update_send_window(const Arriving& s) {  // (RFC9293-SEG-05)
     if (opened) timers_.cancel(TimerKind::kPersist);
   }
   if (opened) probe_backoff_ = 0;
-}
-
-void Connection::duplicate_ack(const Arriving&) {
-  context_.counters.add(Counter::kTcpDuplicateAcks);
-  // FlightSize does not count what limited transmit sent: one segment for each of the first two (RFC5681-26).
-  const std::uint32_t limited = tcp_.config.limited_transmit == Switch::kOn
-                                    ? static_cast<std::uint32_t>(std::min(recovery_.duplicates(), 2)) * send_mss_
-                                    : 0;
-  switch (recovery_.on_duplicate_ack(snd_una_, snd_max_)) {
-    case Recovery::OnDuplicate::kNothing:
-    case Recovery::OnDuplicate::kLimitedTransmit:  // usable_window() knows
-      break;
-    case Recovery::OnDuplicate::kInflate:
-      recovery_window_.on_duplicate_ack(send_mss_);
-      break;
-    case Recovery::OnDuplicate::kEnter:
-      context_.counters.add(Counter::kTcpFastRetransmits);
-      context_.emit({.kind = EventKind::kTcpRecoveryEnter, .flow = number_, .a = recovery_.point().value()});
-      cc_->on_congestion({.now = context_.now, .flight = flight() - std::min(limited, flight())});
-      recovery_window_.enter(cc_->ssthresh(), send_mss_);
-      emit_cwnd();
-      timing_ = false;
-      retransmit_first("third duplicate ACK");
-      start_retransmit_timer();
-      break;
-  }
-}
-
-// A sample by the timestamp echo when the ACK advances (RFC7323-24), else from the one segment being timed, which is
-// never one that was retransmitted (RFC6298-10, RFC9293-MUST-18). Either way one a round trip at least (RFC6298-11).
-void Connection::measure_rtt(const Arriving& s, Duration* sample) {
-  if (negotiated_.timestamps && s.options.has_timestamps && s.options.timestamps.echo != 0) {
-    const std::uint32_t elapsed = now_ticks() - s.options.timestamps.echo;
-    if (static_cast<std::int32_t>(elapsed) >= 0) *sample = std::max(Duration::millis(elapsed), 1_ms);
-  } else if (timing_ && s.ack > timed_seq_) {
-    *sample = std::max(context_.now - timed_at_, Duration::micros(1));
-  }
-  // The segment being timed gives finer resolution than the millisecond clock of the timestamps.
-  if (timing_ && s.ack > timed_seq_) {
-    *sample = std::max(context_.now - timed_at_, Duration::micros(1));
-    timing_ = false;
-  }
-  if (*sample == Duration()) return;
-  const std::uint32_t per_round_trip = negotiated_.timestamps ? flight() / (2 * send_mss_) : 1;  // RFC 7323 App. G
-  rto_.sample(*sample, static_cast<int>(std::max<std::uint32_t>(per_round_trip, 1)));
-  context_.emit({.kind = EventKind::kTcpRtt, .flow = number_, .a = sample->to_nanos(), .b = rto_.srtt().to_nanos()});
-}
-
-void Connection::new_ack(const Arriving& s) {
-  Duration rtt;
-  measure_rtt(s, &rtt);
-  const std::uint32_t before = flight();
-  const std::uint32_t acked = s.ack - snd_una_;
-  snd_una_ = s.ack;
-  snd_nxt_ = max(snd_nxt_, snd_una_);
-  if (snd_una_ > data_base_) {
-    const auto data = std::min<std::size_t>(snd_una_ - data_base_, send_queue_.bytes());
-    send_queue_.discard(data);
-    data_base_ += static_cast<std::uint32_t>(data);
-    bytes_acked_ += data;
-  }
-  held_ = false;
-  timeouts_in_row_ = 0;
-  rto_.reset_backoff();
-  progress_at_ = context_.now;
-  congestion_on_ack(acked, before, rtt);
-  if (flight() == 0) {
-    timers_.cancel(TimerKind::kRetransmit);  // (RFC6298-15)
-  } else if (!recovery_.active()) {
-    start_retransmit_timer();  // (RFC6298-16)
-  }
-  if (fin_sent_ && snd_una_ == data_end() + 1) fin_acknowledged();
-  if (route_.interface != ip::kLoopback) tcp_.ip.confirm_reachable(route_);
-  if (user_ != nullptr && writable()) notify();
-}
-
-void Connection::congestion_on_ack(std::uint32_t acked, std::uint32_t before, Duration rtt) {
-  switch (recovery_.on_ack(snd_una_)) {
-    case Recovery::OnAck::kOpen:
-      cc_->on_ack({.now = context_.now,
-                   .acked = acked,
-                   .delivered = acked,
-                   .flight = before,
-                   .rtt = rtt,
-                   .min_rtt = rto_.min_rtt(),
-                   .cwnd_limited = cwnd_limited_});
-      break;
-    case Recovery::OnAck::kFirstPartial:
-      start_retransmit_timer();
-      [[fallthrough]];
-    case Recovery::OnAck::kPartial:
-      recovery_window_.on_partial_ack(acked, send_mss_);
-      retransmit_first("partial ACK");
-      break;
-    case Recovery::OnAck::kDone:
-      cc_->on_recovery_done({context_.now, recovery_window_.at_the_end(flight(), send_mss_)});
-      context_.emit({.kind = EventKind::kTcpRecoveryExit, .flow = number_, .a = snd_una_.value()});
-      break;
-  }
-  send_tuning_.on_cwnd(congestion_window());
-  update_pacing();
-  emit_cwnd();
 }
 
 void Connection::fin_acknowledged() {  // (RFC9293-SEG-06)

@@ -7,6 +7,7 @@
 #include "stack/base/result.h"
 #include "stack/ip/ip.h"
 #include "stack/ip/types.h"
+#include "stack/tcp/cc/congestion.h"
 #include "stack/tcp/options.h"
 
 namespace sluice::tcp {
@@ -53,7 +54,7 @@ struct Info {
   bool timestamps = false, window_scaling = false, sack = false;
   bool quick_ack = true;                        // acknowledgements are not delayed at present
   bool recovering = false;                      // fast recovery
-  Duration srtt{}, rttvar{}, rto{}, min_rtt{};  // min_rtt: zero when not known
+  Duration srtt{}, rttvar{}, rto{}, min_rtt{};  // min_rtt: of the last minutes; zero when not known
   std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0, bytes_acked = 0;
   std::uint32_t retransmits = 0, timeouts = 0, timeouts_in_row = 0, backoff = 0, probes = 0;
   std::uint32_t segments_in = 0, segments_out = 0, data_segments_in = 0, data_segments_out = 0;
@@ -64,6 +65,12 @@ struct Info {
   Duration receive_rtt{};                           // of the receiving side; zero: not known
   std::uint64_t pacing_rate = 0;                    // bytes/s; 0: not paced
   const char* congestion = "";
+  // Loss recovery, bytes; of what is in flight.
+  std::uint32_t sacked = 0, lost = 0, retransmitted = 0;
+  std::uint32_t in_network = 0;  // in flight, less what is SACKed or lost
+  cc::Phase phase = cc::Phase::kOpen;
+  bool reordering_seen = false;
+  std::uint64_t delivered = 0;  // acknowledged or SACKed
 };
 
 // The user's side of one connection. Owned by Tcp; valid from connect() or accept() until close() or abort() was

@@ -22,7 +22,7 @@ void Connection::on_timer() {
   }
   if (timers_.take_due(TimerKind::kPacing, now)) output();
   if (timers_.take_due(TimerKind::kPersist, now)) on_persist_timeout();
-  if (timers_.take_due(TimerKind::kRetransmit, now)) on_retransmit_timeout();
+  if (timers_.take_due(TimerKind::kRetransmit, now)) on_loss_timeout();
   if (timers_.take_due(TimerKind::kKeepAlive, now)) on_keep_alive_timeout();
   if (timers_.take_due(TimerKind::kFinWait2, now) && state_ == State::kFinWait2) finish();
   if (state_ != State::kClosed && state_ != State::kTimeWait) timers_.rearm();
@@ -35,7 +35,23 @@ void Connection::start_retransmit_timer() {
   if (options_.user_timeout != 0) {  // who waits no longer than this is told then, not when the RTO is over
     at = std::min(at, std::max(context_.now, progress_at_ + Duration::millis(options_.user_timeout)));
   }
-  timers_.set(TimerKind::kRetransmit, at);
+  if (out_ == nullptr || !negotiated_.sack) {
+    loss_timer_ = LossTimer::kRetransmit;
+    return timers_.set(TimerKind::kRetransmit, at);
+  }
+  out_->retransmit_at = at;
+  arm_loss_timer();
+}
+
+void Connection::on_loss_timeout() {
+  switch (loss_timer_) {
+    case LossTimer::kRetransmit:
+      return on_retransmit_timeout();
+    case LossTimer::kReorder:
+      return on_reorder_timeout();
+    case LossTimer::kTailProbe:
+      return on_tail_probe_timeout();
+  }
 }
 
 bool Connection::gave_up(Duration limit) const {
@@ -64,19 +80,29 @@ void Connection::on_retransmit_timeout() {
     return start_retransmit_timer();
   }
   if (flight() == 0) return;
+  const bool with_sack = negotiated_.sack && out_ != nullptr;
   if (snd_wnd_ == 0) {  // a window that closed over data in flight is probed like any other (RFC9293-MUST-35)
-    snd_nxt_ = snd_una_;
+    if (with_sack) {
+      (void)out_->board.lose_all();
+    } else {
+      snd_nxt_ = snd_una_;
+    }
     return on_persist_timeout();
   }
   if (gave_up(tcp_.config.r2)) return fail_with(Errno::kTimedOut);  // (RFC9293-TMO-01, -SHLD-11)
   cc_->on_timeout({.now = context_.now, .flight = flight(), .first = timeouts_in_row_ == 0});
   emit_cwnd();
   ++timeouts_in_row_;
+  if (with_sack) lose_by_timeout();
   recovery_.on_timeout(snd_max_);  // (RFC6582-07)
   rto_.back_off();                 // (RFC6298-18)
   // The earliest unacknowledged segment goes now (RFC6298-17, RFC9293-TMO-02), what follows as ACKs open the window.
-  snd_nxt_ = snd_una_;
-  retransmit_first("timeout");
+  if (with_sack) {
+    output();
+  } else {
+    snd_nxt_ = snd_una_;
+    retransmit_first("timeout");
+  }
   start_retransmit_timer();  // (RFC6298-19)
 }
 

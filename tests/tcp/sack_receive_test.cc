@@ -120,6 +120,25 @@ TEST(SackReceive, Duplicates) {
   }
 }
 
+// A segment that a retransmission has overtaken is a little older than what was acknowledged last, and is taken if it
+// stands in a hole. One that is much older is not (RFC7323-29), nor one where there is no hole.
+TEST(SackReceive, OvertakenByARetransmission) {
+  for (const std::uint32_t age : {1u, 32u, 33u, 1000u}) {
+    for (const bool hole : {true, false}) {
+      Script h;
+      h.establish(syn(true, true));
+      using Ts = Segment::Timestamps;
+      if (hole) h.rx({.seq = 21, .ack = 1, .payload = std::string(10, 'c'), .ts = Ts{2001, 0}});
+      h.rx({.seq = 1, .ack = 1, .payload = std::string(10, 'a'), .ts = Ts{2000, 0}});
+      h.discard_tx();
+      h.rx({.seq = 11, .ack = 1, .payload = std::string(10, 'b'), .ts = Ts{2000 - age, 0}});
+      const bool taken = hole && age <= 32;
+      h.expect_tx({.ack = taken ? 31u : 11u});
+      EXPECT_EQ(h.counters().get(Drop::kTcpPaws), taken ? 0u : 1u) << age;
+    }
+  }
+}
+
 // (RFC2018-17, S51): a full store takes no more; what was reported stays, and the stream is whole in the end.
 TEST(SackReceive, FullStoreKeepsItsWord) {
   Script h;
