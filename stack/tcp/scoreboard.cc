@@ -94,6 +94,11 @@ void Scoreboard::start(Seq una) {
   una_ = end_ = highest_delivered_ = highest_sacked_ = first_lost_ = doubtful_ = una;
 }
 
+void Scoreboard::clear() {
+  head_ = count_ = 0;
+  in_flight_ = sacked_ = lost_ = 0;
+}
+
 // An application that writes byte by byte must not make a record of each.
 bool Scoreboard::extend_last(Seq begin, std::uint32_t length, const SendStamp& stamp) {
   if (count_ < kDense) return false;

@@ -63,6 +63,7 @@ class Scoreboard {
 
   // --- sending. A segment begins at end(), or is a retransmission of what is there.
   void start(Seq una);
+  void clear();  // forgets all records, and keeps the memory
   void sent(Seq begin, std::uint32_t length, const SendStamp& stamp);
 
   // --- what an ACK says. The blocks lie in [SND.UNA, end()]; pieces below `mss` are not told apart, so that their

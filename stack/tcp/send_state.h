@@ -66,6 +66,7 @@ class SendStates {
   void give_back(std::unique_ptr<SendState> state) {
     if (count_ == kMost) return;
     Scoreboard board = std::move(state->board);
+    board.clear();  // a connection may end with data in flight
     if (board.capacity() > kMostRecords) board = {};
     *state = {};
     state->board = std::move(board);

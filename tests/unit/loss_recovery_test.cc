@@ -11,6 +11,7 @@
 #include "stack/tcp/prr.h"
 #include "stack/tcp/rack.h"
 #include "stack/tcp/scoreboard.h"
+#include "stack/tcp/send_state.h"
 #include "stack/tcp/undo.h"
 
 namespace sluice::test {
@@ -370,6 +371,23 @@ TEST(DeliveryRate, ConstantRate) {
     if (ms == 9) rate.on_app_limited(b.in_flight());
   }
   EXPECT_EQ(rounds, 3u);
+}
+
+// A connection that ends with data in flight leaves none of it to the next one.
+TEST(SendStates, WhatWasUsedIsEmpty) {
+  tcp::SendStates states;
+  std::unique_ptr<tcp::SendState> state = states.take();
+  state->board.start(tcp::Seq(1000));
+  state->board.sent(tcp::Seq(1000), 500, {});
+  (void)state->board.lose_all();
+  state->board.sent(tcp::Seq(1500), 500, {});
+  states.give_back(std::move(state));
+  state = states.take();
+  EXPECT_TRUE(state->board.empty());
+  EXPECT_EQ(state->board.in_flight() + state->board.lost() + state->board.sacked(), 0u);
+  state->board.start(tcp::Seq(7));
+  state->board.sent(tcp::Seq(7), 10, {});
+  EXPECT_EQ(state->board.in_flight(), 10u);
 }
 
 }  // namespace
