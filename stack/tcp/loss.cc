@@ -204,7 +204,9 @@ void Connection::begin_recovery(std::uint32_t recover_fs) {
   o.undo.start(snd_una_);
   o.rescued = false;
   o.send_one = true;
-  cc_->on_congestion({.now = context_.now, .flight = recover_fs});
+  // FlightSize without limited-transmit data (RFC5681-26), whether there was any to send or not.
+  const std::uint32_t flight_size = std::max(recover_fs, std::min(flight(), cc_->cwnd()));
+  cc_->on_congestion({.now = context_.now, .flight = flight_size});
   o.prr.start(cc_->ssthresh(), recover_fs, o.board.in_flight());
 }
 

@@ -87,6 +87,17 @@ TEST(SackLoss, RackAndPrr) {
   EXPECT_EQ(h.info().retransmits, 1u);
 }
 
+// (RFC6675-10, RFC5681-16): half of what was outstanding, also when there was no new data to send on the first SACKs.
+TEST(SackLoss, HalfOfTheFlightWithoutNewData) {
+  Script h;
+  establish(h, 10);
+  h.discard_tx();
+  h.after(40_ms);
+  for (std::uint32_t i = 2; i < 5; ++i) ack(h, 0, {{1, i}});
+  h.expect_tx({.seq = number(0), .size = kMss});
+  EXPECT_EQ(h.info().ssthresh, 5 * kMss);
+}
+
 // RFC 6675 alone (RFC6675-01, -08, -09, -11, -13; RFC2018-13): cwnd is ssthresh at once, and nothing goes out until the
 // pipe has fallen below it. Afterwards lost segments before new data (RFC6675-04, -05).
 TEST(SackLoss, Rfc6675) {
