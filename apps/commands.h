@@ -92,7 +92,29 @@ struct DumpOptions {
 };
 int run_dump(const Common& common, const DumpOptions& options);
 
-int run_stat(const Common& common);
+// Of a running stack; `control` is the path of its control socket.
+struct SsOptions {
+  std::string control;
+  bool tcp = false;        // only these; neither or both: all
+  bool udp = false;
+  bool listening = false;  // only what waits for a peer
+  bool all = false;
+  bool details = false;
+};
+int run_ss(const Common& common, const SsOptions& options);
+
+struct StatOptions {
+  std::string control;     // empty: show the names there are
+  double every = 0;        // s; 0: once
+  std::uint32_t count = 0; // rounds; 0: until interrupted
+};
+int run_stat(const Common& common, const StatOptions& options);
+
+struct IpOptions {
+  std::string control;
+  std::string object;      // "addr", "link", "route", "neigh"
+};
+int run_ip(const Common& common, const IpOptions& options);
 
 struct BenchdOptions {
   bool blocking = false;   // BSD calls and a thread a connection, instead of callbacks on one thread

@@ -64,6 +64,7 @@ class CommandLine {
     add_get();
     add_nc();
     add_small_servers();
+    add_views();
     add_perf();
     add_sim();
     add_replay();
@@ -131,7 +132,8 @@ class CommandLine {
     add("--gateway", o.gateway, "address of the default router");
     add("--mac", o.mac, "our MAC address (default: random)");
     add("--mtu", o.mtu, "largest IP packet, bytes (default: the device's)")->check(CLI::Range(68, 65535));
-    add("--capture", o.capture, "write every frame to this pcap file");
+    add("--capture", o.capture, "write every frame to this pcap file; to one .pcapng with the stack's decisions as comments");
+    add("--control", o.control, "path of a socket to be made, for `sluice ss`, `stat` and `ip` to look at this stack");
     add("--impair", o.impair, "make the link worse, like loss=1%,delay=10ms; see `sluice help impair`");
     app.add_flag_callback(
            "--no-offload", [&o] { o.segmentation = sluice::Options::Segmentation::kNone; },
@@ -248,8 +250,39 @@ class CommandLine {
                      "blocking calls and a thread a connection, instead of an event loop");
     benchd->add_flag("--zero-copy", benchd_.zero_copy,
                      "discard and source work in the stack's buffers, without a copy");
-    add("stat", "what is counted: counters, and drop reasons with their meaning", "", Needs::kNothing,
-        [this] { return run_stat(common_); });
+  }
+
+  // Views of a running stack.
+  CLI::Option* add_view(CLI::App& view, std::string& control) {
+    view.add_flag("--json", common_.json, "machine-readable output");
+    return view.add_option("--control", control, "the socket that the stack was given with --control")
+        ->envname("SLUICE_CONTROL");
+  }
+  void add_views() {
+    auto* ss = add("ss", "connections and ports of a running stack, as the kernel's ss has them",
+                   "-ti --control /run/sluice.sock", Needs::kNothing, [this] { return run_ss(common_, ss_); });
+    add_view(*ss, ss_.control)->required();
+    ss->add_flag("-t", ss_.tcp, "TCP");
+    ss->add_flag("-u", ss_.udp, "UDP");
+    ss->add_flag("-l", ss_.listening, "only what waits for a peer");
+    ss->add_flag("-a", ss_.all, "that as well as what has one");
+    ss->add_flag("-i", ss_.details, "a second line: round trips, windows, what was sent and lost");
+    ss->add_flag("-n")->description("numbers instead of names (there are no names here)");
+
+    auto* stat = add("stat", "counters and drops of a running stack; without --control: what is counted",
+                     "--control /run/sluice.sock --every 1s", Needs::kNothing,
+                     [this] { return run_stat(common_, stat_); });
+    add_view(*stat, stat_.control);
+    stat->add_option("--every", stat_.every, "again and again after so long, like 1s: what has been added meanwhile")
+        ->transform(CLI::AsNumberWithUnit(std::map<std::string, double>{{"s", 1}, {"ms", 1e-3}}))
+        ->check(CLI::Range(0.01, 3600.0));
+    stat->add_option("-c", stat_.count, "stop after so many rounds (default: when interrupted)");
+
+    auto* ip = add("ip", "addresses, links, routes, neighbours of a running stack",
+                   "neigh --control /run/sluice.sock", Needs::kNothing, [this] { return run_ip(common_, ip_); });
+    add_view(*ip, ip_.control)->required();
+    ip->add_option("object", ip_.object, "addr, link, route or neigh")->required();
+    ip->add_option("show")->description("may be said: show")->check(CLI::IsMember({"show", "list"}));
   }
 
   void add_perf() {
@@ -312,7 +345,7 @@ class CommandLine {
     sim->add_option("--seed", sim_.seed, "of all randomness (default 1)");
     sim->add_flag("--json", common_.json, "machine-readable output");
     sim->add_option("--csv", sim_.csv, "write cwnd, srtt, goodput, queue of each flow over time to this file");
-    sim->add_option("--capture", sim_.capture, "write the packets at the first flow's sender to this pcap file");
+    sim->add_option("--capture", sim_.capture, "write the packets at the first flow's sender to this file (pcap; .pcapng with TCP's decisions)");
     sim->add_option("--every", sim_.every, "time between its rows (default 100ms)");
     sim->add_option("--cc", sim_.congestion, "TCP congestion control")->group("TCP");
     add_tcp_switches(*sim);
@@ -366,6 +399,9 @@ class CommandLine {
   std::vector<std::string> nc_words_;
   EchoOptions echo_;
   BenchdOptions benchd_;
+  SsOptions ss_;
+  StatOptions stat_;
+  IpOptions ip_;
   PerfOptions perf_;
   SimOptions sim_;
   ReplayOptions replay_;

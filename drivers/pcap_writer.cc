@@ -40,9 +40,9 @@ void PcapWriter::write_record(Instant at, std::size_t stored, std::size_t wire_l
   std::fwrite(record.data(), sizeof record, 1, file_);
 }
 
-void PcapWriter::write(Instant at, Bytes frame, std::uint32_t wire_length) {
-  write_record(at, frame.size(), wire_length);
-  std::fwrite(frame.data(), 1, frame.size(), file_);
+void PcapWriter::write(const CaptureRecord& record) {
+  write_record(record.at, record.frame.size(), record.wire_length);
+  std::fwrite(record.frame.data(), 1, record.frame.size(), file_);
 }
 
 void PcapWriter::write(Instant at, const buf::TxFrame& frame) {

@@ -5,22 +5,22 @@
 #include <memory>
 #include <string>
 
-#include "drivers/failure.h"
-#include "stack/base/time.h"
+#include "drivers/capture_writer.h"
 #include "stack/buf/frame.h"
-#include "stack/link/netdev.h"
 
 namespace sluice::drivers {
 
-class PcapWriter {
+class PcapWriter final : public CaptureWriter {
  public:
-  // `fcs`: frames end with their FCS, which the file says.
   static Result<std::unique_ptr<PcapWriter>, Failure> create(const std::string& path, link::Medium medium,
                                                              link::Fcs fcs);
-  ~PcapWriter();
-  void write(Instant at, Bytes frame, std::uint32_t wire_length);
+  ~PcapWriter() override;
+  PcapWriter(const PcapWriter&) = delete;
+  PcapWriter& operator=(const PcapWriter&) = delete;
+  void write(const CaptureRecord& record) override;
   void write(Instant at, const buf::TxFrame& frame);
-  void flush();
+  void flush() override;
+  [[nodiscard]] bool keeps_comments() const override { return false; }
 
  private:
   explicit PcapWriter(std::FILE* file) : file_(file) {}

@@ -237,7 +237,10 @@ void EventLoop::Impl::sleep(Duration longest) {
     const auto at = kernel.find(e.data.fd);
     if (at == kernel.end()) {
       std::uint64_t count = 0;
-      if (e.data.fd == runtime.wake_fd) (void)!::read(runtime.wake_fd, &count, sizeof count);
+      if (e.data.fd == runtime.wake_fd) {
+        (void)!::read(runtime.wake_fd, &count, sizeof count);
+        runtime.serve_visit();
+      }
       continue;
     }
     int revents = 0;

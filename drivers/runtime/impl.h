@@ -13,6 +13,7 @@
 
 #include <poll.h>
 
+#include "drivers/runtime/control.h"
 #include "drivers/runtime/spinner.h"
 #include "drivers/runtime/system_types.h"
 #include "sluice/runtime.hpp"
@@ -66,6 +67,12 @@ struct Runtime::Impl final : socket::ReadyObserver {
   // revents.
   Woken wait(Guard& guard, Instant deadline, socket::Handle on, const Done& done,
              std::vector<pollfd>* kernel = nullptr);
+
+  // Calls f when it may look at the stack, from whatever thread; f changes nothing. False, and f was not called, when
+  // nobody ran the event loop for `patience`.
+  bool visit(const std::function<void(Stack&)>& f, Duration patience);
+  // In the thread of the event loop, after wake_fd was rung: lets in who asked for it.
+  void serve_visit();
 
   // After a call from a thread that does not wait: the worker may have to get up earlier, or a wait may be over.
   void after_call();
@@ -133,11 +140,17 @@ struct Runtime::Impl final : socket::ReadyObserver {
   std::vector<pollfd> descriptors;  // of the worker
   int wake_fd = -1;
 
+  // Who wants to look at the stack of an event loop.
+  std::mutex visit_mutex;
+  std::condition_variable visited;
+  const std::function<void(Stack&)>* visitor = nullptr;
+
   bool stopping = false;
   bool helper_dozes = false;
   std::condition_variable news_for_helper;
   std::condition_variable all_left;
   std::thread helper;
+  std::unique_ptr<ControlServer> control;  // may be null
 };
 
 // The first runtime opened, or the one chosen for this thread.

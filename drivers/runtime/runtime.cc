@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <utility>
 
 #include "drivers/capture.h"
 #include "drivers/device_spec.h"
@@ -42,6 +44,7 @@ Runtime::Impl::Impl(const Options& o) : options(o), threaded(o.threads == Option
 }
 
 Runtime::Impl::~Impl() {
+  control.reset();
   forget_runtime(this);
   {
     std::unique_lock lock(mutex);
@@ -71,13 +74,15 @@ Result<void, Failure> decorate(Runtime::Impl& impl) {
   }
   if (o.capture.empty()) return {};
   const link::Capabilities& c = impl.device->capabilities();
-  auto writer = drivers::PcapWriter::create(o.capture, c.medium, c.fcs);
+  auto writer = drivers::create_capture(o.capture, c.medium, c.fcs);
   if (!writer) return fail(writer.error());
   timespec t{};
   ::clock_gettime(CLOCK_REALTIME, &t);
   const auto real = Instant::from_nanos(std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec);
-  impl.devices.push_back(std::make_unique<drivers::Capture>(*impl.device, std::move(*writer), real - monotonic_now()));
-  impl.device = impl.devices.back().get();
+  auto capture = std::make_unique<drivers::Capture>(*impl.device, std::move(*writer), real - monotonic_now());
+  impl.options.events = capture->events(o.events);
+  impl.device = capture.get();
+  impl.devices.push_back(std::move(capture));
   return {};
 }
 
@@ -161,14 +166,19 @@ Result<std::unique_ptr<Runtime>, Failure> Runtime::open(const Options& options, 
 }
 
 Result<std::unique_ptr<Runtime>, Failure> Runtime::finish_open(std::unique_ptr<Impl> impl) {
+  if (const auto decorated = decorate(*impl); !decorated) return fail(decorated.error());
   const auto config = stack_config(impl->options);
   if (!config) return fail(config.error());
-  if (const auto decorated = decorate(*impl); !decorated) return fail(decorated.error());
   impl->stack = std::make_unique<Stack>(*config);
   impl->stack->set_time(monotonic_now());
   if (const auto configured = configure(*impl); !configured) return fail(configured.error());
   announce_runtime(impl.get());
   if (impl->threaded) impl->start_helper();
+  if (!impl->options.control.empty()) {
+    auto control = ControlServer::open(impl->options.control, *impl);
+    if (!control) return fail(control.error());
+    impl->control = std::move(*control);
+  }
   return std::unique_ptr<Runtime>(new Runtime(std::move(impl)));
 }
 
@@ -190,6 +200,30 @@ bool Runtime::device_finished() const {
 }
 Runtime::Impl& Runtime::impl() {
   return *impl_;
+}
+
+// --- visits ----------------------------------------------------------------------------------------------------------
+
+bool Runtime::Impl::visit(const std::function<void(Stack&)>& f, Duration patience) {
+  if (threaded) {
+    std::unique_lock lock(mutex);
+    f(*stack);
+    unlock(lock);
+    return true;
+  }
+  std::unique_lock lock(visit_mutex);
+  visitor = &f;
+  kick_worker();
+  (void)visited.wait_for(lock, std::chrono::nanoseconds(patience.to_nanos()), [this] { return visitor == nullptr; });
+  return std::exchange(visitor, nullptr) == nullptr;
+}
+
+void Runtime::Impl::serve_visit() {
+  const std::lock_guard lock(visit_mutex);
+  if (visitor == nullptr) return;
+  (*visitor)(*stack);
+  visitor = nullptr;
+  visited.notify_all();
 }
 
 void Runtime::with_stack(const std::function<void(Stack&)>& f) {

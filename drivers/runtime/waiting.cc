@@ -220,7 +220,10 @@ bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until,
   const bool interrupted = ::ppoll(descriptors.data(), descriptors.size(), &limit, nullptr) < 0 && errno == EINTR;
   lock.lock();
   worker_asleep = false;
-  if ((descriptors[count].revents & POLLIN) != 0) read_event(wake_fd);
+  if ((descriptors[count].revents & POLLIN) != 0) {
+    read_event(wake_fd);
+    if (!threaded) serve_visit();
+  }
   if (kernel != nullptr) std::copy_n(descriptors.begin(), count, kernel->begin());
   return !interrupted;
 }

@@ -76,7 +76,7 @@ std::string mistake_in(const Scenario& scenario) {
 class Connection {
  public:
   Connection(Scheduler& scheduler, Dumbbell& network, const Scenario& scenario, std::uint32_t number,
-             const Pattern& pattern, std::unique_ptr<drivers::PcapWriter> capture)
+             const Pattern& pattern, std::unique_ptr<drivers::CaptureWriter> capture)
       : flow_(scenario.flows[number]),
         pair_(network.add_pair(flow_.round_trip)),
         tails_(flow_.write, flow_.bytes),
@@ -135,6 +135,7 @@ class Connection {
     StackConfig config;
     config.tcp = flow_.tcp;
     config.seed = Rng::seed_from(seed_of(seed, Part::kHosts, host));
+    if (host % 2 == 0 && capture_ != nullptr) config.events = capture_->events(nullptr);
     return config;
   }
 
@@ -155,7 +156,7 @@ Dumbbell::Direction direction_of(const Link& link, const drivers::Faults& faults
 
 class Run {
  public:
-  Run(const Scenario& scenario, std::unique_ptr<drivers::PcapWriter> capture)
+  Run(const Scenario& scenario, std::unique_ptr<drivers::CaptureWriter> capture)
       : scenario_(scenario),
         network_(scheduler_,
                  direction_of(scenario.link, scenario.link.data_faults, seed_of(scenario.seed, Part::kQueues, 0)),
@@ -276,7 +277,7 @@ Result<Report, Failure> simulate(const Scenario& scenario) {
   const std::string mistake = mistake_in(scenario);
   if (!mistake.empty()) return fail(Failure{mistake});
   if (scenario.capture.empty()) return Run(scenario, nullptr).run();
-  auto capture = drivers::PcapWriter::create(scenario.capture, link::Medium::kIp, link::Fcs::kNone);
+  auto capture = drivers::create_capture(scenario.capture, link::Medium::kIp, link::Fcs::kNone);
   if (!capture) return fail(capture.error());
   return Run(scenario, std::move(*capture)).run();
 }

@@ -15,13 +15,15 @@ struct Context {
   Rng rng;
   TimerWheel timers;
   Counters counters;
-  EventSink* sink = nullptr;  // may be null
+  EventSink* sink = nullptr;               // may be null
+  const std::uint8_t* arriving = nullptr;  // the received packet that a transport is dealing with, null: none
 
   explicit Context(const Rng::Seed& seed) : rng(seed) {}
 
   void emit(Event event) {
     if (sink == nullptr) return;
     event.at = now;
+    event.arriving = arriving;
     sink->on_event(event);
   }
   void drop(Drop reason, Bytes bytes = {}, std::uint64_t flow = 0) {

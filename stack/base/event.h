@@ -37,6 +37,8 @@ struct Event {
   std::int64_t b = 0;
   const char* detail = "";  // static text
   Bytes bytes{};            // borrowed for the call
+  // Where the received packet lay that a transport was dealing with; not to be read: it may be gone. Null: none.
+  const std::uint8_t* arriving = nullptr;
 };
 
 class EventSink {

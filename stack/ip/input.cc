@@ -120,7 +120,12 @@ void Ip::Impl::deliver(buf::Buffer buffer, Arrival arrival, std::size_t header_s
   buffer.trim_front(header_size);
   d.buffer = std::move(buffer);
   if (d.protocol == Protocol::kIcmp) return icmp_input(d, arrival);
-  if (Transport* t = transport(d.protocol); t != nullptr) return t->on_datagram(std::move(d));
+  if (Transport* t = transport(d.protocol); t != nullptr) {
+    context_.arriving = arrival.packet.data();
+    t->on_datagram(std::move(d));
+    context_.arriving = nullptr;
+    return;
+  }
   context_.drop(Drop::kIpProtocol, arrival.packet);
   send_error(arrival, wire::icmp::kUnreachable, wire::icmp::kProtocolUnreachable, 0);  // (RFC1122-ICMP-11)
 }

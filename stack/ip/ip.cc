@@ -269,6 +269,19 @@ std::uint32_t Ip::max_receive_size() const {
   return static_cast<std::uint32_t>(wire::ipv4::kMaxSize - wire::ipv4::kHeaderSize);
 }
 
+void Ip::visit_interfaces(InterfaceVisitor visit, void* arg) const {
+  for (std::size_t i = 0; i < impl_->interface_count_; ++i) {
+    const Interface& one = *impl_->interfaces_[i];
+    const link::Medium medium = one.link.is_ethernet() ? link::Medium::kEthernet : link::Medium::kIp;
+    const wire::MacAddress mac = one.link.is_ethernet() ? one.link.mac() : wire::MacAddress{};
+    visit(arg, {one.id, mac, one.link.mtu(), medium, one.all_addresses()});
+  }
+}
+
+std::span<const RouteEntry> Ip::routes() const {
+  return impl_->routes_.all();
+}
+
 void Ip::visit_neighbors(NeighborVisitor visit, void* arg) const {
   for (std::size_t i = 0; i < impl_->interface_count_; ++i) {
     const link::NeighborCache& cache = std::as_const(impl_->interfaces_[i]->link).neighbors();

@@ -38,6 +38,14 @@ struct NeighborEntry {  // a row of the neighbour table, for people
   Instant confirmed;       // when it last answered; past(): never
 };
 
+struct InterfaceEntry {  // a row of the interface table, for people
+  InterfaceId id = kNoInterface;
+  wire::MacAddress mac{};  // zero where there is no Ethernet
+  std::uint32_t mtu = 0;
+  link::Medium medium{};
+  std::span<const Prefix> addresses{};  // valid during the visit
+};
+
 struct IpConfig {
   std::uint8_t default_ttl = 64;                // 1..255
   Duration reassembly_timeout = 30_s;           // RFC 791 §3.2; 15 to 120 s make sense
@@ -115,7 +123,10 @@ class Ip {
   [[nodiscard]] Cast cast_of(const Address& address, InterfaceId interface) const;
   // Largest transport message that can be received, bytes (MMS_R, RFC1122-FRAG-04).
   [[nodiscard]] std::uint32_t max_receive_size() const;
-  // Calls visit(entry) for each row; for `ip` style listings.
+  // Call visit(entry) for each row; for `ip` style listings.
+  using InterfaceVisitor = void (*)(void* arg, const InterfaceEntry& entry);
+  void visit_interfaces(InterfaceVisitor visit, void* arg) const;
+  [[nodiscard]] std::span<const RouteEntry> routes() const;  // in order of preference; valid until one changes
   using NeighborVisitor = void (*)(void* arg, const NeighborEntry& entry);
   void visit_neighbors(NeighborVisitor visit, void* arg) const;
   // Sends one ARP request and reports the answer through the neighbour table.

@@ -109,6 +109,12 @@ void Udp::close(Port* port) {
   delete port;
 }
 
+void Udp::visit_ports(PortVisitor visit, void* arg) const {
+  for (const Port::State* s : impl_->buckets) {
+    for (; s != nullptr; s = s->next) visit(arg, {s->local, s->connected ? &s->peer : nullptr, s->queued});
+  }
+}
+
 Port::State* Udp::Impl::find(const Endpoint& to, const Endpoint& from) {
   Port::State* best = nullptr;
   int best_match = 0;

@@ -93,6 +93,15 @@ class Udp : public ip::Transport {
   Result<Port*> open(ip::Family family, PortUser* user);
   void close(Port* port);
 
+  // Of each bound port, for people.
+  struct PortEntry {
+    Endpoint local{};
+    const Endpoint* peer = nullptr;  // null when not connected
+    std::size_t queued = 0;          // memory of the datagrams that wait, bytes
+  };
+  using PortVisitor = void (*)(void* arg, const PortEntry& entry);
+  void visit_ports(PortVisitor visit, void* arg) const;
+
   void on_datagram(ip::Datagram datagram) override;
   void on_icmp_error(const ip::IcmpError& error) override;
 

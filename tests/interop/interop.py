@@ -619,6 +619,44 @@ def capture_is_sound(folder):
         check(len(total.splitlines()) > at_least, "hardly anything captured")
 
 
+def ss_beside_the_kernels(folder):
+    """A download in progress, seen from both ends: our ss and the kernel's show the same connection."""
+    need("ss", "curl")
+    control = f"{folder}/control"
+    with interface(), server("httpd", "--control", control):
+        slow = ["--limit-rate", "100k", "-sS", "-o", "/dev/null", f"http://{STACK}/bytes/100000000"]
+        with background("curl", *slow):
+            def until(*command):
+                for _ in range(100):
+                    lines = run(*command).stdout.splitlines()[1:]
+                    if len(lines) >= 2 and lines[0].startswith("ESTAB"):
+                        return lines[0].split(), lines[1]
+                    time.sleep(0.1)
+                raise AssertionError(f"{command}: no connection")
+            ours, details = until(SLUICE, "ss", "-tin", "--control", control)
+            theirs, _ = until("ss", "-tin")
+            check(ours[3:5] == theirs[4:2:-1], f"{ours} {theirs}")
+            check(int(ours[2]) > 0, "nothing waits to be sent")
+            for word in (r"wscale:\d+,\d+", r"rto:\d+", r"rtt:[\d.]+/[\d.]+", r"mss:1448", r"cwnd:\d+", r"bytes_sent:\d+", r"snd_wnd:\d+"):
+                check(re.search(word, details), f"{word}: {details}")
+        neighbors = run(SLUICE, "ip", "neigh", "--control", control).stdout
+        check(re.match(r"10\.0\.0\.1 dev 1 lladdr [0-9a-f:]{17} ", neighbors), neighbors)
+        counters = json.loads(run(SLUICE, "stat", "--json", "--control", control).stdout)
+        check(counters["counters"]["tcp.passive_opens"] == 1, str(counters))
+
+
+def reasons_beside_packets(folder):
+    """A capture of a stack under bad segments: tshark shows why each was dropped, at that segment."""
+    need("tshark", "nc")
+    capture = f"{folder}/capture.pcapng"
+    with interface(), server("httpd", "--capture", capture):
+        run("nc", "-z", "-w2", STACK, "81", ok=False)
+    out = run("tshark", "-r", capture, "-Y", "tcp.dstport==81", "-T", "fields", "-e", "frame.comment").stdout
+    check(out.startswith("dropped: tcp.no_port"), out)
+    lost = run("tshark", "-r", capture, "-Y", "_ws.malformed").stdout
+    check(lost == "", lost)
+
+
 def restart_after_kill(folder):
     """Killed in the middle and started again: the next connection works."""
     need("curl")
@@ -639,6 +677,7 @@ CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, ar
          get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large,
          half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, iperf3_measures_us,
          we_measure_iperf3, perf_serves_one_at_a_time, get_from_nginx, nc_udp_listen, capture_as_interface, capture_is_sound,
+         ss_beside_the_kernels, reasons_beside_packets,
          restart_after_kill]
 
 

@@ -21,9 +21,14 @@ struct Options {
   std::vector<std::string> addresses;  // "10.0.0.2/24"
   std::string gateway;
   std::string mac;
-  std::uint32_t mtu = 0;   // 0: the device's
-  std::string capture;     // file that every frame in and out is written to
-  std::string impair;      // "loss=1%,delay=10ms,..." (see drivers/impair.h); empty: none
+  std::uint32_t mtu = 0;  // 0: the device's
+  // File that every frame in and out is written to: pcap, or when its name ends with .pcapng, with the stack's
+  // decisions as comments. Empty: none.
+  std::string capture;
+  std::string impair;  // "loss=1%,delay=10ms,..." (see drivers/impair.h); empty: none
+  // Unix socket on which other processes of this user may ask for connections, counters, routes ... (docs/CONTROL.md);
+  // empty: none.
+  std::string control;
   tcp::TcpConfig tcp{};    // the mechanisms of TCP, each with its switch
   std::string congestion;  // name; empty: that of `tcp`
   std::uint64_t seed = 0;  // 0: from the system's entropy
@@ -48,8 +53,8 @@ class Runtime {
   static Result<std::unique_ptr<Runtime>, Failure> open(const Options& options);
   // A stack on a device that the caller made; the device must outlive the runtime.
   static Result<std::unique_ptr<Runtime>, Failure> open(const Options& options, link::NetDevice& device);
-  // Closes the sockets that are left: calls blocked in them return EBADF. No other thread may begin a call meanwhile, and
-  // an event loop has to end before its runtime.
+  // Closes the sockets that are left: calls blocked in them return EBADF. No other thread may begin a call meanwhile,
+  // and an event loop has to end before its runtime.
   ~Runtime();
   Runtime(const Runtime&) = delete;
   Runtime& operator=(const Runtime&) = delete;
@@ -59,7 +64,7 @@ class Runtime {
   // Runs f with the lock held; the way to look at the stack (counters, neighbours, connections).
   void with_stack(const std::function<void(Stack&)>& f);
   [[nodiscard]] const Counters& counters() const;  // without the lock: for the thread that runs the event loop
-  [[nodiscard]] bool device_finished() const;  // a capture has been replayed to its end
+  [[nodiscard]] bool device_finished() const;      // a capture has been replayed to its end
 
   struct Impl;
   [[nodiscard]] Impl& impl();  // for the parts of the runtime
@@ -70,7 +75,8 @@ class Runtime {
   std::unique_ptr<Impl> impl_;
 };
 
-// Callbacks instead of blocking calls, on one thread, for a runtime with Threads::kEventLoop. Sockets are made with sl_socket(... SOCK_NONBLOCK ...).
+// Callbacks instead of blocking calls, on one thread, for a runtime with Threads::kEventLoop. Sockets are made with
+// sl_socket(... SOCK_NONBLOCK ...).
 class EventLoop {
  public:
   explicit EventLoop(Runtime& runtime);

@@ -49,7 +49,9 @@ struct Flow {
 struct Scenario {
   Link link{};
   std::vector<Flow> flows;
-  std::string capture;   // pcap file of the packets at the first flow's sender; empty: none
+  // File of the packets at the first flow's sender: pcap, or when its name ends with .pcapng, with the decisions of the
+  // sender's TCP as comments. Empty: none.
+  std::string capture;
   Duration time = 30_s;  // the run ends earlier when all flows have sent their bytes
   Duration warm_up{};    // what is counted begins then
   std::uint64_t seed = 1;
