@@ -637,7 +637,8 @@ def ss_beside_the_kernels(folder):
             theirs, _ = until("ss", "-tin")
             check(ours[3:5] == theirs[4:2:-1], f"{ours} {theirs}")
             check(int(ours[2]) > 0, "nothing waits to be sent")
-            for word in (r"wscale:\d+,\d+", r"rto:\d+", r"rtt:[\d.]+/[\d.]+", r"mss:1448", r"cwnd:\d+", r"bytes_sent:\d+", r"snd_wnd:\d+"):
+            # No snd_wnd: the slow reader's window may be closed, and both tools leave a zero out.
+            for word in (r"wscale:\d+,\d+", r"rto:\d+", r"rtt:[\d.]+/[\d.]+", r"mss:1448", r"cwnd:\d+", r"bytes_sent:\d+"):
                 check(re.search(word, details), f"{word}: {details}")
         neighbors = run(SLUICE, "ip", "neigh", "--control", control).stdout
         check(re.match(r"10\.0\.0\.1 dev 1 lladdr [0-9a-f:]{17} ", neighbors), neighbors)
