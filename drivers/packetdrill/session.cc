@@ -133,7 +133,7 @@ int Session::connect(int fd, const sockaddr* address, socklen_t length) {
   if (!under_way || deadline == Instant::past()) return set_errno(started.error());
   if (!host_.wait(lock, deadline, [&] { return any(sockets.ready(d->handle)); })) return set_errno(started.error());
   const Status ended = sockets.connect(d->handle, *peer);  // tells the end, and takes note of it
-  return ended.error() == Errno::kIsConnected ? 0 : answer(ended);
+  return answer(ended);
 }
 
 int Session::shutdown(int fd, int how) {
@@ -164,21 +164,14 @@ ssize_t Session::send(int fd, const msghdr& message, int flags) {
   }
   const Instant deadline = deadline_of(*d, d->settings.send_timeout, flags);
   std::size_t done = 0;
-  for (std::size_t first = 0;;) {  // a blocking stream send returns when all is in the send queue
+  for (;;) {  // a blocking stream send returns when all is in the send queue
     const auto sent = blocking(lock, *d, Ready::kOut, deadline, [&] {
-      return host_.stack().sockets().send(d->handle, std::span(left->bytes).subspan(first, left->count - first),
-                                          message.msg_name != nullptr ? &to : nullptr,
+      return host_.stack().sockets().send(d->handle, left->from(done), message.msg_name != nullptr ? &to : nullptr,
                                           {.more = (flags & MSG_MORE) != 0});
     });
     if (!sent) return done > 0 ? static_cast<ssize_t>(done) : set_errno(sent.error());
     done += *sent;
-    if (done >= left->size || deadline == Instant::past()) return static_cast<ssize_t>(done);
-    for (std::size_t skip = *sent; skip > 0;) {
-      const std::size_t n = std::min(skip, left->bytes[first].size());
-      left->bytes[first] = left->bytes[first].subspan(n);
-      skip -= n;
-      if (left->bytes[first].empty()) ++first;
-    }
+    if (done >= left->size() || deadline == Instant::past()) return static_cast<ssize_t>(done);
   }
 }
 
@@ -191,7 +184,7 @@ ssize_t Session::receive(int fd, msghdr& message, int flags) {
   if ((flags & MSG_ERRQUEUE) != 0) return set_errno(Errno::kAgain);
   const Instant deadline = deadline_of(*d, d->settings.receive_timeout, flags);
   const auto got = blocking(lock, *d, Ready::kIn, deadline, [&] {
-    return host_.stack().sockets().receive(d->handle, std::span(p->writable).first(p->count),
+    return host_.stack().sockets().receive(d->handle, p->writable(),
                                            {.peek = (flags & MSG_PEEK) != 0, .trunc = (flags & MSG_TRUNC) != 0});
   });
   if (!got) return set_errno(got.error());

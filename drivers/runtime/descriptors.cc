@@ -4,7 +4,9 @@
 #include <bit>
 #include <mutex>
 #include <optional>
+#include <utility>
 
+#include "drivers/runtime/epoll_set.h"
 #include "drivers/runtime/impl.h"
 
 namespace sluice {
@@ -60,10 +62,12 @@ struct Table {
   }
   void release(std::size_t index) {
     const std::lock_guard guard(mutex);
-    Descriptor* d = at(index);
-    d->runtime = nullptr;
-    ++d->generation;
-    chunks[index / kChunk].load()->free.give_back(index % kChunk);
+    Chunk& chunk = *chunks[index / kChunk].load();
+    Descriptor& d = chunk.entries[index % kChunk];
+    d.runtime = nullptr;
+    ++d.generation;
+    d.file.reset();
+    chunk.free.give_back(index % kChunk);
     not_full.give_back(index / kChunk);
   }
 };
@@ -92,15 +96,24 @@ void forget_runtime(Runtime::Impl* impl) {
   if (chosen == impl) chosen = nullptr;
 }
 
+OpenFile::OpenFile() = default;
+OpenFile::~OpenFile() = default;
+
 int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, int type) {
+  auto file = std::make_shared<OpenFile>();
+  file->settings.nonblocking = (type & SOCK_NONBLOCK) != 0;
+  file->settings.close_on_exec = (type & SOCK_CLOEXEC) != 0;
+  return allocate_descriptor(runtime, handle, std::move(file));
+}
+
+int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, std::shared_ptr<OpenFile> file) {
   Table& t = table();
   const std::lock_guard guard(t.mutex);
   const auto index = t.take_lowest();
   if (!index) return -1;
   Descriptor& d = *t.at(*index);
   d.handle = handle;
-  d.settings = {};
-  d.settings.nonblocking = (type & SOCK_NONBLOCK) != 0;
+  d.file = std::move(file);
   d.runtime = &runtime;
   return SL_FD_BASE + static_cast<int>(*index);
 }
@@ -122,14 +135,27 @@ void release_descriptors_of(const Runtime::Impl& runtime) {
   }
 }
 
-Call::Call(int fd) : entry_(find_descriptor(fd)), runtime_(entry_ != nullptr ? entry_->runtime.load() : nullptr) {
+Call::Call(int fd, On on)
+    : entry_(find_descriptor(fd)), runtime_(entry_ != nullptr ? entry_->runtime.load() : nullptr) {
   if (runtime_ == nullptr) return;
   guard_.emplace(*runtime_);
   generation_ = entry_->generation;
-  if (entry_->runtime != runtime_) guard_.reset();  // closed before the lock was ours
+  if (entry_->runtime != runtime_) {  // closed before the lock was ours
+    guard_.reset();
+    return;
+  }
+  const bool wrong_kind = on == On::kSocket && entry_->file->epoll != nullptr;
+  refusal_ = wrong_kind ? Errno::kNotSocket : Errno::kOk;
 }
 
 }  // namespace sluice
+
+int sl_dup(int fd) {
+  const sluice::Call call(fd, sluice::Call::On::kAny);
+  if (!call) return call.refuse();
+  const int copy = sluice::allocate_descriptor(call.runtime(), call.handle(), call.file());
+  return copy >= 0 ? copy : sluice::set_errno(sluice::Errno::kTooManyFiles);
+}
 
 void sl_use(sl_runtime* runtime) {
   sluice::chosen = static_cast<sluice::Runtime::Impl*>(static_cast<void*>(runtime));

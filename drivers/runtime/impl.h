@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <poll.h>
+#include <signal.h>
 
 #include "drivers/runtime/control.h"
 #include "drivers/runtime/spinner.h"
@@ -31,6 +32,9 @@ class MemoryPeer {
   virtual link::NetDevice& near_end() = 0;
 };
 Result<std::unique_ptr<MemoryPeer>, Failure> start_memory_peer(const std::string& near_prefix);
+
+class EpollSet;
+struct EpollMember;
 
 // Whoever waits, works: a thread that waits for something runs the stack meanwhile, and the others sleep until it has
 // news. While nobody waits, a helper thread takes the part.
@@ -62,11 +66,14 @@ struct Runtime::Impl final : socket::ReadyObserver {
   enum class Woken : std::uint8_t { kReady, kTimeout, kSignal };
   static constexpr socket::Handle kSeveral = -1;
   static constexpr std::size_t kRungAtOnce = 64;
+  // What of the kernel's a wait is for as well.
+  struct KernelWait {
+    std::vector<pollfd> fds;            // their revents are for done() to ask for itself
+    const sigset_t* signals = nullptr;  // blocked while it sleeps; null: those that the thread blocks
+  };
   // Runs the stack, or lets others run it, until `done()` or the deadline. done() changes only with the socket `on`,
-  // or, with kSeveral, with anything. `kernel` are descriptors of the kernel to wait for as well; done() sees their
-  // revents.
-  Woken wait(Guard& guard, Instant deadline, socket::Handle on, const Done& done,
-             std::vector<pollfd>* kernel = nullptr);
+  // or, with kSeveral, with anything.
+  Woken wait(Guard& guard, Instant deadline, socket::Handle on, const Done& done, const KernelWait* kernel = nullptr);
 
   // Calls f when it may look at the stack, from whatever thread; f changes nothing. False, and f was not called, when
   // nobody ran the event loop for `patience`.
@@ -79,6 +86,8 @@ struct Runtime::Impl final : socket::ReadyObserver {
 
   // A socket has changed, or is gone: whoever waits on it is to be asked.
   void on_ready(socket::Handle handle) override;
+  // From now on, on_ready() is called for this socket.
+  void observe(socket::Handle handle);
 
   struct Waiter {
     const Done* done;                    // what it waits for
@@ -96,15 +105,15 @@ struct Runtime::Impl final : socket::ReadyObserver {
   void tell_waiters();  // those whose wait is over
   void ring(Waiter& waiter);
   void unlock(std::unique_lock<std::mutex>& lock);
-  static void sleep(Waiter& waiter, Duration longest, std::vector<pollfd>* kernel, bool& interrupted);
+  static bool sleep(Waiter& waiter, Duration longest, const KernelWait* kernel);
   enum class Part : std::uint8_t { kNone, kAsked, kWorks };
   Part take_over();
   void leave();
   void pass_on();
   void wake_helper();
   bool run_stack();
-  bool work_once(std::unique_lock<std::mutex>& lock, Instant until, const Done& done, std::vector<pollfd>* kernel);
-  bool sleep_until_news(std::unique_lock<std::mutex>& lock, Instant until, Waiter& self, std::vector<pollfd>* kernel);
+  bool work_once(std::unique_lock<std::mutex>& lock, Instant until, const Done& done, const KernelWait* kernel);
+  bool sleep_until_news(std::unique_lock<std::mutex>& lock, Instant until, Waiter& self, const KernelWait* kernel);
   void kick_worker();
   void start_helper();
   void helper_loop();
@@ -119,6 +128,7 @@ struct Runtime::Impl final : socket::ReadyObserver {
   std::mutex mutex;
   std::vector<Waiter*> waiters;                                 // in the order in which they came
   std::vector<Waiter*> by_handle;                               // lists of those who wait on one socket
+  std::vector<EpollMember*> epoll_members;                      // lists of those with one socket, by handle
   std::vector<Waiter*> news;                                    // whose socket has changed
   std::size_t several = 0;                                      // of the waiters: those of kSeveral
   std::array<std::atomic<std::uint32_t>*, kRungAtOnce> rung{};  // to be woken when the lock is free
@@ -158,26 +168,38 @@ Runtime::Impl* current_runtime();
 void announce_runtime(Runtime::Impl* impl);
 void forget_runtime(Runtime::Impl* impl);
 
+// What a number stands for, or several (sl_dup): a socket, or a set of descriptors to wait for.
+struct OpenFile {
+  SocketSettings settings;
+  std::unique_ptr<EpollSet> epoll;  // null: a socket
+  OpenFile();
+  ~OpenFile();
+};
+
 // Descriptor table: number to runtime and handle. An entry never moves. `runtime` and `generation` may be read at any
 // time, the rest with the lock of the runtime, and all is written with that lock.
 struct Descriptor {
   using Settings = SocketSettings;
   std::atomic<Runtime::Impl*> runtime{nullptr};  // null: the number is not open
   std::atomic<std::uint32_t> generation{0};      // changes when the number is closed
-  socket::Handle handle = -1;
-  Settings settings;
+  socket::Handle handle = -1;                    // -1: no socket
+  std::shared_ptr<OpenFile> file;
 };
 // `type` may carry SOCK_NONBLOCK. -1: there are too many.
 int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, int type);
+int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, std::shared_ptr<OpenFile> file);
 Descriptor* find_descriptor(int fd);  // null: EBADF
 void release_descriptor(int fd);
 void release_descriptors_of(const Runtime::Impl& runtime);
 
-// One call on a descriptor: the entry, and the lock of its runtime. False when the number is not open: EBADF.
+// One call on a descriptor: the entry, and the lock of its runtime. False when the number is not open, or not of this
+// kind: refuse().
 class Call {
  public:
-  explicit Call(int fd);
-  explicit operator bool() const { return guard_.has_value(); }
+  enum class On : std::uint8_t { kSocket, kAny };
+  explicit Call(int fd, On on = On::kSocket);
+  explicit operator bool() const { return guard_.has_value() && refusal_ == Errno::kOk; }
+  [[nodiscard]] int refuse() const { return set_errno(refusal_); }
   // While this call waited, and the lock was free, somebody closed the descriptor; the entry may be another one's now.
   [[nodiscard]] bool closed_meanwhile() const { return entry_->generation != generation_; }
 
@@ -185,7 +207,8 @@ class Call {
   [[nodiscard]] Runtime::Impl& runtime() const { return *runtime_; }
   [[nodiscard]] socket::Sockets& sockets() const { return runtime_->stack->sockets(); }
   [[nodiscard]] socket::Handle handle() const { return entry_->handle; }
-  [[nodiscard]] Descriptor::Settings& settings() const { return entry_->settings; }
+  [[nodiscard]] Descriptor::Settings& settings() const { return entry_->file->settings; }
+  [[nodiscard]] const std::shared_ptr<OpenFile>& file() const { return entry_->file; }
   [[nodiscard]] Runtime::Impl::Guard& guard() { return *guard_; }
 
  private:
@@ -193,6 +216,7 @@ class Call {
   Runtime::Impl* runtime_;
   std::optional<Runtime::Impl::Guard> guard_;
   std::uint32_t generation_ = 0;
+  Errno refusal_ = Errno::kBadFile;
 };
 
 // Buffers lent by this runtime stay valid, but are no longer given back to it; it must have its lock (zero_copy.cc).

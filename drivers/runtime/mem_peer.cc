@@ -1,6 +1,6 @@
-// The peer behind `--dev mem`: a second stack in this process, in a thread of its own, on an in-memory Ethernet link. It
-// answers ping and has the small services of old: echo (7, TCP and UDP), discard (9), character generator (19), and a
-// page on port 80. Something to talk to without any privilege.
+// The peer behind `--dev mem`: a second stack in this process, in a thread of its own, on an in-memory Ethernet link.
+// It answers ping and has the small services of old: echo (7, TCP and UDP), discard (9), character generator (19), and
+// a page on port 80. Something to talk to without any privilege.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
@@ -77,7 +77,8 @@ class Services {
   void echo(int fd, std::size_t size) {
     const ssize_t sent = sl_send(fd, buffer_.data(), size, 0);
     if (sent == static_cast<ssize_t>(size)) return;
-    std::string rest(buffer_.data() + std::max<ssize_t>(sent, 0), size - static_cast<std::size_t>(std::max<ssize_t>(sent, 0)));
+    std::string rest(buffer_.data() + std::max<ssize_t>(sent, 0),
+                     size - static_cast<std::size_t>(std::max<ssize_t>(sent, 0)));
     loop_.watch(fd, POLLOUT, [this, fd, rest = std::move(rest)](short) mutable {
       const ssize_t n = sl_send(fd, rest.data(), rest.size(), 0);
       if (n > 0) rest.erase(0, static_cast<std::size_t>(n));
@@ -89,7 +90,8 @@ class Services {
     sockaddr_in from{};
     socklen_t length = sizeof from;
     const ssize_t n = sl_recvfrom(udp_, buffer_.data(), buffer_.size(), 0, reinterpret_cast<sockaddr*>(&from), &length);
-    if (n >= 0) (void)sl_sendto(udp_, buffer_.data(), static_cast<std::size_t>(n), 0, reinterpret_cast<sockaddr*>(&from), length);
+    if (n >= 0)
+      (void)sl_sendto(udp_, buffer_.data(), static_cast<std::size_t>(n), 0, reinterpret_cast<sockaddr*>(&from), length);
   }
   void drop(int fd) {
     loop_.unwatch(fd);

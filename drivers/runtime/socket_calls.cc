@@ -1,6 +1,7 @@
 // sluice/socket.h: the BSD calls over the non-blocking sockets of the stack. Blocking, timeouts and system types are
 // here.
 #include <errno.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <time.h>
@@ -12,6 +13,7 @@
 #include <optional>
 
 #include "drivers/runtime/blocking.h"
+#include "drivers/runtime/epoll_set.h"
 #include "drivers/runtime/impl.h"
 #include "sluice/socket.hpp"
 
@@ -61,26 +63,23 @@ namespace {
 
 // --- the pieces of a message -----------------------------------------------------------------------------------------
 
+bool is_stream(const Call& call) {
+  const auto type = call.sockets().get_option(call.handle(), Option::kType);
+  return type && *type == static_cast<std::int64_t>(sluice::socket::Type::kStream);
+}
+
 // A blocking stream send returns when all is in the send queue, as Linux.
-ssize_t send_pieces(Call& call, const Pieces& p, int flags, const Endpoint* to) {
+ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to) {
+  if ((flags & MSG_OOB) != 0 && !is_stream(call)) return set_errno(Errno::kNotSupported);
   const Instant deadline = deadline_of(call, call.settings().send_timeout, flags);
   std::size_t done = 0;
-  Pieces left = p;
-  std::size_t first = 0;
   for (;;) {
     const auto sent = blocking(call, Ready::kOut, deadline, [&] {
-      return call.sockets().send(call.handle(), std::span(left.bytes).subspan(first, left.count - first), to,
-                                 {.more = (flags & MSG_MORE) != 0});
+      return call.sockets().send(call.handle(), p.from(done), to, {.more = (flags & MSG_MORE) != 0});
     });
     if (!sent) return done > 0 ? static_cast<ssize_t>(done) : set_errno(sent.error());
     done += *sent;
-    if (done >= p.size || deadline == kNoWait) return static_cast<ssize_t>(done);
-    for (std::size_t skip = *sent; skip > 0;) {
-      const std::size_t n = std::min(skip, left.bytes[first].size());
-      left.bytes[first] = left.bytes[first].subspan(n);
-      skip -= n;
-      if (left.bytes[first].empty()) ++first;
-    }
+    if (done >= p.size() || deadline == kNoWait) return static_cast<ssize_t>(done);
   }
 }
 
@@ -103,26 +102,46 @@ int sl_socket(int domain, int type, int protocol) {
 }
 
 int sl_close(int fd) {
-  const Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
-  call.runtime().on_ready(call.handle());
-  const Status closed = call.sockets().close(call.handle());
+  const Call call(fd, Call::On::kAny);
+  if (!call) return call.refuse();
+  const bool is_last = call.file().use_count() == 1;
+  Status closed;
+  if (call.handle() >= 0) {
+    call.runtime().on_ready(call.handle());
+    if (is_last) {
+      sluice::EpollSet::forget(call.runtime(), call.handle());
+      closed = call.sockets().close(call.handle());
+    }
+  }
   sluice::release_descriptor(fd);
   call.runtime().after_call();
   return answer(closed);
 }
 
+namespace {
+
+// For bind() a family of 0 with no address is IPv4, as on Linux.
+Result<Endpoint> to_local_endpoint(const sockaddr* address, socklen_t length) {
+  sockaddr_in in{};
+  if (address == nullptr || length < sizeof in || address->sa_family != AF_UNSPEC) return to_endpoint(address, length);
+  memcpy(&in, address, sizeof in);
+  if (in.sin_addr.s_addr == INADDR_ANY) in.sin_family = AF_INET;
+  return to_endpoint(sluice::net::generic(in), sizeof in);
+}
+
+}  // namespace
+
 int sl_bind(int fd, const sockaddr* address, socklen_t length) {
   const Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
-  const auto local = to_endpoint(address, length);
+  if (!call) return call.refuse();
+  const auto local = to_local_endpoint(address, length);
   if (!local) return set_errno(local.error());
   return answer(call.sockets().bind(call.handle(), *local));
 }
 
 int sl_listen(int fd, int backlog) {
   const Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+  if (!call) return call.refuse();
   return answer(call.sockets().listen(call.handle(), backlog));
 }
 
@@ -132,7 +151,8 @@ int sl_accept(int fd, sockaddr* address, socklen_t* length) {
 
 int sl_accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
   Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+  if (!call) return call.refuse();
+  if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return set_errno(Errno::kInvalid);
   Endpoint peer;
   const auto handle = blocking(call, Ready::kIn, deadline_of(call, call.settings().receive_timeout, 0),
                                [&] { return call.sockets().accept(call.handle(), &peer); });
@@ -148,7 +168,7 @@ int sl_accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
 
 int sl_connect(int fd, const sockaddr* address, socklen_t length) {
   Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+  if (!call) return call.refuse();
   if (address != nullptr && length >= sizeof(sa_family_t) && address->sa_family == AF_UNSPEC) {
     return answer(call.sockets().disconnect(call.handle()));
   }
@@ -164,13 +184,13 @@ int sl_connect(int fd, const sockaddr* address, socklen_t length) {
   const Status waited =
       wait_for(call, deadline, [&] { return sluice::socket::any(call.sockets().ready(call.handle())); });
   if (!waited) return set_errno(waited.error() == Errno::kAgain ? started.error() : waited.error());
-  const Status ended = call.sockets().connect(call.handle(), *peer);  // tells the end, and takes note of it
-  return ended.error() == Errno::kIsConnected ? 0 : answer(ended);
+  const Status ended = call.sockets().connect(call.handle(), *peer);          // tells the end, and takes note of it
+  return !ended && ended.error() == Errno::kIsConnected ? 0 : answer(ended);  // it was told to another thread
 }
 
 int sl_shutdown(int fd, int how) {
   const Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+  if (!call) return call.refuse();
   if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR) return set_errno(Errno::kInvalid);
   using sluice::socket::Shutdown;
   const Status done = call.sockets().shutdown(call.handle(), how == SHUT_RD   ? Shutdown::kRead
@@ -180,30 +200,36 @@ int sl_shutdown(int fd, int how) {
   return answer(done);
 }
 
-int sl_getsockname(int fd, sockaddr* address, socklen_t* length) {
-  const Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
-  const auto name = call.sockets().local_name(call.handle());
+namespace {
+
+int store_name(const Result<Endpoint>& name, sockaddr* address, socklen_t* length) {
   if (!name) return set_errno(name.error());
+  if (address == nullptr || length == nullptr) return set_errno(Errno::kFault);
+  if (*length > INT_MAX) return set_errno(Errno::kInvalid);  // it is a signed number to Linux
   store_endpoint(*name, address, length);
   return 0;
 }
 
+}  // namespace
+
+int sl_getsockname(int fd, sockaddr* address, socklen_t* length) {
+  const Call call(fd);
+  if (!call) return call.refuse();
+  return store_name(call.sockets().local_name(call.handle()), address, length);
+}
+
 int sl_getpeername(int fd, sockaddr* address, socklen_t* length) {
   const Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
-  const auto name = call.sockets().peer_name(call.handle());
-  if (!name) return set_errno(name.error());
-  store_endpoint(*name, address, length);
-  return 0;
+  if (!call) return call.refuse();
+  return store_name(call.sockets().peer_name(call.handle()), address, length);
 }
 
 // --- data ------------------------------------------------------------------------------------------------------------
 
 ssize_t sl_sendmsg(int fd, const msghdr* message, int flags) {
   Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
-  const auto p = pieces_of(message->msg_iov, message->msg_iovlen);
+  if (!call) return call.refuse();
+  auto p = pieces_of(message->msg_iov, message->msg_iovlen);
   if (!p) return set_errno(p.error());
   if (message->msg_name == nullptr) return send_pieces(call, *p, flags, nullptr);
   const auto to = to_endpoint(static_cast<const sockaddr*>(message->msg_name), message->msg_namelen);
@@ -283,7 +309,7 @@ ssize_t receive_error(Call& call, msghdr& message) {
   const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!p) return set_errno(p.error());
   std::size_t done = 0;
-  for (const auto& piece : std::span(p->writable).first(p->count)) {
+  for (const auto& piece : p->writable()) {
     const std::size_t n = std::min(piece.size(), got->quoted.size() - done);
     memcpy(piece.data(), got->quoted.data() + done, n);
     done += n;
@@ -295,13 +321,15 @@ ssize_t receive_message(Call& call, msghdr& message, int flags, Instant deadline
   const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!p) return set_errno(p.error());
   const auto got = blocking(call, Ready::kIn, deadline, [&] {
-    return call.sockets().receive(call.handle(), std::span(p->writable).first(p->count),
+    return call.sockets().receive(call.handle(), p->writable(),
                                   {.peek = (flags & MSG_PEEK) != 0, .trunc = (flags & MSG_TRUNC) != 0});
   });
   if (!got) return set_errno(got.error());
   message.msg_flags = got->truncated ? MSG_TRUNC : 0;
   store_ttl(call.settings(), got->ttl, message);
-  if (message.msg_name != nullptr) {
+  if (message.msg_name != nullptr && is_stream(call)) {
+    message.msg_namelen = 0;
+  } else if (message.msg_name != nullptr) {
     store_endpoint(got->source, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   }
   return static_cast<ssize_t>(got->size);
@@ -311,23 +339,24 @@ ssize_t receive_message(Call& call, msghdr& message, int flags, Instant deadline
 
 ssize_t sl_recvmsg(int fd, msghdr* message, int flags) {
   Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+  if (!call) return call.refuse();
   if ((flags & MSG_ERRQUEUE) != 0) return receive_error(call, *message);
   return receive_message(call, *message, flags, deadline_of(call, call.settings().receive_timeout, flags));
 }
 
 ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, sockaddr* from, socklen_t* length) {
   Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+  if (!call) return call.refuse();
   iovec piece{data, size};
   msghdr message{};
   message.msg_name = from;
   message.msg_namelen = from != nullptr && length != nullptr ? *length : 0;
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
+  if ((flags & MSG_ERRQUEUE) != 0) return receive_error(call, message);
   const Instant deadline = deadline_of(call, call.settings().receive_timeout, flags);
   const bool all = (flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && deadline != kNoWait &&
-                   call.sockets().tcp_info(call.handle()).has_value();  // a datagram stands for itself
+                   is_stream(call);  // a datagram stands for itself
   std::size_t done = 0;
   for (;;) {
     const ssize_t n = receive_message(call, message, flags, deadline);
@@ -349,57 +378,4 @@ ssize_t sl_readv(int fd, const iovec* pieces, int count) {
   message.msg_iov = const_cast<iovec*>(pieces);
   message.msg_iovlen = static_cast<std::size_t>(std::max(count, 0));
   return sl_recvmsg(fd, &message, 0);
-}
-
-// --- poll ------------------------------------------------------------------------------------------------------------
-
-namespace {
-
-// Fills in the sluice descriptors of the set; returns how many have something. Those of another runtime are not ours to
-// look at: POLLNVAL.
-int check_ours(const Impl& impl, pollfd* fds, nfds_t count) {
-  int ready = 0;
-  for (nfds_t i = 0; i < count; ++i) {
-    if (fds[i].fd < SL_FD_BASE) continue;
-    const Descriptor* d = sluice::find_descriptor(fds[i].fd);
-    const bool ours = d != nullptr && d->runtime == &impl;
-    const short wanted = static_cast<short>(fds[i].events | POLLERR | POLLHUP);
-    fds[i].revents = ours ? static_cast<short>(sluice::poll_events_of(impl.stack->sockets().ready(d->handle)) & wanted)
-                          : static_cast<short>(POLLNVAL);
-    if (fds[i].revents != 0) ++ready;
-  }
-  return ready;
-}
-
-}  // namespace
-
-int sl_poll(pollfd* fds, nfds_t count, int timeout_ms) {
-  std::optional<Call> call;  // on the first that is open; its runtime is the one polled
-  std::vector<pollfd> kernel;
-  for (nfds_t i = 0; i < count; ++i) {
-    if (fds[i].fd < SL_FD_BASE) {
-      kernel.push_back(fds[i]);
-    } else if (!call || !*call) {
-      call.emplace(fds[i].fd);
-    }
-  }
-  if (!call || !*call) return ::poll(fds, count, timeout_ms);
-  Impl& impl = call->runtime();
-  const Instant deadline = timeout_ms < 0 ? Instant::never() : sluice::monotonic_now() + Duration::millis(timeout_ms);
-  int ready = 0;
-  const auto check = [&] {
-    if (!kernel.empty()) (void)::poll(kernel.data(), kernel.size(), 0);
-    std::size_t k = 0;
-    ready = check_ours(impl, fds, count);
-    for (nfds_t i = 0; i < count; ++i) {
-      if (fds[i].fd >= SL_FD_BASE) continue;
-      fds[i].revents = kernel[k++].revents;
-      if (fds[i].revents != 0) ++ready;
-    }
-    return ready > 0;
-  };
-  const Impl::Woken woken =
-      impl.wait(call->guard(), deadline, Impl::kSeveral, check, kernel.empty() ? nullptr : &kernel);
-  if (woken == Impl::Woken::kSignal) return set_errno(Errno::kIntr);
-  return ready;
 }

@@ -18,8 +18,11 @@ int answer(const Status& status) {
 }
 
 Result<socket::Type> socket_type_of(int domain, int type, int protocol) {
-  if (domain != AF_INET) return fail(Errno::kFamilyNotSupported);
+  constexpr int kTypeBits = 0xf, kTypes = 11, kProtocols = 263;  // what lies beyond is no type, or no protocol
   const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
+  if ((kind & ~kTypeBits) != 0) return fail(Errno::kInvalid);
+  if (domain != AF_INET) return fail(Errno::kFamilyNotSupported);
+  if (kind >= kTypes || protocol < 0 || protocol >= kProtocols) return fail(Errno::kInvalid);
   if (kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) return socket::Type::kStream;
   if (kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) return socket::Type::kDatagram;
   if (kind == SOCK_DGRAM && protocol == IPPROTO_ICMP) return socket::Type::kIcmpEcho;
@@ -47,17 +50,40 @@ void store_endpoint(const ip::Endpoint& endpoint, sockaddr* address, socklen_t* 
   *length = sizeof in;
 }
 
+void Pieces::add(std::uint8_t* data, std::size_t size) {
+  if (count_ == kFew) {
+    many_.assign(few_.begin(), few_.end());
+    many_writable_.assign(few_writable_.begin(), few_writable_.end());
+  }
+  if (count_ < kFew) {
+    few_[count_] = {data, size};
+    few_writable_[count_] = {data, size};
+  } else {
+    many_.emplace_back(data, size);
+    many_writable_.emplace_back(data, size);
+  }
+  ++count_;
+  size_ += size;
+}
+
+std::span<const Bytes> Pieces::from(std::size_t skip) {
+  const std::span<Bytes> all = count_ <= kFew ? std::span(few_).first(count_) : std::span(many_);
+  while (skipped_ < skip) {
+    const std::size_t n = std::min(skip - skipped_, all[first_].size());
+    all[first_] = all[first_].subspan(n);
+    skipped_ += n;
+    if (all[first_].empty()) ++first_;
+  }
+  return all.subspan(first_);
+}
+
 Result<Pieces> pieces_of(const iovec* vector, std::size_t count) {
+  if (count > Pieces::kMost) return fail(Errno::kMessageSize);
   Pieces p;
   for (std::size_t i = 0; i < count; ++i) {
     if (vector[i].iov_len == 0) continue;
     if (vector[i].iov_base == nullptr) return fail(Errno::kFault);
-    if (p.count == Pieces::kMost) return fail(Errno::kMessageSize);
-    auto* data = static_cast<std::uint8_t*>(vector[i].iov_base);
-    p.bytes[p.count] = {data, vector[i].iov_len};
-    p.writable[p.count] = {data, vector[i].iov_len};
-    p.size += vector[i].iov_len;
-    ++p.count;
+    p.add(static_cast<std::uint8_t*>(vector[i].iov_base), vector[i].iov_len);
   }
   return p;
 }

@@ -8,6 +8,8 @@
 
 #include <array>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "stack/socket/sockets.h"
 
@@ -16,8 +18,9 @@ namespace sluice {
 // What a descriptor has beside the socket behind it.
 struct SocketSettings {
   bool nonblocking = false;
-  bool receive_ttl = false;  // IP_RECVTTL
-  Duration receive_timeout;  // 0: none
+  bool close_on_exec = false;  // kept for who asks; no descriptor outlives an exec
+  bool receive_ttl = false;    // IP_RECVTTL
+  Duration receive_timeout;    // 0: none
   Duration send_timeout;
 };
 
@@ -40,12 +43,28 @@ Result<ip::Endpoint> to_endpoint(const sockaddr* address, socklen_t length);
 void store_endpoint(const ip::Endpoint& endpoint, sockaddr* address, socklen_t* length);
 
 // The memory of a message, empty pieces left out.
-struct Pieces {
-  static constexpr std::size_t kMost = 15;
-  std::array<Bytes, kMost> bytes;
-  std::array<MutableBytes, kMost> writable;
-  std::size_t count = 0;
-  std::size_t size = 0;
+class Pieces {
+ public:
+  static constexpr std::size_t kMost = 1024;  // of a message, empty ones too: UIO_MAXIOV
+
+  void add(std::uint8_t* data, std::size_t size);
+  // The bytes from `skip` on.
+  [[nodiscard]] std::span<const Bytes> from(std::size_t skip);
+  [[nodiscard]] std::span<const MutableBytes> writable() const {
+    return count_ <= kFew ? std::span(few_writable_).first(count_) : std::span<const MutableBytes>(many_writable_);
+  }
+  [[nodiscard]] std::size_t size() const { return size_; }
+
+ private:
+  static constexpr std::size_t kFew = 16;  // without memory of their own
+  std::array<Bytes, kFew> few_;
+  std::array<MutableBytes, kFew> few_writable_;
+  std::vector<Bytes> many_;  // all of them, when they are more
+  std::vector<MutableBytes> many_writable_;
+  std::size_t count_ = 0;
+  std::size_t size_ = 0;
+  std::size_t first_ = 0;    // of what from() has left
+  std::size_t skipped_ = 0;  // bytes
 };
 Result<Pieces> pieces_of(const iovec* vector, std::size_t count);  // kFault: a null pointer; kMessageSize: too many
 

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "drivers/runtime/epoll_set.h"
 #include "drivers/runtime/impl.h"
 
 namespace sluice {
@@ -75,18 +76,18 @@ void Runtime::Impl::unlock(std::unique_lock<std::mutex>& lock) {
   for (std::size_t i = 0; i < count; ++i) wake(addresses[i]);
 }
 
-// With a time limit even where there is none: a signal then ends the sleep in any case.
-void Runtime::Impl::sleep(Waiter& w, Duration longest, std::vector<pollfd>* kernel, bool& interrupted) {
+// With a time limit even where there is none: a signal then ends the sleep in any case, and false is returned. The
+// lock is free meanwhile, and others may ask done(): what is polled here is a copy.
+bool Runtime::Impl::sleep(Waiter& w, Duration longest, const KernelWait* kernel) {
   const timespec limit = to_timespec(longest);
   if (kernel == nullptr) {
-    const long slept = ::syscall(SYS_futex, &w.rung, FUTEX_WAIT_PRIVATE, 0, &limit, nullptr, 0);
-    interrupted = slept < 0 && errno == EINTR;
-    return;
+    return ::syscall(SYS_futex, &w.rung, FUTEX_WAIT_PRIVATE, 0, &limit, nullptr, 0) == 0 || errno != EINTR;
   }
-  kernel->push_back({w.bell, POLLIN, 0});
-  interrupted = ::ppoll(kernel->data(), kernel->size(), &limit, nullptr) < 0 && errno == EINTR;
-  if ((kernel->back().revents & POLLIN) != 0) read_event(w.bell);
-  kernel->pop_back();
+  std::vector<pollfd> fds = kernel->fds;
+  fds.push_back({w.bell, POLLIN, 0});
+  const bool interrupted = ::ppoll(fds.data(), fds.size(), &limit, kernel->signals) < 0 && errno == EINTR;
+  if ((fds.back().revents & POLLIN) != 0) read_event(w.bell);
+  return !interrupted;
 }
 
 void Runtime::Impl::kick_worker() {
@@ -100,8 +101,12 @@ void Runtime::Impl::enlist(Waiter& self) {
   if (by_handle.size() <= index) by_handle.resize(index + 64);
   self.next = by_handle[index];
   by_handle[index] = &self;
-  // An event loop that observes the socket passes on what it hears.
-  if (stack->sockets().observer(self.on) == nullptr) (void)stack->sockets().set_observer(self.on, this);
+  observe(self.on);
+}
+
+// An event loop that observes the socket passes on what it hears.
+void Runtime::Impl::observe(socket::Handle handle) {
+  if (stack->sockets().observer(handle) == nullptr) (void)stack->sockets().set_observer(handle, this);
 }
 
 void Runtime::Impl::strike_off(Waiter& self) {
@@ -115,6 +120,7 @@ void Runtime::Impl::strike_off(Waiter& self) {
 
 void Runtime::Impl::on_ready(socket::Handle handle) {
   const auto index = static_cast<std::size_t>(handle);
+  if (index < epoll_members.size()) EpollSet::on_ready(epoll_members[index]);
   if (index >= by_handle.size()) return;
   for (Waiter* w = by_handle[index]; w != nullptr; w = w->next) {
     if (!w->listed) news.push_back(w);
@@ -192,7 +198,7 @@ bool Runtime::Impl::run_stack() {
 // One round as the worker: run the stack; without news sleep until a frame, a deadline, a kick or a descriptor of the
 // kernel. False when a signal ended the sleep.
 bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until, const Done& done,
-                              std::vector<pollfd>* kernel) {
+                              const KernelWait* kernel) {
   const bool more = run_stack();
   tell_waiters();
   if (more || done()) return true;
@@ -209,7 +215,7 @@ bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until,
   }
   unasked = 0;
   descriptors.clear();
-  if (kernel != nullptr) descriptors = *kernel;
+  if (kernel != nullptr) descriptors = kernel->fds;
   const std::size_t count = descriptors.size();
   descriptors.push_back({wake_fd, POLLIN, 0});
   if (device->poll_handle() >= 0) descriptors.push_back({device->poll_handle(), POLLIN, 0});
@@ -217,35 +223,34 @@ bool Runtime::Impl::work_once(std::unique_lock<std::mutex>& lock, Instant until,
   worker_done = &done;
   worker_asleep = true;
   unlock(lock);
-  const bool interrupted = ::ppoll(descriptors.data(), descriptors.size(), &limit, nullptr) < 0 && errno == EINTR;
+  const sigset_t* signals = kernel != nullptr ? kernel->signals : nullptr;
+  const bool interrupted = ::ppoll(descriptors.data(), descriptors.size(), &limit, signals) < 0 && errno == EINTR;
   lock.lock();
   worker_asleep = false;
   if ((descriptors[count].revents & POLLIN) != 0) {
     read_event(wake_fd);
     if (!threaded) serve_visit();
   }
-  if (kernel != nullptr) std::copy_n(descriptors.begin(), count, kernel->begin());
   return !interrupted;
 }
 
 // One round as somebody else than the worker. False when a signal ended the sleep.
 bool Runtime::Impl::sleep_until_news(std::unique_lock<std::mutex>& lock, Instant until, Waiter& self,
-                                     std::vector<pollfd>* kernel) {
+                                     const KernelWait* kernel) {
   // Without a bell it has to look from time to time.
   const Duration longest = kernel == nullptr || self.bell >= 0 ? 3600_s : kHelperPatience;
   const Duration left = std::min(until - monotonic_now(), longest);
-  bool interrupted = false;
   self.rung.store(0, std::memory_order_relaxed);
   self.asleep = true;
   unlock(lock);
-  sleep(self, left, kernel, interrupted);
+  const bool undisturbed = sleep(self, left, kernel);
   lock.lock();
   self.asleep = false;
-  return !interrupted;
+  return undisturbed;
 }
 
 Runtime::Impl::Woken Runtime::Impl::wait(Guard& guard, Instant deadline, socket::Handle on, const Done& done,
-                                         std::vector<pollfd>* kernel) {
+                                         const KernelWait* kernel) {
   std::unique_lock<std::mutex>& lock = guard.lock();
   if (!threaded && !lock.owns_lock()) lock.lock();  // one thread only: never contended
   // No wait, and so no sign that somebody runs the stack.

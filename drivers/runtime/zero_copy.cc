@@ -128,7 +128,7 @@ ssize_t sl_recvfrom_lend(int fd, sl_buffer* buffer, int flags, sockaddr* from, s
   if (buffer == nullptr || (flags & ~MSG_DONTWAIT) != 0) return set_errno(Errno::kInvalid);
   *buffer = {};
   Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+  if (!call) return call.refuse();
   auto lent = blocking(call, Ready::kIn, deadline_of(call, call.settings().receive_timeout, flags),
                        [&] { return call.sockets().lend(call.handle()); });
   if (!lent) return set_errno(lent.error());
@@ -145,7 +145,7 @@ int sl_send_borrow(int fd, sl_buffer* buffer) {
   if (buffer == nullptr) return set_errno(Errno::kInvalid);
   *buffer = {};
   const Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+  if (!call) return call.refuse();
   if (!call.sockets().tcp_info(call.handle())) return set_errno(Errno::kNotSupported);
   Buffer block = call.runtime().stack->pool().allocate(sluice::buf::Pool::kLarge);
   if (!block) return set_errno(Errno::kNoBuffers);
@@ -157,7 +157,7 @@ int sl_send_borrow(int fd, sl_buffer* buffer) {
 ssize_t sl_send_commit(int fd, const sl_buffer* buffer, size_t size, int flags) {
   if ((flags & ~(MSG_DONTWAIT | MSG_MORE | MSG_NOSIGNAL)) != 0) return set_errno(Errno::kInvalid);
   Call call(fd);
-  if (!call) return set_errno(Errno::kBadFile);
+  if (!call) return call.refuse();
   Claim loan(buffer);
   const bool ours = loan && loan->kind == Loan::Kind::kBorrowed && loan->runtime == &call.runtime();
   if (!ours || size == 0 || size > loan->buffer.size()) return set_errno(Errno::kInvalid);

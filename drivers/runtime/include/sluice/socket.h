@@ -7,14 +7,20 @@
  * - a thread blocked on a descriptor that another thread closes gets EBADF, sl_poll() POLLNVAL;
  * - a signal handler that runs in a blocked thread ends its wait with EINTR, even one installed with SA_RESTART;
  * - no SIGPIPE, only EPIPE;
- * - the descriptors of one sl_poll() belong to one runtime, that of the first open one; others give POLLNVAL.
+ * - the descriptors of one sl_poll() belong to one runtime, that of the first open one; others give POLLNVAL;
+ * - a set of sl_epoll_create1() is for the runtime's sockets and the kernel's descriptors, not for another such set.
+ * docs/SOCKETS.md has the rest.
  * The calls act on the runtime that sl_use() chose for this thread, or else on the first one opened in the process.
  */
 #pragma once
 
+#include <netdb.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -51,9 +57,39 @@ int sl_getsockname(int fd, struct sockaddr* address, socklen_t* length);
 int sl_getpeername(int fd, struct sockaddr* address, socklen_t* length);
 int sl_setsockopt(int fd, int level, int name, const void* value, socklen_t length);
 int sl_getsockopt(int fd, int level, int name, void* value, socklen_t* length);
+int sl_dup(int fd);
 int sl_poll(struct pollfd* fds, nfds_t count, int timeout_ms);
+int sl_ppoll(struct pollfd* fds, nfds_t count, const struct timespec* timeout, const sigset_t* signals);
 int sl_fcntl(int fd, int command, long argument);            /* F_GETFL, F_SETFL with O_NONBLOCK */
 int sl_ioctl(int fd, unsigned long request, void* argument); /* FIONREAD, FIONBIO */
+
+int sl_sendmmsg(int fd, struct mmsghdr* messages, unsigned count, int flags);
+int sl_recvmmsg(int fd, struct mmsghdr* messages, unsigned count, int flags, struct timespec* timeout);
+
+/* --- epoll: level and edge, EPOLLONESHOT, EPOLLEXCLUSIVE. sl_poll() takes such a set too; sl_close() closes it --- */
+int sl_epoll_create1(int flags);
+int sl_epoll_ctl(int set, int operation, int fd, struct epoll_event* event);
+int sl_epoll_wait(int set, struct epoll_event* events, int room, int timeout_ms);
+int sl_epoll_pwait(int set, struct epoll_event* events, int room, int timeout_ms, const sigset_t* signals);
+
+/* --- select, with a set of its own: fd_set has no place for our numbers. The first SL_SETSIZE of each kind --- */
+#define SL_SETSIZE 1024
+typedef struct sl_fd_set {
+  uint64_t kernel[SL_SETSIZE / 64];
+  uint64_t ours[SL_SETSIZE / 64]; /* from SL_FD_BASE up */
+} sl_fd_set;
+void SL_FD_ZERO(sl_fd_set* set);
+void SL_FD_SET(int fd, sl_fd_set* set); /* of a number that has no place: nothing */
+void SL_FD_CLR(int fd, sl_fd_set* set);
+int SL_FD_ISSET(int fd, const sl_fd_set* set);
+/* `count` is one more than the largest number, of either kind. The timeout is not changed. */
+int sl_select(int count, sl_fd_set* readable, sl_fd_set* writable, sl_fd_set* exceptional, struct timeval* timeout);
+
+/* --- names: there is no resolver, only numbers. A host's name: EAI_NONAME. Free with sl_freeaddrinfo() --- */
+int sl_getaddrinfo(const char* host, const char* service, const struct addrinfo* hints, struct addrinfo** found);
+void sl_freeaddrinfo(struct addrinfo* found);
+int sl_getnameinfo(const struct sockaddr* address, socklen_t length, char* host, socklen_t host_room, char* service,
+                   socklen_t service_room, int flags);
 
 /* --- without a copy ---
  * A buffer of the stack's memory in the application's hands: received bytes, or room for bytes to send. It belongs to
