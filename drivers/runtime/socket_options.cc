@@ -70,7 +70,8 @@ int set_timeout(Duration& timeout, const void* value, socklen_t length) {
   if (length < sizeof t) return set_errno(Errno::kInvalid);
   memcpy(&t, value, sizeof t);
   if (t.tv_sec < 0 || t.tv_usec < 0 || t.tv_usec >= 1'000'000) return errno = EDOM, -1;
-  timeout = Duration::seconds(t.tv_sec) + Duration::micros(t.tv_usec);
+  constexpr std::int64_t kLongest = 100L * 365 * 86400;  // longer ones are cut to it
+  timeout = Duration::seconds(std::min<std::int64_t>(t.tv_sec, kLongest)) + Duration::micros(t.tv_usec);
   return 0;
 }
 
@@ -118,9 +119,36 @@ int store_memory(const SocketRef& socket, void* value, socklen_t* length) {
   return store_value(figures.data(), sizeof figures, value, length);
 }
 
+socket::Type type_of(const SocketRef& socket) {
+  return static_cast<socket::Type>(socket.sockets.get_option(socket.handle, Option::kType).value_or(0));
+}
+
+// Whether this kind of socket has options of the level at all.
+bool has_level(const SocketRef& socket, int level) {
+  if (level == SOL_SOCKET || level == IPPROTO_IP) return true;
+  return level == IPPROTO_TCP && type_of(socket) == socket::Type::kStream;
+}
+
+// SO_DOMAIN, SO_TYPE and SO_PROTOCOL; nothing for other options.
+std::optional<int> kind_of(const SocketRef& socket, int level, int name) {
+  if (level != SOL_SOCKET) return {};
+  const socket::Type type = type_of(socket);
+  switch (name) {
+    case SO_DOMAIN:
+      return AF_INET;
+    case SO_TYPE:
+      return type == socket::Type::kStream ? SOCK_STREAM : SOCK_DGRAM;
+    case SO_PROTOCOL:
+      return type == socket::Type::kStream ? IPPROTO_TCP : type == socket::Type::kDatagram ? IPPROTO_UDP : IPPROTO_ICMP;
+    default:
+      return {};
+  }
+}
+
 }  // namespace
 
 int set_socket_option(const SocketRef& socket, int level, int name, const void* value, socklen_t length) {
+  if (!has_level(socket, level)) return set_errno(Errno::kNoProtocolOption);
   if (value == nullptr) return errno = EFAULT, -1;
   sluice::socket::Sockets& sockets = socket.sockets;
   if (level == SOL_SOCKET && name == SO_RCVTIMEO) return set_timeout(socket.settings.receive_timeout, value, length);
@@ -158,6 +186,7 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
 }
 
 int get_socket_option(const SocketRef& socket, int level, int name, void* value, socklen_t* length) {
+  if (!has_level(socket, level)) return set_errno(Errno::kNotSupported);
   if (value == nullptr || length == nullptr) return errno = EFAULT, -1;
   sluice::socket::Sockets& sockets = socket.sockets;
   if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
@@ -172,11 +201,7 @@ int get_socket_option(const SocketRef& socket, int level, int name, void* value,
     const linger l{*seconds >= 0, static_cast<int>(std::max<std::int64_t>(*seconds, 0))};
     return store_value(&l, sizeof l, value, length);
   }
-  if (level == SOL_SOCKET && name == SO_TYPE) {
-    const auto type = sockets.get_option(socket.handle, Option::kType);
-    const int number = type && *type == 0 ? SOCK_STREAM : SOCK_DGRAM;
-    return store_value(&number, sizeof number, value, length);
-  }
+  if (const auto kind = kind_of(socket, level, name)) return store_value(&*kind, sizeof *kind, value, length);
   if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
     const auto index = sockets.get_option(socket.handle, Option::kTcpCongestion);
     if (!index) return set_errno(index.error());
@@ -197,17 +222,24 @@ int get_socket_option(const SocketRef& socket, int level, int name, void* value,
   const auto got = sockets.get_option(socket.handle, *option);
   if (!got) return set_errno(got.error());
   const int number = static_cast<int>(*got);
+  if (level == IPPROTO_IP && *length > 0 && *length < sizeof number && number >= 0 && number <= 255) {
+    const auto octet = static_cast<std::uint8_t>(number);  // these may be asked for as one byte
+    return store_value(&octet, sizeof octet, value, length);
+  }
   return store_value(&number, sizeof number, value, length);
 }
 
 int control_descriptor(SocketSettings& settings, int command, long argument) {
   if (command == F_GETFL) return O_RDWR | (settings.nonblocking ? O_NONBLOCK : 0);
+  if (command == F_GETFD) return settings.close_on_exec ? FD_CLOEXEC : 0;
+  if (command == F_SETFD) return settings.close_on_exec = (argument & FD_CLOEXEC) != 0, 0;
   if (command != F_SETFL) return set_errno(Errno::kInvalid);
   settings.nonblocking = (argument & O_NONBLOCK) != 0;
   return 0;
 }
 
 int control_device(const SocketRef& socket, unsigned long request, void* argument) {
+  if (argument == nullptr && (request == FIONBIO || request == FIONREAD)) return set_errno(Errno::kFault);
   int number = 0;
   if (request == FIONBIO) {
     memcpy(&number, argument, sizeof number);
@@ -235,7 +267,7 @@ sluice::SocketRef socket_of(const sluice::Call& call) {
 
 int sl_setsockopt(int fd, int level, int name, const void* value, socklen_t length) {
   const sluice::Call call(fd);
-  if (!call) return sluice::set_errno(sluice::Errno::kBadFile);
+  if (!call) return call.refuse();
   const int done = sluice::set_socket_option(socket_of(call), level, name, value, length);
   call.runtime().after_call();
   return done;
@@ -243,18 +275,18 @@ int sl_setsockopt(int fd, int level, int name, const void* value, socklen_t leng
 
 int sl_getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
   const sluice::Call call(fd);
-  if (!call) return sluice::set_errno(sluice::Errno::kBadFile);
+  if (!call) return call.refuse();
   return sluice::get_socket_option(socket_of(call), level, name, value, length);
 }
 
 int sl_fcntl(int fd, int command, long argument) {
   const sluice::Call call(fd);
-  if (!call) return sluice::set_errno(sluice::Errno::kBadFile);
+  if (!call) return call.refuse();
   return sluice::control_descriptor(call.settings(), command, argument);
 }
 
 int sl_ioctl(int fd, unsigned long request, void* argument) {
   const sluice::Call call(fd);
-  if (!call) return sluice::set_errno(sluice::Errno::kBadFile);
+  if (!call) return call.refuse();
   return sluice::control_device(socket_of(call), request, argument);
 }

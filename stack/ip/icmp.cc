@@ -78,7 +78,8 @@ bool Ip::Impl::error_allowed(const Arrival& a) const {
 // exceeded and parameter problem (RFC1122-ICMP-10): never redirect (RFC1122-ICMP-16), never source quench (RFC6633-01).
 void Ip::Impl::send_error(const Arrival& a, std::uint8_t type, std::uint8_t code, std::uint32_t rest) {
   if (!error_allowed(a)) return context_.drop(Drop::kIcmpForbidden, a.packet);
-  if (!error_limit_.allow(a.header.source)) return context_.drop(Drop::kIcmpRateLimited, a.packet);
+  const bool to_ourselves = a.interface == kLoopback;  // nobody else can make them many
+  if (!to_ourselves && !error_limit_.allow(a.header.source)) return context_.drop(Drop::kIcmpRateLimited, a.packet);
   context_.counters.add(Counter::kIcmpErrorsSent);
   const std::size_t quoted = std::min(a.packet.size(), kMaxErrorPacket - ipv4::kHeaderSize - icmp::kHeaderSize);
   const bool local = is_local(a.header.destination);

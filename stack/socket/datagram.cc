@@ -1,10 +1,14 @@
 // The UDP socket: udp(7).
 #include <algorithm>
+#include <vector>
 
 #include "stack/socket/object.h"
 
 namespace sluice::socket {
 namespace {
+
+constexpr std::size_t kMostPieces = 15;
+constexpr std::size_t kMostBytes = 65'507;
 
 class Datagram final : public Object, private udp::PortUser {
  public:
@@ -27,20 +31,33 @@ class Datagram final : public Object, private udp::PortUser {
   Status bind(const Endpoint& local) override {
     return port_->bind(local, reuse_ ? udp::Port::Sharing::kReuseAddress : udp::Port::Sharing::kExclusive);
   }
-  Status connect(const Endpoint& peer) override { return port_->connect(peer); }
+  Status connect(const Endpoint& peer) override { return port_->connect(to_this_host(peer)); }
   Status disconnect() override { return port_->disconnect(), Status(); }
 
   Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags) override {
     if (write_shut_) return fail(Errno::kPipe);
+    if (port_->pending_error() != Errno::kOk) return fail(port_->take_error());
     std::size_t size = 0;
     for (Bytes piece : pieces) size += piece.size();
-    if (const Status sent = port_->send(pieces, destination); !sent) return fail(sent.error());
+    // A packet is sent from few pieces. What is too large for one is told before it is copied.
+    std::vector<std::uint8_t> together;
+    Bytes whole;
+    if (pieces.size() > kMostPieces && size <= kMostBytes) {
+      for (Bytes piece : pieces) together.insert(together.end(), piece.begin(), piece.end());
+      whole = together;
+      pieces = {&whole, 1};
+    }
+    Endpoint to;
+    if (destination != nullptr) to = to_this_host(*destination);
+    if (const Status sent = port_->send(pieces, destination != nullptr ? &to : nullptr); !sent) {
+      return fail(sent.error());
+    }
     return size;
   }
 
   Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) override {
-    if (read_shut_ && !port_->readable()) return Received{};
     if (port_->pending_error() != Errno::kOk) return fail(port_->take_error());
+    if (read_shut_ && !port_->readable()) return Received{};
     if (const udp::ReceivedDatagram* next = port_->peek(); next != nullptr && flags.peek) {
       return describe(*next, scatter(next->payload.bytes(), pieces), flags);
     }
@@ -50,8 +67,8 @@ class Datagram final : public Object, private udp::PortUser {
   }
 
   Result<Lent> lend() override {
-    if (read_shut_ && !port_->readable()) return Lent{};
     if (port_->pending_error() != Errno::kOk) return fail(port_->take_error());
+    if (read_shut_ && !port_->readable()) return Lent{};
     auto got = port_->receive();
     if (!got) return fail(got.error());
     return Lent{std::move(got->payload), got->source};
@@ -71,7 +88,7 @@ class Datagram final : public Object, private udp::PortUser {
   }
   [[nodiscard]] Ready ready() const override {
     Ready r = Ready::kOut;
-    if (port_->readable() || read_shut_) r = r | Ready::kIn;
+    if (port_->next_size() || read_shut_) r = r | Ready::kIn;
     if (port_->pending_error() != Errno::kOk) r = r | Ready::kError;
     if (read_shut_) r = r | Ready::kReadHangup;
     if (read_shut_ && write_shut_) r = r | Ready::kHangup;
@@ -83,6 +100,12 @@ class Datagram final : public Object, private udp::PortUser {
   Result<std::int64_t> get_option(Option option) override;
 
  private:
+  // As a destination, no address is this host, as on Linux.
+  [[nodiscard]] Endpoint to_this_host(Endpoint to) const {
+    if (!to.address.is_any()) return to;
+    const Address own = port_->local().address;
+    return {own.is_any() ? Address(wire::Ipv4Address{0x7f000001}) : own, to.port};
+  }
   void on_udp_readable() override { changed(); }
   void on_udp_error() override { changed(); }
 

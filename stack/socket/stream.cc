@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "stack/socket/object.h"
 #include "stack/tcp/cc/registry.h"
@@ -12,6 +13,7 @@ namespace sluice::socket {
 namespace {
 
 using More = tcp::ConnectionHandle::More;
+using Take = tcp::ConnectionHandle::Take;
 using tcp::Switch;
 
 Switch to_switch(std::int64_t v) {
@@ -19,6 +21,10 @@ Switch to_switch(std::int64_t v) {
 }
 std::int64_t from_switch(Switch s) {
   return s == Switch::kOn ? 1 : 0;
+}
+
+bool is_over(tcp::State s) {
+  return s == tcp::State::kClosed || s == tcp::State::kTimeWait;
 }
 
 constexpr std::int64_t kMinBuffer = 2304;  // as Linux: SO_RCVBUF has this floor, SO_SNDBUF twice it
@@ -64,6 +70,7 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   Status listen(int backlog) override;
   Result<tcp::ConnectionHandle*> accept() override;
   Status connect(const Endpoint& peer) override;
+  Status disconnect() override;
   Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags flags) override;
   Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) override;
   Result<Lent> lend() override;
@@ -94,7 +101,13 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   [[nodiscard]] const tcp::ConnectionOptions& options() const {
     return connection_ != nullptr ? connection_->options() : *options_;
   }
+  // As a destination, no address is this host, as on Linux.
+  [[nodiscard]] Address to_this_host(const Address& peer) const {
+    if (!peer.is_any()) return peer;
+    return local_.address.is_any() ? Address(wire::Ipv4Address{0x7f000001}) : local_.address;
+  }
   [[nodiscard]] Status check_connection(Errno without) const;
+  Result<Received> peek(std::span<const MutableBytes> pieces);
   Status take_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   Status take_tcp_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   [[nodiscard]] Result<std::int64_t> get_tcp_option(Option option) const;
@@ -104,7 +117,10 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   tcp::ListenerHandle* listener_ = nullptr;
   std::unique_ptr<tcp::ConnectionOptions> options_;  // null while there is a connection: it has them
   Endpoint local_;
-  Errno connect_error_ = Errno::kOk;  // of a connection that is forgotten already
+  Errno left_error_ = Errno::kOk;  // of a connection that is forgotten already
+  bool shut_read_ = false;
+  bool shut_write_ = false;
+  bool connect_cut_ = false;  // the forgotten one was in its handshake, and connect() is to tell
   bool claimed_ = false;
   bool connected_ = false;    // connect() has succeeded and was told so, or accepted
   tcp::PortSharing sharing_;  // wanted
@@ -112,7 +128,8 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
 };
 
 Status Stream::bind(const Endpoint& local) {
-  if (claimed_ || connection_ != nullptr || listener_ != nullptr) return fail(Errno::kInvalid);
+  const bool alive = connection_ != nullptr && !is_over(connection_->state());  // one that has failed may be bound anew
+  if (claimed_ || alive || listener_ != nullptr) return fail(Errno::kInvalid);
   const auto bound = tcp_.claim_port(local, sharing_);
   if (!bound) return fail(bound.error());
   local_ = *bound;
@@ -147,14 +164,27 @@ Status Stream::connect(const Endpoint& peer) {
     if (const Errno error = connection_->take_error(); error != Errno::kOk) return forget_connection(), fail(error);
     if (state == tcp::State::kClosed) return forget_connection(), fail(Errno::kConnectionAborted);
     connected_ = true;  // the second call tells that the first has succeeded
-    return fail(Errno::kIsConnected);
+    return {};
   }
-  if (connect_error_ != Errno::kOk) return fail(std::exchange(connect_error_, Errno::kOk));
-  const auto connection = tcp_.connect(local_, peer, *options_, this);
+  const Errno error = std::exchange(left_error_, Errno::kOk);
+  if (std::exchange(connect_cut_, false) && error != Errno::kOk) return fail(error);
+  const auto connection = tcp_.connect(local_, {to_this_host(peer.address), peer.port}, *options_, this);
   if (!connection) return fail(connection.error());
   connection_ = *connection;
   options_.reset();
   return fail(Errno::kInProgress);
+}
+
+// Whatever there is ends at once; the peer of a connection gets a reset. An address that was bound stays.
+Status Stream::disconnect() {
+  if (listener_ != nullptr) stop_listening();
+  if (connection_ == nullptr) return {};
+  left_error_ = is_over(connection_->state()) ? connection_->take_error() : Errno::kConnectionReset;
+  options_ = std::make_unique<tcp::ConnectionOptions>(connection_->options());
+  connection_->abort();
+  connection_ = nullptr;
+  connected_ = shut_read_ = shut_write_ = false;
+  return changed(), Status();
 }
 
 // Whether there is a connection that is no longer in its handshake; else kAgain, or `without` when there is none.
@@ -184,24 +214,41 @@ Result<Lent> Stream::lend() {
 }
 
 void Stream::give_back(std::size_t bytes) {
-  connection_->give_back(bytes);
+  if (connection_ != nullptr) connection_->give_back(bytes);
 }
 
 Result<Received> Stream::receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) {
   if (const Status there = check_connection(Errno::kNotConnected); !there) return fail(there.error());
-  using Take = tcp::ConnectionHandle::Take;
+  if (flags.peek) return peek(pieces);
   Received got;
   for (const MutableBytes piece : pieces) {
     if (piece.empty()) continue;
-    const auto n = connection_->receive(piece, flags.peek ? Take::kPeek : Take::kConsume);
+    const auto n = connection_->receive(piece, Take::kConsume);
     if (!n) {
       if (got.size > 0) break;
       return fail(n.error());
     }
     got.size += *n;
-    if (*n < piece.size() || flags.peek) break;
-    if (connection_->receive_queued() == 0) break;
+    if (*n < piece.size() || connection_->receive_queued() == 0) break;
   }
+  return got;
+}
+
+// The connection shows its first bytes, into one place only.
+Result<Received> Stream::peek(std::span<const MutableBytes> pieces) {
+  Received got;
+  if (pieces.size() <= 1) {
+    const auto n = pieces.empty() ? Result<std::size_t>(std::size_t{0}) : connection_->receive(pieces[0], Take::kPeek);
+    if (!n) return fail(n.error());
+    got.size = *n;
+    return got;
+  }
+  std::size_t room = 0;
+  for (const MutableBytes piece : pieces) room += piece.size();
+  std::vector<std::uint8_t> together(std::clamp<std::size_t>(connection_->receive_queued(), 1, room));
+  const auto n = connection_->receive(together, Take::kPeek);
+  if (!n) return fail(n.error());
+  got.size = scatter(std::span(together).first(*n), pieces);
   return got;
 }
 
@@ -212,12 +259,15 @@ Status Stream::shutdown(Shutdown how) {
   }
   if (connection_ == nullptr) return fail(Errno::kNotConnected);
   const tcp::State state = connection_->state();
-  if (state == tcp::State::kClosed || state == tcp::State::kTimeWait) return fail(Errno::kNotConnected);
+  if (is_over(state)) return fail(Errno::kNotConnected);
   if (state == tcp::State::kSynSent) {  // whoever waits for the handshake is told
     forget_connection();
-    connect_error_ = Errno::kConnectionReset;
+    left_error_ = Errno::kConnectionReset;
+    connect_cut_ = true;
     return changed(), Status();
   }
+  shut_read_ = shut_read_ || how != Shutdown::kWrite;
+  shut_write_ = shut_write_ || how != Shutdown::kRead;
   if (how != Shutdown::kWrite) connection_->shutdown_receive();
   return how != Shutdown::kRead ? connection_->shutdown_send() : Status();
 }
@@ -229,7 +279,7 @@ Endpoint Stream::local_name() const {
 Result<Endpoint> Stream::peer_name() const {
   if (connection_ == nullptr) return fail(Errno::kNotConnected);
   const tcp::State state = connection_->state();
-  if (state == tcp::State::kSynSent || state == tcp::State::kClosed) return fail(Errno::kNotConnected);
+  if (state == tcp::State::kSynSent || is_over(state)) return fail(Errno::kNotConnected);
   return connection_->peer();
 }
 
@@ -238,7 +288,7 @@ Ready Stream::ready() const {
   if (listener_ != nullptr) return listener_->acceptable() ? Ready::kIn : Ready::kNone;
   if (connection_ == nullptr) {
     const Ready idle = Ready::kOut | Ready::kHangup;
-    return connect_error_ != Errno::kOk ? idle | Ready::kError : idle;
+    return left_error_ != Errno::kOk ? idle | Ready::kError : idle;
   }
   const tcp::State state = connection_->state();
   Ready r = Ready::kNone;
@@ -246,9 +296,10 @@ Ready Stream::ready() const {
   if (connection_->readable()) r = r | Ready::kIn;
   if (connection_->writable()) r = r | Ready::kOut;
   if (connection_->pending_error() != Errno::kOk) r = r | Ready::kError;
-  if (connection_->peer_closed() || state == tcp::State::kClosed) r = r | Ready::kReadHangup;
+  const bool read_over = connection_->peer_closed() || state == tcp::State::kClosed || shut_read_;
+  if (read_over) r = r | Ready::kReadHangup;
   const bool both_over = state == tcp::State::kClosed || state == tcp::State::kTimeWait ||
-                         state == tcp::State::kLastAck || state == tcp::State::kClosing;
+                         state == tcp::State::kLastAck || state == tcp::State::kClosing || (read_over && shut_write_);
   if (both_over) r = r | Ready::kHangup;
   return r;
 }
@@ -378,7 +429,7 @@ Result<std::int64_t> Stream::get_option(Option option) {
                                                               : tcp::receive_range(o, tcp_.config()).first);
     case Option::kError:
       return static_cast<std::int64_t>(connection_ != nullptr ? connection_->take_error()
-                                                              : std::exchange(connect_error_, Errno::kOk));
+                                                              : std::exchange(left_error_, Errno::kOk));
     case Option::kAcceptConnection:
       return std::int64_t{listener_ != nullptr};
     case Option::kIpTtl:

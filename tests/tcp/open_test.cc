@@ -150,9 +150,11 @@ TEST(Open, ImpossiblePeers) {
     std::uint16_t port;
     Errno want;
   };
-  const Row rows[] = {{kPeerAddress, 0, Errno::kInvalid},           {0, 80, Errno::kInvalid},
-                      {0xc00002ff, 80, Errno::kNetworkUnreachable}, {0xffffffff, 80, Errno::kNetworkUnreachable},
-                      {0xe0000001, 80, Errno::kNetworkUnreachable}, {0xf0000001, 80, Errno::kInvalid}};
+  const Row rows[] = {{kPeerAddress, 0, Errno::kInvalid},
+                      {0xc00002ff, 80, Errno::kNetworkUnreachable},
+                      {0xffffffff, 80, Errno::kNetworkUnreachable},
+                      {0xe0000001, 80, Errno::kNetworkUnreachable},
+                      {0xf0000001, 80, Errno::kInvalid}};
   for (const Row& row : rows) {
     Script h;
     const auto s = open_stream(h);
@@ -160,6 +162,20 @@ TEST(Open, ImpossiblePeers) {
     h.after(5_s);
     h.expect_nothing();
   }
+}
+
+// (RFC9293-MUST-46): TCP opens nothing to an unspecified address. A socket takes it for this host, as on Linux.
+TEST(Open, UnspecifiedPeer) {
+  Script h;
+  const ip::Endpoint nowhere{Ipv4Address{0}, 80};
+  const auto opened = h.stack().tcp().connect({}, nowhere, {}, nullptr);
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error(), Errno::kInvalid);
+  const auto s = open_stream(h);
+  EXPECT_EQ(h.stack().sockets().connect(s, nowhere).error(), Errno::kInProgress);
+  h.after(5_s);
+  EXPECT_EQ(h.stack().sockets().get_option(s, socket::Option::kError).value_or(-1), std::int64_t{ECONNREFUSED});
+  h.expect_nothing();
 }
 
 // (RFC9293-OPEN-01): a second open of the same socket is told how far the first is, and changes nothing.
@@ -172,6 +188,7 @@ TEST(Open, Twice) {
   EXPECT_EQ(sockets.connect(h.handle(), peer).error(), Errno::kAlready);
   h.rx({.flags = "SA", .seq = 0, .ack = 1});
   h.expect_tx({.flags = "A"});
+  EXPECT_TRUE(sockets.connect(h.handle(), peer));  // tells once that it has succeeded, as Linux
   for (int i = 0; i < 2; ++i) EXPECT_EQ(sockets.connect(h.handle(), peer).error(), Errno::kIsConnected);
   EXPECT_EQ(sockets.listen(h.handle(), 1).error(), Errno::kInvalid);
   h.expect_nothing();
