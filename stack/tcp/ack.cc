@@ -25,7 +25,7 @@ void Connection::duplicate_ack(const Arriving&) {
       context_.emit({.kind = EventKind::kTcpRecoveryEnter, .flow = number_, .a = recovery_.point().value()});
       cc_->on_congestion({.now = context_.now, .flight = flight() - std::min(limited, flight())});
       recovery_window_.enter(cc_->ssthresh(), send_mss_);
-      emit_cwnd();
+      window_changed();
       retransmit_first("third duplicate ACK");
       start_retransmit_timer();
       break;
@@ -152,8 +152,7 @@ void Connection::congestion_on_ack(const cc::Ack& ack) {
       break;
   }
   send_tuning_.on_cwnd(congestion_window());
-  update_pacing();
-  emit_cwnd();
+  window_changed();
 }
 
 }  // namespace sluice::tcp

@@ -113,8 +113,13 @@ void Connection::start_congestion_control() {
               .srtt = rto_.srtt(),
               .seed = context_.rng.next_u64(),
               .slow_start = tcp_.config.hystart == Switch::kOn ? cc::SlowStart::kHyStart : cc::SlowStart::kStandard});
+  window_changed();
+}
+
+// After whatever the controller was told.
+void Connection::window_changed() {
   update_pacing();
-  emit_cwnd();
+  context_.emit({.kind = EventKind::kTcpCwnd, .flow = number_, .a = congestion_window(), .b = cc_->ssthresh()});
 }
 
 // The controller's rate; without one, if asked for, a rate at which the window grows as fast as it may: twice the
@@ -131,10 +136,6 @@ void Connection::update_pacing() {
         rate == Pacer::kUnlimited ? options_.max_pacing_rate : std::min<std::uint64_t>(rate, options_.max_pacing_rate);
   }
   pacer_.set_rate(rate);
-}
-
-void Connection::emit_cwnd() {
-  context_.emit({.kind = EventKind::kTcpCwnd, .flow = number_, .a = congestion_window(), .b = cc_->ssthresh()});
 }
 
 void Connection::notify() {

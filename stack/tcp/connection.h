@@ -268,7 +268,7 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] Seq data_end() const { return data_base_ + static_cast<std::uint32_t>(send_queue_.bytes()); }
   void start_congestion_control();
   void update_pacing();
-  void emit_cwnd();
+  void window_changed();
 
   Tcp::Impl& tcp_;
   Context& context_;

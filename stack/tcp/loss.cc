@@ -127,7 +127,7 @@ void Connection::ack_with_sack(const Arriving& s) {
   }
   step_tail_probe(s, d, acked, repeated);
   send_tuning_.on_cwnd(congestion_window());
-  emit_cwnd();
+  window_changed();
   if (acked > 0) {
     after_advance();
   } else if (flight() > 0) {
@@ -357,7 +357,7 @@ void Connection::on_reorder_timeout() {
   const Scoreboard::Found found = find_losses();
   o.prr.on_lost(found.bytes);
   turn(found, flight() - o.board.sacked());
-  emit_cwnd();
+  window_changed();
   output();
   if (flight() > 0) arm_loss_timer();
 }

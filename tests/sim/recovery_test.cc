@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iomanip>
 #include <sstream>
+#include <tuple>
 
 #include "sluice/simulation.hpp"
 #include "stack/tcp/cc/registry.h"
@@ -49,6 +50,22 @@ TEST(Recovery, ReorderingCostsLittle) {
   }
   reordered.flows[0].tcp.rack = Switch::kOff;
   EXPECT_LT(run(reordered).goodput, 0.5 * whole);
+}
+
+// A model of the path loses nothing by losses, while recovery, which one follows upon the other, lasts for ever: what
+// the ACKs of a recovery teach reaches the pacer too.
+TEST(Recovery, ModelsFillALossyLink) {
+  for (const auto& [name, rtt, rate, share] :
+       {std::tuple{"bbr", 40_ms, 100'000'000u, 0.9}, std::tuple{"bbr", 10_ms, 1'000'000'000u, 0.85},
+        std::tuple{"bbr3", 10_ms, 1'000'000'000u, 0.75}}) {
+    Scenario lossy = clean();
+    lossy.flows[0].tcp.congestion = tcp::cc::index_of(name);
+    lossy.flows[0].round_trip = rtt;
+    lossy.link.rate = rate;
+    lossy.link.queue = 1'250'000;
+    lossy.link.data_faults.loss = 0.01;
+    EXPECT_GE(run(lossy).goodput, share * rate) << name << " at " << rate;
+  }
 }
 
 // Writes of 50 kB with a pause after each, and the last packet of each is lost: no timeout with the probe, some
