@@ -51,9 +51,6 @@ bool parse_host(const std::string& text, wire::Address& out) {
   return false;
 }
 
-namespace {
-
-// A connection that still has something to send, or to be told that it has arrived.
 bool connections_busy(Runtime& runtime) {
   bool busy = false;
   runtime.with_stack([&](Stack& stack) {
@@ -67,8 +64,6 @@ bool connections_busy(Runtime& runtime) {
   });
   return busy;
 }
-
-}  // namespace
 
 void print_statistics(Runtime& runtime, bool json) {
   nlohmann::ordered_json counters;

@@ -57,6 +57,9 @@ class BlockingSession {
 };
 bool interrupted();
 
+// Whether a connection still has something to send, or to be told that it has arrived.
+bool connections_busy(Runtime& runtime);
+
 // A command that works by callbacks, on one thread. SIGINT and SIGTERM end run(), SIGUSR1 prints the statistics.
 class LoopSession {
  public:

@@ -122,6 +122,11 @@ struct BenchdOptions {
 };
 int run_benchd(const Common& common, const BenchdOptions& options);
 
+struct RunOptions {
+  std::vector<std::string> command;
+};
+int run_run(const Common& common, const RunOptions& options);
+
 // As written on the command line; apps/sim_scenario.h reads them.
 struct SimOptions {
   std::string rate = "100mbit";

@@ -64,6 +64,7 @@ class CommandLine {
     add_get();
     add_nc();
     add_small_servers();
+    add_run();
     add_views();
     add_perf();
     add_sim();
@@ -252,6 +253,13 @@ class CommandLine {
                      "discard and source work in the stack's buffers, without a copy");
   }
 
+  void add_run() {
+    auto* run = add("run", "an unmodified program, its TCP and UDP sockets on this stack",
+                    std::string(kTap) + " -- curl http://10.0.0.1/", Needs::kStack,
+                    [this] { return run_run(common_, run_); });
+    run->add_option("command", run_.command, "the program and its arguments, after --")->required();
+  }
+
   // Views of a running stack.
   CLI::Option* add_view(CLI::App& view, std::string& control) {
     view.add_flag("--json", common_.json, "machine-readable output");
@@ -398,6 +406,7 @@ class CommandLine {
   NcOptions nc_;
   std::vector<std::string> nc_words_;
   EchoOptions echo_;
+  RunOptions run_;
   BenchdOptions benchd_;
   SsOptions ss_;
   StatOptions stat_;

@@ -1,0 +1,268 @@
+#include "apps/run/datagram_socket.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+
+namespace sluice::apps::run {
+
+namespace {
+
+constexpr int kRounds = 64;  // datagrams in a row, before others have their turn
+
+// A control buffer for one descriptor.
+struct Control {
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> bytes{};
+};
+
+bool ended(int socket) {
+  pollfd p{socket, POLLRDHUP, 0};
+  return ::poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP)) != 0;
+}
+
+}  // namespace
+
+DatagramSocket::DatagramSocket(Context& context, Kind kind, Ends& ends, net::Socket stack)
+    : ProgramSocket(context, kind, std::move(ends.ours), ends.identity, std::move(stack)),
+      senders_(context.loop),
+      receivers_(context.loop) {}
+
+void DatagramSocket::begin() {
+  update();
+}
+
+void DatagramSocket::update() {
+  if (gone_ && (up_ended_ || !up_)) return end();
+  if (gone_) {
+    unwatch_kernel();
+  } else {
+    watch_kernel((up_ || up_ended_ ? 0 : POLLIN) | (down_ ? POLLOUT : 0));
+  }
+  watch_stack((down_ || gone_ ? 0 : POLLIN) | (up_ || !senders_.empty() ? POLLOUT : 0));
+}
+
+void DatagramSocket::on_stack(short revents) {
+  if ((revents & POLLOUT) != 0) {
+    if (up_ && send_up(up_->bytes)) up_.reset();
+    if (!up_) move_up();
+    senders_.serve([this](Call& call) { return send_all(call); });
+  }
+  if ((revents & (POLLIN | POLLERR)) != 0) move_down();
+  update();
+}
+
+void DatagramSocket::on_kernel(short revents) {
+  gone_ = gone_ || (revents & (POLLHUP | POLLERR)) != 0;
+  if (!up_) move_up();
+  if (down_ && (revents & POLLOUT) != 0 && give_to_program(down_->bytes, down_->tag)) {
+    down_.reset();
+    move_down();
+  }
+  update();
+}
+
+// --- from the program ------------------------------------------------------------------------------------------------
+
+void DatagramSocket::move_up() {
+  std::vector<std::uint8_t>& room = context_.scratch;
+  for (int i = 0; !up_ended_ && (gone_ || i < kRounds); ++i) {
+    const ssize_t n = ::recv(ours_.get(), room.data(), room.size(), 0);
+    if (n < 0 && errno == EAGAIN) return;
+    if (n < 0 || (n == 0 && ended(ours_.get()))) {
+      up_ended_ = true;
+      return;
+    }
+    const Bytes bytes(room.data(), static_cast<std::size_t>(n));
+    if (!send_up(bytes)) {
+      up_ = Parked{{bytes.begin(), bytes.end()}, kNoTag};
+      return;
+    }
+  }
+}
+
+// False when the stack has no room now. Other errors were not asked for: the datagram is lost, as one on the wire.
+bool DatagramSocket::send_up(Bytes bytes) {
+  if (sl_send(stack_.fd(), bytes.data(), bytes.size(), 0) >= 0) return true;
+  if (errno == EAGAIN) return false;
+  note_error(errno);
+  return true;
+}
+
+// What was written before goes first.
+void DatagramSocket::send_message(Call call, KernelFd theirs) {
+  if (!stack_) return call.let_through();
+  if (!up_) move_up();
+  if (!send_all(call)) {
+    if (is_nonblocking(theirs) || (flags_of_messages(call) & MSG_DONTWAIT) != 0) {
+      call.fail(EAGAIN);
+    } else {
+      senders_.add(std::move(call), time_limit(theirs, SO_SNDTIMEO), EAGAIN);
+    }
+  }
+  update();
+}
+
+// Whether the call has had its answer; it has none while there is no room for the first message.
+bool DatagramSocket::send_all(Call& call) {
+  const std::size_t count = count_of_messages(call);
+  for (std::size_t i = 0; i < count; ++i) {
+    const int n = send_one(call, i);
+    if (n == -EAGAIN && i == 0) return false;
+    if (n < 0) {
+      if (i > 0) return call.answer(static_cast<int>(i)), true;
+      return call.fail(-n), true;
+    }
+    if (!takes_several(call)) return call.answer(n), true;
+  }
+  return call.answer(static_cast<int>(count)), true;
+}
+
+int DatagramSocket::send_one(const Call& call, std::size_t index) {
+  ProgramMessage message;
+  Bytes bytes;
+  SocketAddress to;
+  if (const int error = message.find(call, index); error != 0) return -error;
+  if (const int error = message.read(call, context_.scratch, bytes, to); error != 0) return -error;
+  const sockaddr* name = to.length > 0 ? to.get() : nullptr;
+  const ssize_t n = sl_sendto(stack_.fd(), bytes.data(), bytes.size(), MSG_DONTWAIT, name, to.length);
+  if (n < 0) return -errno;
+  if (const int error = message.set_sent(call, bytes.size()); error != 0) return -error;
+  return static_cast<int>(n);
+}
+
+// --- to the program --------------------------------------------------------------------------------------------------
+
+void DatagramSocket::move_down() {
+  std::vector<std::uint8_t>& room = context_.scratch;
+  for (int i = 0; !down_ && !gone_ && i < kRounds; ++i) {
+    SocketAddress from;
+    from.length = sizeof from.storage;
+    const ssize_t n = sl_recvfrom(stack_.fd(), room.data(), room.size(), 0, from.get(), &from.length);
+    if (n < 0 && errno == EAGAIN) break;
+    if (n < 0) note_error(errno);
+    const Bytes bytes(room.data(), n < 0 ? 0 : static_cast<std::size_t>(n));
+    const std::uint64_t tag = n < 0 ? error_tag(errno) : source_tag(from);
+    if (!give_to_program(bytes, tag)) down_ = Parked{{bytes.begin(), bytes.end()}, tag};
+  }
+  receivers_.serve([this](Call& call) { return receive_later(call); });
+}
+
+bool DatagramSocket::give_to_program(Bytes bytes, std::uint64_t tag) {
+  iovec piece{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+  Control control;
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  const int descriptor = context_.tags.descriptor_for(tag);
+  if (descriptor >= 0) {
+    message.msg_control = control.bytes.data();
+    message.msg_controllen = control.bytes.size();
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof descriptor);
+    memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+  }
+  return ::sendmsg(ours_.get(), &message, MSG_NOSIGNAL) >= 0 || errno != EAGAIN;
+}
+
+void DatagramSocket::receive_message(Call call, KernelFd theirs) {
+  if (!stack_) return call.let_through();
+  if ((flags_of_messages(call) & MSG_ERRQUEUE) != 0) {
+    call.fail(EAGAIN);
+    return;
+  }
+  if (receivers_.empty()) move_down();
+  if (receivers_.empty() && receive_all(call, theirs)) return update();
+  if (is_nonblocking(theirs) || (flags_of_messages(call) & MSG_DONTWAIT) != 0) {
+    call.fail(EAGAIN);
+  } else {
+    receivers_.add(std::move(call), time_limit(theirs, SO_RCVTIMEO), EAGAIN);
+  }
+  update();
+}
+
+bool DatagramSocket::receive_later(Call& call) {
+  const KernelFd theirs = context_.processes.take(call.thread(), call.descriptor());
+  if (theirs && identity_of(theirs.get()) == identity()) return receive_all(call, theirs);
+  call.fail(EBADF);
+  return true;
+}
+
+// Whether the call has had its answer; it has none while nothing is there. Of several messages those that are there.
+bool DatagramSocket::receive_all(Call& call, const KernelFd& theirs) {
+  const std::size_t count = count_of_messages(call);
+  for (std::size_t i = 0; i < count; ++i) {
+    const int n = receive_one(call, theirs, i, flags_of_messages(call));
+    if (n == -EAGAIN && i == 0) return false;
+    if (n < 0) {
+      if (i > 0) return call.answer(static_cast<int>(i)), true;
+      return call.fail(-n), true;
+    }
+    if (!takes_several(call)) return call.answer(n), true;
+  }
+  return call.answer(static_cast<int>(count)), true;
+}
+
+int DatagramSocket::receive_one(const Call& call, const KernelFd& theirs, std::size_t index, int flags) {
+  ProgramMessage message;
+  if (const int error = message.find(call, index); error != 0) return -error;
+  Received received;
+  if (const int error = take_record(theirs, flags, received); error != 0) return -error;
+  if (const int error = message.store(call, received.bytes, received.from, 0); error != 0) return -error;
+  const std::size_t length =
+      (flags & MSG_TRUNC) != 0 ? received.bytes.size() : std::min(received.bytes.size(), message.room());
+  return static_cast<int>(length);
+}
+
+// The next datagram from the program's end of the pair. 0, or an errno: also that of the socket.
+int DatagramSocket::take_record(const KernelFd& theirs, int flags, Received& received) {
+  for (;;) {
+    Control control;
+    iovec piece{context_.scratch.data(), context_.scratch.size()};
+    msghdr message{};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control.bytes.data();
+    message.msg_controllen = control.bytes.size();
+    const ssize_t n = ::recvmsg(theirs.get(), &message, (flags & MSG_PEEK) | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (n < 0) return errno;
+    received.bytes = Bytes(context_.scratch).first(static_cast<std::size_t>(n));
+    const cmsghdr* header = CMSG_FIRSTHDR(&message);
+    if (header == nullptr) return 0;
+    int descriptor = -1;
+    memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+    const KernelFd owned(descriptor);
+    const std::uint64_t tag = Tags::read(descriptor);
+    if (names_source(tag)) received.from = source_of(tag);
+    if (error_of(tag) == 0) return 0;
+    if ((flags & MSG_PEEK) == 0 && take_error() == 0) continue;  // it has been told meanwhile
+    return error_of(tag);
+  }
+}
+
+// --- roles -----------------------------------------------------------------------------------------------------------
+
+void DatagramSocket::connect(Call call, KernelFd) {
+  SocketAddress peer;
+  if (const int error = peer.read_from(call, call.argument(1), call.argument(2)); error != 0) {
+    call.fail(error);
+  } else if (sl_connect(stack_.fd(), peer.get(), peer.length) < 0) {
+    call.fail(stack_ ? errno : EINVAL);
+  } else {
+    call.answer(0);
+  }
+}
+
+void DatagramSocket::listen(Call call, KernelFd) {
+  call.fail(EOPNOTSUPP);
+}
+void DatagramSocket::accept(Call call, KernelFd) {
+  call.fail(EOPNOTSUPP);
+}
+
+}  // namespace sluice::apps::run

@@ -1,0 +1,95 @@
+#include "apps/run/messages.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stddef.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+
+namespace sluice::apps::run {
+
+namespace {
+
+constexpr std::size_t kMostMessages = 1024;  // of one call, as in the kernel
+
+std::uint64_t address_of(const void* theirs) {
+  return reinterpret_cast<std::uint64_t>(theirs);
+}
+
+}  // namespace
+
+bool takes_several(const Call& call) {
+  return call.number() == SYS_sendmmsg || call.number() == SYS_recvmmsg;
+}
+
+std::size_t count_of_messages(const Call& call) {
+  return takes_several(call) ? std::min<std::size_t>(call.argument(2), kMostMessages) : 1;
+}
+
+int flags_of_messages(const Call& call) {
+  return call.int_argument(call.number() == SYS_sendmsg || call.number() == SYS_recvmsg ? 2 : 3);
+}
+
+int ProgramMessage::find(const Call& call, std::size_t index) {
+  *this = {};
+  if (call.number() == SYS_sendto || call.number() == SYS_recvfrom) {
+    pieces_ = {{reinterpret_cast<void*>(call.argument(1)), call.argument(2)}};
+    room_ = call.argument(2);
+    name_ = call.argument(4);
+    (call.number() == SYS_sendto ? name_size_ : name_size_at_) = call.argument(5);
+    return 0;
+  }
+  if (!takes_several(call)) return find_header(call, call.argument(1));
+  const std::uint64_t entry = call.argument(1) + index * sizeof(mmsghdr);
+  length_ = entry + offsetof(mmsghdr, msg_len);
+  return find_header(call, entry + offsetof(mmsghdr, msg_hdr));
+}
+
+int ProgramMessage::find_header(const Call& call, std::uint64_t address) {
+  header_ = address;
+  msghdr header{};
+  if (!call.read(address, header)) return EFAULT;
+  if (header.msg_iovlen > IOV_MAX) return EMSGSIZE;
+  name_ = address_of(header.msg_name);
+  name_size_ = header.msg_namelen;
+  pieces_.resize(header.msg_iovlen);
+  if (!call.read(address_of(header.msg_iov), pieces_.data(), pieces_.size() * sizeof(iovec))) return EFAULT;
+  for (const iovec& piece : pieces_) room_ += piece.iov_len;
+  return 0;
+}
+
+int ProgramMessage::read(const Call& call, MutableBytes room, Bytes& bytes, SocketAddress& name) const {
+  name.length = 0;
+  if (name_ != 0) {
+    if (const int error = name.read_from(call, name_, name_size_); error != 0) return error;
+  }
+  if (room_ > room.size()) return EMSGSIZE;
+  bytes = room.first(room_);
+  return call.read(pieces_, room.data(), room_) ? 0 : EFAULT;
+}
+
+int ProgramMessage::set_sent(const Call& call, std::size_t bytes) const {
+  return length_ == 0 || call.write(length_, static_cast<unsigned>(bytes)) ? 0 : EFAULT;
+}
+
+int ProgramMessage::store(const Call& call, Bytes bytes, const SocketAddress& from, int flags) const {
+  const std::size_t stored = std::min(bytes.size(), room_);
+  if (!call.write(pieces_, bytes.data(), stored)) return EFAULT;
+  if (stored < bytes.size()) flags |= MSG_TRUNC;
+  if (header_ == 0) return from.write_to(call, name_, name_size_at_);
+  if (length_ != 0 && !call.write(length_, static_cast<unsigned>(stored))) return EFAULT;
+  return store_header(call, from, flags);
+}
+
+int ProgramMessage::store_header(const Call& call, const SocketAddress& from, int flags) const {
+  const socklen_t named = name_ != 0 ? from.length : 0;
+  const std::size_t control = 0;
+  const bool stored = (name_ == 0 || call.write(name_, &from.storage, std::min<std::size_t>(named, name_size_))) &&
+                      call.write(header_ + offsetof(msghdr, msg_namelen), named) &&
+                      call.write(header_ + offsetof(msghdr, msg_controllen), control) &&
+                      call.write(header_ + offsetof(msghdr, msg_flags), flags);
+  return stored ? 0 : EFAULT;
+}
+
+}  // namespace sluice::apps::run

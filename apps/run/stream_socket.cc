@@ -1,0 +1,266 @@
+#include "apps/run/stream_socket.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <array>
+
+namespace sluice::apps::run {
+
+namespace {
+
+constexpr int kMostArrivals = 1024;  // whatever the program's backlog; the stack's own comes on top
+
+bool readable_bytes(int socket) {
+  int n = 0;
+  return ::ioctl(socket, FIONREAD, &n) == 0 && n > 0;
+}
+
+}  // namespace
+
+StreamSocket::StreamSocket(Context& context, Ends& ends, net::Socket stack)
+    : ProgramSocket(context, {SOCK_STREAM, IPPROTO_TCP}, std::move(ends.ours), ends.identity, std::move(stack)),
+      waiting_(context.loop) {}
+
+void StreamSocket::begin_to_wait() {
+  watch_kernel(0);
+}
+
+void StreamSocket::begin_to_carry(pid_t thread, int number) {
+  owner_ = thread;
+  number_ = number;
+  pump_.emplace(ours_.get(), stack_.fd(), context_.spare);
+  settle();
+}
+
+// --- readiness -------------------------------------------------------------------------------------------------------
+
+void StreamSocket::on_stack(short revents) {
+  if (pump_) {
+    pump_->on_stack(revents);
+    settle();
+  } else if (connecting_) {
+    connection_decided();
+  } else if (backlog_ > 0) {
+    take_arrivals();
+  }
+}
+
+// Before there is a connection nothing but its end is heard of the program's end.
+void StreamSocket::on_kernel(short revents) {
+  if (pump_) {
+    pump_->on_kernel(revents);
+    return settle();
+  }
+  if ((revents & (POLLHUP | POLLERR)) == 0) return;
+  if (backlog_ > 0) waiting_.fail_all(EINVAL);  // shut down under those that accept
+  end();
+}
+
+void StreamSocket::settle() {
+  const Pump::Outcome outcome = pump_->outcome();
+  if (outcome == Pump::Outcome::kGoing) {
+    if (const auto events = pump_->kernel_events()) {
+      watch_kernel(*events);
+    } else {
+      unwatch_kernel();
+    }
+    if (const auto events = pump_->stack_events()) {
+      watch_stack(*events);
+    } else {
+      unwatch_stack();
+    }
+    return;
+  }
+  if (outcome == Pump::Outcome::kAborted) abort();
+  if (outcome == Pump::Outcome::kFailed) {
+    note_error(pump_->error());
+    make_reset_visible();
+  }
+  pump_.reset();
+  end();
+}
+
+void StreamSocket::abort() {
+  const linger now{1, 0};
+  (void)sl_setsockopt(stack_.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+// Closing our end with something unread in it tells the program. If it has left nothing there, a copy of its own end
+// serves to put a byte in.
+void StreamSocket::make_reset_visible() {
+  if (readable_bytes(ours_.get())) return;
+  KernelFd theirs = context_.processes.take(owner_, number_);
+  if (!theirs || identity_of(theirs.get()) != identity()) theirs = context_.processes.search(identity(), number_);
+  if (theirs) (void)::send(theirs.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// --- connect ---------------------------------------------------------------------------------------------------------
+
+void StreamSocket::connect(Call call, KernelFd theirs) {
+  SocketAddress peer;
+  if (const int error = peer.read_from(call, call.argument(1), call.argument(2)); error != 0) {
+    call.fail(error);
+    return;
+  }
+  if (!stack_) {
+    const int error = take_error();
+    call.fail(error != 0 ? error : EISCONN);
+    return;
+  }
+  owner_ = call.thread();
+  number_ = call.descriptor();
+  int error = sl_connect(stack_.fd(), peer.get(), peer.length) == 0 ? 0 : errno;
+  if (error == EALREADY && std::exchange(untold_, false)) error = EINPROGRESS;
+  if (error == EINPROGRESS && !connecting_) {
+    connecting_ = true;
+    watch_stack(POLLOUT);
+    if (is_nonblocking(theirs)) {
+      hold_back(std::move(theirs));
+      untold_ = !call.fail(EINPROGRESS);
+      return;
+    }
+  }
+  if ((error == EINPROGRESS || error == EALREADY) && !is_nonblocking(theirs)) {
+    waiting_.add(std::move(call), time_limit(theirs, SO_SNDTIMEO), EINPROGRESS);
+  } else if (error == 0) {
+    call.answer(0);
+  } else {
+    call.fail(error);
+  }
+}
+
+// While we hold a copy of the program's end we do not hear of its closing; that is until the connection is decided.
+void StreamSocket::hold_back(KernelFd theirs) {
+  socklen_t length = sizeof held_back_.room;
+  (void)::getsockopt(theirs.get(), SOL_SOCKET, SO_SNDBUF, &held_back_.room, &length);
+  const int least = 0;
+  (void)::setsockopt(theirs.get(), SOL_SOCKET, SO_SNDBUF, &least, sizeof least);
+  constexpr std::array<char, 1024> kFilling{};
+  for (ssize_t n = 0; n >= 0; n = ::send(theirs.get(), kFilling.data(), kFilling.size(), MSG_DONTWAIT | MSG_NOSIGNAL)) {
+    held_back_.filling += static_cast<std::size_t>(n);
+  }
+  held_back_.theirs = std::move(theirs);
+}
+
+void StreamSocket::let_go() {
+  if (!held_back_.theirs) return;
+  const int room = held_back_.room / 2;  // the kernel tells twice what it was given
+  (void)::setsockopt(held_back_.theirs.get(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+  while (held_back_.filling > 0) {
+    const ssize_t n =
+        ::recv(ours_.get(), context_.scratch.data(), std::min(held_back_.filling, context_.scratch.size()), 0);
+    if (n <= 0) break;
+    held_back_.filling -= static_cast<std::size_t>(n);
+  }
+  held_back_.theirs.reset();
+}
+
+void StreamSocket::connection_decided() {
+  const int error = take_error();
+  connecting_ = false;
+  untold_ = false;
+  if (error == 0) {
+    let_go();
+    waiting_.answer_all(0);
+    return begin_to_carry(owner_, number_);
+  }
+  const bool told = !waiting_.empty();
+  waiting_.fail_all(error);
+  if (!held_back_.theirs) return unwatch_stack();  // it may try again
+  if (!told) note_error(error);
+  held_back_.theirs.reset();
+  end();  // what it was filled with is unread
+}
+
+// --- listen, accept --------------------------------------------------------------------------------------------------
+
+void StreamSocket::listen(Call call, KernelFd) {
+  const int backlog = call.int_argument(1);
+  if (!stack_ || sl_listen(stack_.fd(), backlog) < 0) {
+    call.fail(stack_ ? errno : EINVAL);
+    return;
+  }
+  backlog_ = std::clamp(backlog, 1, kMostArrivals);
+  watch_stack(POLLIN);
+  call.answer(0);
+}
+
+void StreamSocket::take_arrivals() {
+  while (arrivals_.size() < static_cast<std::size_t>(backlog_)) {
+    Arrival arrival;
+    arrival.peer.length = sizeof arrival.peer.storage;
+    arrival.socket = net::Socket(sl_accept4(stack_.fd(), arrival.peer.get(), &arrival.peer.length, SOCK_NONBLOCK));
+    if (!arrival.socket) break;
+    arrivals_.push_back(std::move(arrival));
+    (void)::send(ours_.get(), "", 1, MSG_NOSIGNAL);
+  }
+  waiting_.serve([this](Call& call) { return hand_out(call); });
+  watch_stack(arrivals_.size() < static_cast<std::size_t>(backlog_) ? POLLIN : 0);
+}
+
+void StreamSocket::accept(Call call, KernelFd theirs) {
+  if (backlog_ == 0 || !stack_) {
+    call.fail(EINVAL);
+  } else if (!arrivals_.empty() && waiting_.empty()) {
+    (void)hand_out(call);
+    take_arrivals();
+  } else if (is_nonblocking(theirs)) {
+    call.fail(EAGAIN);
+  } else {
+    waiting_.add(std::move(call), time_limit(theirs, SO_RCVTIMEO), EAGAIN);
+  }
+}
+
+// Whether the call has had its answer. A connection whose caller has gone waits for the next.
+bool StreamSocket::hand_out(Call& call) {
+  if (arrivals_.empty()) return false;
+  const KernelFd listener = context_.processes.take(call.thread(), call.descriptor());
+  char token = 0;
+  if (!listener || identity_of(listener.get()) != identity() || ::recv(listener.get(), &token, 1, MSG_DONTWAIT) != 1) {
+    call.fail(EBADF);
+    return true;
+  }
+  const int flags = call.number() == SYS_accept4 ? call.int_argument(3) : 0;
+  Result<Ends> ends = make_ends(SOCK_STREAM, flags);
+  int number = -1;
+  if (!ends) {
+    call.fail(static_cast<int>(ends.error()));
+  } else if (const int error = arrivals_.front().peer.write_to(call, call.argument(1), call.argument(2)); error != 0) {
+    call.fail(error);
+  } else {
+    number = call.give(ends->theirs, flags);
+  }
+  if (number < 0) {
+    (void)::send(ours_.get(), "", 1, MSG_NOSIGNAL);
+    return true;
+  }
+  ends->theirs.reset();
+  auto accepted = std::make_unique<StreamSocket>(context_, *ends, std::move(arrivals_.front().socket));
+  arrivals_.pop_front();
+  StreamSocket& carrier = *accepted;
+  context_.sockets.add(std::move(accepted));
+  carrier.begin_to_carry(call.thread(), number);
+  return true;
+}
+
+// --- messages --------------------------------------------------------------------------------------------------------
+
+// A name says nothing on a connection; the pair knows what to do. There is no queue of errors, though, and reading it
+// must not take data instead.
+void StreamSocket::send_message(Call call, KernelFd) {
+  call.let_through();
+}
+void StreamSocket::receive_message(Call call, KernelFd) {
+  const int flags = call.number() == SYS_recvmsg ? call.int_argument(2) : call.int_argument(3);
+  if ((flags & MSG_ERRQUEUE) != 0) {
+    call.fail(EAGAIN);
+  } else {
+    call.let_through();
+  }
+}
+
+}  // namespace sluice::apps::run

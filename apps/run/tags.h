@@ -1,0 +1,30 @@
+// What is to be known of a datagram beside its bytes, in a form that travels with it through a kernel socket: a
+// descriptor (SCM_RIGHTS) of an empty file whose offset is the tag. Whoever does not ask for it loses nothing.
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "apps/run/call.h"
+#include "apps/run/kernel_fd.h"
+
+namespace sluice::apps::run {
+
+inline constexpr std::uint64_t kNoTag = 0;  // from the peer that the socket is connected to
+std::uint64_t source_tag(const SocketAddress& source);
+std::uint64_t error_tag(int error);
+[[nodiscard]] bool names_source(std::uint64_t tag);
+[[nodiscard]] SocketAddress source_of(std::uint64_t tag);
+[[nodiscard]] int error_of(std::uint64_t tag);  // 0: it is none of an error
+
+class Tags {
+ public:
+  // A descriptor that says so; -1 when there can be none.
+  int descriptor_for(std::uint64_t tag);
+  static std::uint64_t read(int descriptor);
+
+ private:
+  std::unordered_map<std::uint64_t, KernelFd> known_;
+};
+
+}  // namespace sluice::apps::run
