@@ -1,0 +1,2 @@
+"""What programs may see of their sockets, asked by small programs of our own."""
+CASES = []
