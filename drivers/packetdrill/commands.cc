@@ -103,6 +103,15 @@ bool echo_to_kernel(Session& session, const Command& command) {
   return true;
 }
 
+// "tc qdisc add|replace dev D root fq": the discipline that paces; any other does not.
+void set_discipline(Session& session, const Command& command) {
+  const auto has = [&](std::string_view word) {
+    return std::find(command.words.begin(), command.words.end(), word) != command.words.end();
+  };
+  if (!has("add") && !has("replace")) return;
+  (void)session.apply_sysctl("net.ipv4.tcp_pacing", has("fq") ? "1" : "0");
+}
+
 }  // namespace
 
 std::vector<Command> split_commands(std::string_view line) {
@@ -110,10 +119,11 @@ std::vector<Command> split_commands(std::string_view line) {
 }
 
 bool run_command(Session& session, const Command& command) {
-  // What these would change is not there: no qdisc, no offload, no metrics, no counters of the kernel.
-  constexpr std::array<std::string_view, 5> kWithoutEffect = {"ip", "tc", "nstat", "ethtool", "iptables"};
+  // What these would change is not there: no offload, no metrics, no counters of the kernel.
+  constexpr std::array<std::string_view, 4> kWithoutEffect = {"ip", "nstat", "ethtool", "iptables"};
   const std::string_view program = basename_of(command.words.front());
   if (program == "sysctl" || program == "set_sysctls.py") return set_sysctls(session, command), true;
+  if (program == "tc") return set_discipline(session, command), true;
   if (program == "defaults.sh") return session.reset_sysctls(), true;
   if (program.starts_with("sysctl_restore")) return true;
   if (program == "echo") return echo_to_kernel(session, command);

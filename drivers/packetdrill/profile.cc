@@ -16,6 +16,14 @@ TcpConfig linux_tcp() {
   TcpConfig c;
   c.congestion = tcp::cc::index_of("cubic");
   c.idle_restart = Switch::kOff;
+  c.burst_sizing = Switch::kOn;
+  c.send_blocks = Switch::kOn;
+  c.probe_with_data = Switch::kOff;
+  c.slow_start_limit = Switch::kOff;
+  c.count_sacked = Switch::kOff;
+  c.answer_unsent_ack = Switch::kOff;
+  c.rto_margin = 200_ms;
+  c.timer_slack = 2_ms;
   c.receive_buffer = 540000;
   c.max_receive_buffer = 15u << 20;
   c.send_buffer = 256u << 10;
@@ -67,6 +75,12 @@ constexpr Row kSysctls[] = {
     {"tcp_slow_start_after_idle", [](TcpConfig& c, std::string_view v) { c.idle_restart = to_switch(v); }},
     {"tcp_notsent_lowat",
      [](TcpConfig& c, std::string_view v) { c.notsent_low = static_cast<std::uint32_t>(number_at(v, 0)); }},
+    {"tcp_pacing", [](TcpConfig& c, std::string_view v) { c.pacing = to_switch(v); }},  // Linux has a qdisc for it
+    {"tcp_min_tso_segs",
+     [](TcpConfig& c, std::string_view v) { c.least_burst = static_cast<std::uint8_t>(number_at(v, 0, 2)); }},
+    {"tcp_early_retrans", [](TcpConfig& c, std::string_view v) { c.tail_probe = to_switch(v); }},
+    {"tcp_recovery", [](TcpConfig& c, std::string_view v) { c.rack = to_switch(v); }},
+    {"tcp_frto", [](TcpConfig& c, std::string_view v) { c.frto = to_switch(v); }},
     {"tcp_syncookies",
      [](TcpConfig& c, std::string_view v) { c.syn_cookies = static_cast<tcp::SynCookieUse>(number_at(v, 0, 1) % 3); }},
     {"tcp_moderate_rcvbuf", [](TcpConfig& c, std::string_view v) { c.receive_tuning = to_switch(v); }},

@@ -167,7 +167,7 @@ ssize_t Session::send(int fd, const msghdr& message, int flags) {
   for (;;) {  // a blocking stream send returns when all is in the send queue
     const auto sent = blocking(lock, *d, Ready::kOut, deadline, [&] {
       return host_.stack().sockets().send(d->handle, left->from(done), message.msg_name != nullptr ? &to : nullptr,
-                                          {.more = (flags & MSG_MORE) != 0});
+                                          {.more = (flags & MSG_MORE) != 0, .end_of_record = (flags & MSG_EOR) != 0});
     });
     if (!sent) return done > 0 ? static_cast<ssize_t>(done) : set_errno(sent.error());
     done += *sent;

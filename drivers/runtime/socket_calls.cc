@@ -75,7 +75,8 @@ ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to) {
   std::size_t done = 0;
   for (;;) {
     const auto sent = blocking(call, Ready::kOut, deadline, [&] {
-      return call.sockets().send(call.handle(), p.from(done), to, {.more = (flags & MSG_MORE) != 0});
+      return call.sockets().send(call.handle(), p.from(done), to,
+                                 {.more = (flags & MSG_MORE) != 0, .end_of_record = (flags & MSG_EOR) != 0});
     });
     if (!sent) return done > 0 ? static_cast<ssize_t>(done) : set_errno(sent.error());
     done += *sent;

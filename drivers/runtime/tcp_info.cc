@@ -30,10 +30,21 @@ std::uint8_t number_of(tcp::State state) {
   return kNumbers[static_cast<std::size_t>(state)];
 }
 
-enum CaState : std::uint8_t { kOpen = 0, kDisorder = 1, kRecovery = 3, kLoss = 4 };
+enum CaState : std::uint8_t { kOpen = 0, kDisorder = 1, kCwr = 2, kRecovery = 3, kLoss = 4 };
 CaState congestion_state(const tcp::Info& i) {
-  if (i.timeouts_in_row > 0) return kLoss;
-  return i.recovering ? kRecovery : kOpen;
+  switch (i.phase) {
+    case tcp::cc::Phase::kRecovery:
+      return kRecovery;
+    case tcp::cc::Phase::kLoss:
+      return kLoss;
+    case tcp::cc::Phase::kOpen:
+      break;
+  }
+  return i.sacked > 0 ? kDisorder : kOpen;
+}
+
+std::uint32_t segments(std::uint64_t bytes, std::uint32_t mss) {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>((bytes + mss - 1) / mss, UINT32_MAX));
 }
 
 std::uint32_t micros(Duration d) {
@@ -52,19 +63,26 @@ void put_path(tcp_info& t, const tcp::Info& i) {
   t.tcpi_rcv_rtt = micros(i.receive_rtt);
   t.tcpi_pmtu = i.path_mtu;
   t.tcpi_advmss = i.advertised_mss;
-  t.tcpi_reordering = kReordering;
+  t.tcpi_reordering = std::max(kReordering, segments(i.reordering, std::max(i.send_mss, 1u)));
+  t.tcpi_reord_seen = i.reordering_events;
 }
 
 void put_window(tcp_info& t, const tcp::Info& i) {
   const std::uint32_t mss = std::max(i.send_mss, 1u);
-  t.tcpi_unacked = (i.flight + mss - 1) / mss;
+  t.tcpi_unacked = segments(i.flight, mss);
+  t.tcpi_sacked = segments(i.sacked, mss);
+  t.tcpi_lost = segments(i.lost + i.repaired, mss);  // Linux counts what was sent again until it is acknowledged
+  t.tcpi_retrans = segments(i.retransmitted, mss);
   t.tcpi_snd_cwnd = i.cwnd / mss;
   t.tcpi_snd_ssthresh = i.ssthresh >= kInfiniteThreshold ? kInfiniteThreshold : i.ssthresh / mss;
   t.tcpi_snd_wnd = i.snd_wnd;
   t.tcpi_rcv_ssthresh = i.rcv_wnd;
   t.tcpi_rcv_space = static_cast<std::uint32_t>(i.receive_buffer);
   t.tcpi_notsent_bytes = i.unsent;
-  t.tcpi_max_pacing_rate = UINT64_MAX;
+  t.tcpi_pacing_rate = i.pacing_rate != 0 ? i.pacing_rate : UINT64_MAX;
+  t.tcpi_max_pacing_rate = i.max_pacing_rate != UINT32_MAX ? i.max_pacing_rate : UINT64_MAX;
+  t.tcpi_delivery_rate = i.delivery_rate;
+  t.tcpi_delivery_rate_app_limited = i.delivery_app_limited ? 1 : 0;
 }
 
 void put_counts(tcp_info& t, const tcp::Info& i) {
@@ -80,6 +98,12 @@ void put_counts(tcp_info& t, const tcp::Info& i) {
   t.tcpi_bytes_received = i.bytes_received;
   t.tcpi_bytes_sent = i.bytes_sent;
   t.tcpi_bytes_retrans = i.bytes_retransmitted;
+  t.tcpi_delivered = segments(i.delivered, std::max(i.send_mss, 1u));
+  t.tcpi_dsack_dups = i.duplicates_reported;
+  t.tcpi_rcv_ooopack = i.out_of_order;
+  t.tcpi_busy_time = static_cast<std::uint64_t>(i.busy_time.to_micros());
+  t.tcpi_rwnd_limited = static_cast<std::uint64_t>(i.peer_limited_time.to_micros());
+  t.tcpi_sndbuf_limited = static_cast<std::uint64_t>(i.buffer_limited_time.to_micros());
 }
 
 }  // namespace

@@ -84,7 +84,8 @@ enum class Shutdown : std::uint8_t { kRead, kWrite, kBoth };
 
 // Flags of send and receive; a set of bits.
 struct SendFlags {
-  bool more = false;  // MSG_MORE
+  bool more = false;           // MSG_MORE
+  bool end_of_record = false;  // MSG_EOR: on a stream, what follows shares no segment with it
 };
 struct ReceiveFlags {
   bool peek = false;   // MSG_PEEK

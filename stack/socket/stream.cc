@@ -14,6 +14,9 @@ namespace {
 
 using More = tcp::ConnectionHandle::More;
 using Take = tcp::ConnectionHandle::Take;
+More more_of(SendFlags flags) {
+  return flags.more ? More::kMore : flags.end_of_record ? More::kRecord : More::kPush;
+}
 using tcp::Switch;
 
 Switch to_switch(std::int64_t v) {
@@ -197,12 +200,12 @@ Status Stream::check_connection(Errno without) const {
 
 Result<std::size_t> Stream::send(std::span<const Bytes> pieces, const Endpoint*, SendFlags flags) {
   if (const Status there = check_connection(Errno::kPipe); !there) return fail(there.error());
-  return connection_->send(pieces, flags.more ? More::kMore : More::kPush);
+  return connection_->send(pieces, more_of(flags));
 }
 
 Status Stream::send(buf::Buffer& block, SendFlags flags) {
   if (const Status there = check_connection(Errno::kPipe); !there) return there;
-  return connection_->send(block, flags.more ? More::kMore : More::kPush);
+  return connection_->send(block, more_of(flags));
 }
 
 Result<Lent> Stream::lend() {

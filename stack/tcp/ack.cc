@@ -83,6 +83,7 @@ std::uint32_t Connection::advance(Seq ack, Delivery& d) {
     data_base_ += static_cast<std::uint32_t>(data);
     bytes_acked_ += data;
   }
+  if (boundaries_ != nullptr) boundaries_->acknowledge(ack);
   if (out_ != nullptr) {
     out_->board.acknowledge(ack, d);
   } else {
@@ -95,19 +96,26 @@ std::uint32_t Connection::advance(Seq ack, Delivery& d) {
   return acked;
 }
 
+// Of what an ACK acknowledges: without what had arrived before, as SACKs or, where there are none, duplicate ACKs say.
+std::uint32_t Connection::delivered_by(const Delivery& d, std::uint32_t acked) const {
+  if (negotiated_.sack) return std::min(acked, d.bytes);
+  return acked - std::min(acked, static_cast<std::uint32_t>(recovery_.duplicates()) * send_mss_);
+}
+
 // What congestion control is told of an ACK. `before`: what was in flight.
 cc::Ack Connection::account(const Arriving& s, const Delivery& d, std::uint32_t acked, std::uint32_t before) {
   cc::Ack ack{.now = context_.now,
-              .acked = acked,
+              .acked = tcp_.config.count_sacked == Switch::kOn ? acked : delivered_by(d, acked),
               .delivered = d.bytes,
               .flight = before,
               .rtt = measure_rtt(s, d, acked),
               .min_rtt = min_rtt_.get(),
               .phase = recovery_.phase(),
-              .cwnd_limited = cwnd_limited_};
+              .cwnd_limited = cwnd_usage_.may_grow(cc_->cwnd(), cc_->ssthresh())};
   delivered_ += d.bytes;
   ack.total_delivered = delivered_;
   if (out_ != nullptr) out_->rate.on_delivery(d, ack);
+  best_rate_.on_sample(ack.rate);
   return ack;
 }
 

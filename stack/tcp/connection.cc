@@ -13,7 +13,7 @@ namespace {
 constexpr int kQuickAcks = 16;             // segments acknowledged at once when the user asks for it
 constexpr std::size_t kSmallWrite = 2048;  // writes up to this go into small blocks
 RtoEstimator::Bounds bounds_of(const TcpConfig& c) {
-  return {c.initial_rto, c.min_rto, c.max_rto};
+  return {c.initial_rto, c.min_rto, c.max_rto, c.rto_margin};
 }
 }  // namespace
 
@@ -90,6 +90,7 @@ void Connection::enter(State state) {
 
 void Connection::establish() {
   enter(State::kEstablished);
+  last_data_ticks_ = now_ticks();
   update_mss();
   if (syn_retransmitted_) rto_.on_syn_timeout();  // (RFC6298-20)
   start_congestion_control();
@@ -112,7 +113,8 @@ void Connection::start_congestion_control() {
               .initial_window = window,
               .srtt = rto_.srtt(),
               .seed = context_.rng.next_u64(),
-              .slow_start = tcp_.config.hystart == Switch::kOn ? cc::SlowStart::kHyStart : cc::SlowStart::kStandard});
+              .slow_start = tcp_.config.hystart == Switch::kOn ? cc::SlowStart::kHyStart : cc::SlowStart::kStandard,
+              .slow_start_segments = tcp_.config.slow_start_limit == Switch::kOn ? 8 : UINT32_MAX});
   window_changed();
 }
 
@@ -122,15 +124,17 @@ void Connection::window_changed() {
   context_.emit({.kind = EventKind::kTcpCwnd, .flow = number_, .a = congestion_window(), .b = cc_->ssthresh()});
 }
 
-// The controller's rate; without one, if asked for, a rate at which the window grows as fast as it may: twice the
-// window each round trip in slow start, 1.2 times later. The user's limit stands above both.
+// A rate at which the window grows as fast as it may: twice the window each round trip in slow start, 1.2 times later.
+std::uint64_t Connection::window_rate() const {
+  const std::uint64_t percent = cc_->cwnd() < cc_->ssthresh() ? 200 : 120;
+  const auto srtt_us = static_cast<std::uint64_t>(std::max<std::int64_t>(rto_.srtt().to_micros(), 1));
+  return std::max<std::uint64_t>(congestion_window() * percent * 10'000 / srtt_us, 1);
+}
+
+// The controller's rate; without one, if asked for, that of the window. The user's limit stands above both.
 void Connection::update_pacing() {
   std::uint64_t rate = cc_->pacing_rate();
-  if (rate == Pacer::kUnlimited && tcp_.config.pacing == Switch::kOn && rto_.srtt() > Duration()) {
-    const std::uint64_t percent = cc_->cwnd() < cc_->ssthresh() ? 200 : 120;
-    const auto srtt_us = static_cast<std::uint64_t>(std::max<std::int64_t>(rto_.srtt().to_micros(), 1));
-    rate = std::max<std::uint64_t>(congestion_window() * percent * 10'000 / srtt_us, 1);
-  }
+  if (rate == Pacer::kUnlimited && tcp_.config.pacing == Switch::kOn && rto_.srtt() > Duration()) rate = window_rate();
   if (options_.max_pacing_rate != UINT32_MAX) {
     rate =
         rate == Pacer::kUnlimited ? options_.max_pacing_rate : std::min<std::uint64_t>(rate, options_.max_pacing_rate);
@@ -205,8 +209,10 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   std::size_t wanted = 0;
   for (Bytes piece : pieces) wanted += piece.size();
   for (Bytes piece : pieces) {
-    while (!piece.empty() && send_room() > 0) {
-      const Bytes part = piece.first(std::min(piece.size(), send_room()));
+    while (!piece.empty()) {
+      const std::size_t room = room_to_fill();
+      if (room == 0) break;
+      const Bytes part = piece.first(std::min(piece.size(), room));
       std::size_t n = send_queue_.append_to_back(part);
       if (n == 0) {
         const bool small = wanted <= kSmallWrite && send_queue_.bytes() <= kSmallWrite;
@@ -221,9 +227,11 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
     }
   }
   context_.counters.add(Counter::kTcpBytesCopied, taken);
+  refused_ = taken < wanted;
   if (taken == 0 && wanted > 0) return fail(Errno::kAgain);
-  push_ = more == More::kPush;
+  push_ = more != More::kMore;
   held_ = !push_;
+  if (more == More::kRecord && taken == wanted) end_segment_here();
   if (may_send_data()) output();  // before that it is queued (RFC9293-SEND-01)
   return taken;
 }
@@ -305,9 +313,10 @@ void Connection::push() {
   held_ = false;
   if (!may_send_data()) return;
   output();
-  const std::uint32_t rest = std::min(unsent(), usable_window());
+  const std::uint32_t rest = std::min({unsent(), usable_window(), until_boundary(snd_nxt_)});
   if (rest == 0 || rest >= send_mss_ || timers_.armed(TimerKind::kPacing)) return;
-  transmit(snd_nxt_, rest, wire::tcp::Flags(wire::tcp::Flags::kAck | (push_ ? wire::tcp::Flags::kPsh : 0)));
+  const std::uint8_t pushed = ends_push(snd_nxt_ + rest) ? wire::tcp::Flags::kPsh : 0;
+  transmit(snd_nxt_, rest, wire::tcp::Flags(wire::tcp::Flags::kAck | pushed));
   after_output();
 }
 
@@ -411,6 +420,7 @@ Info Connection::info() const {
     i.ssthresh = cc_->ssthresh();
     i.congestion = cc_->name();
     i.pacing_rate = pacer_.rate();
+    i.max_pacing_rate = options_.max_pacing_rate;
   }
   i.flight = flight();
   i.send_scale = negotiated_.send_scale;
@@ -436,17 +446,21 @@ Info Connection::info() const {
   i.segments_out = segments_out_;
   i.data_segments_in = data_segments_in_;
   i.data_segments_out = data_segments_out_;
+  i.out_of_order = out_of_order_;
   i.unsent = unsent();
   i.path_mtu = route_.mtu;
   i.advertised_mss = advertised_mss();
   i.since_data_sent = last_sent_at_ == Instant::past() ? Duration() : context_.now - last_sent_at_;
-  i.since_data_received = Duration::millis(bytes_received_ > 0 ? now_ticks() - last_data_ticks_ : 0);
+  i.since_data_received = Duration::millis(cc_ != nullptr ? now_ticks() - last_data_ticks_ : 0);
   i.since_ack_received = context_.now - last_received_at_;
   i.send_queued = send_queue_.bytes();
   i.receive_queued = receive_queue_.bytes();
   i.send_buffer = send_tuning_.buffer();
   i.receive_buffer = receive_tuning_.buffer();
   i.receive_rtt = receive_tuning_.rtt();
+  i.busy_time = limit_times_.busy(context_.now);
+  i.peer_limited_time = limit_times_.of(LimitTimes::Reason::kPeerWindow, context_.now);
+  i.buffer_limited_time = limit_times_.of(LimitTimes::Reason::kSendBuffer, context_.now);
   describe_recovery(i);
   return i;
 }

@@ -1,7 +1,7 @@
 // One TCP connection: the state machine of RFC 9293 over components that know nothing of each other. The connection
 // alone moves facts between them. Its methods stand in several files: segment_input.cc (RFC 9293 §3.10.7), ack.cc,
-// loss.cc (what SACK adds to it), output.cc, timeout.cc (§3.10.8), icmp_input.cc, connection.cc (the user's calls,
-// §3.10.1 to 3.10.5), zero_copy.cc (those without a copy).
+// loss.cc (what SACK adds to it), output.cc, bursts.cc, timeout.cc (§3.10.8), icmp_input.cc, connection.cc (the user's
+// calls, §3.10.1 to 3.10.5), zero_copy.cc (those without a copy).
 #pragma once
 
 #include <cstddef>
@@ -11,9 +11,13 @@
 #include "stack/base/context.h"
 #include "stack/buf/buffer.h"
 #include "stack/ip/ip.h"
+#include "stack/tcp/boundaries.h"
 #include "stack/tcp/cc/congestion.h"
 #include "stack/tcp/cc/registry.h"
+#include "stack/tcp/cwnd_usage.h"
+#include "stack/tcp/delivery_rate.h"
 #include "stack/tcp/flow.h"
+#include "stack/tcp/limit_times.h"
 #include "stack/tcp/min_rtt.h"
 #include "stack/tcp/pacer.h"
 #include "stack/tcp/reassembly.h"
@@ -140,6 +144,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void duplicate_ack(const Arriving& segment);
   void new_ack(const Arriving& segment);
   std::uint32_t advance(Seq ack, Delivery& delivery);
+  [[nodiscard]] std::uint32_t delivered_by(const Delivery& delivery, std::uint32_t acked) const;
   cc::Ack account(const Arriving& segment, const Delivery& delivery, std::uint32_t acked, std::uint32_t before);
   Duration measure_rtt(const Arriving& segment, const Delivery& delivery, std::uint32_t acked);
   void measure_handshake(const Arriving& segment);
@@ -207,7 +212,6 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] std::uint32_t congestion_window() const;
   [[nodiscard]] std::uint32_t usable_window() const;
   [[nodiscard]] std::uint32_t unsent() const;
-  [[nodiscard]] std::uint32_t most_at_once() const;
   [[nodiscard]] bool worth_sending(std::uint32_t size, std::uint32_t available) const;
   void transmit(Seq seq, std::uint32_t size, wire::tcp::Flags flags);
   void emit(const wire::tcp::Header& header, const wire::tcp::Options& options, std::uint32_t offset,
@@ -222,7 +226,8 @@ class Connection final : public ConnectionHandle, public Flow {
   void retransmit(Seq seq, std::uint32_t length, const char* why);
   void retransmit_first(const char* why);
   void after_output();
-  void note_sent(Seq seq, std::uint32_t length);
+  [[nodiscard]] LimitTimes::Reason what_limits(std::uint32_t rest) const;
+  void note_sent(Seq seq, std::uint32_t length, Pushed pushed);
   std::uint16_t window_field();
   void want_ack(Ack when);
   void clear_ack();
@@ -230,6 +235,17 @@ class Connection final : public ConnectionHandle, public Flow {
   void update_mss();
   [[nodiscard]] std::uint16_t advertised_mss() const;
   void probe_window();
+  void probe_below_window();
+
+  // bursts.cc
+  [[nodiscard]] std::uint32_t largest_burst() const;
+  [[nodiscard]] std::uint32_t most_at_once() const;
+  [[nodiscard]] std::uint32_t fitting_burst() const;
+  [[nodiscard]] std::uint32_t block_size() const;
+  std::size_t room_to_fill();
+  void end_segment_here();
+  [[nodiscard]] std::uint32_t until_boundary(Seq from) const;
+  [[nodiscard]] bool ends_push(Seq end) const;
 
   // timeout.cc
   void on_timer();
@@ -267,6 +283,7 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] std::uint32_t ticks_at(Instant time) const;
   [[nodiscard]] Seq data_end() const { return data_base_ + static_cast<std::uint32_t>(send_queue_.bytes()); }
   void start_congestion_control();
+  [[nodiscard]] std::uint64_t window_rate() const;
   void update_pacing();
   void window_changed();
 
@@ -286,8 +303,9 @@ class Connection final : public ConnectionHandle, public Flow {
   bool fin_sent_ = false;
   bool fin_received_ = false;  // in order
   bool receive_shut_ = false;
-  bool push_ = false;  // the user has ended the queue: PSH on its last byte
-  bool held_ = false;  // or wants to add to it: a short end waits for an ACK (MSG_MORE)
+  bool push_ = false;     // the user has ended the queue: PSH on its last byte
+  bool refused_ = false;  // the last call had more than the buffer takes
+  bool held_ = false;     // or wants to add to it: a short end waits for an ACK (MSG_MORE)
   Negotiated negotiated_;
 
   // Send sequence space (RFC 9293 §3.3.1). snd_nxt goes back to snd_una after a timeout; snd_max does not.
@@ -299,6 +317,8 @@ class Connection final : public ConnectionHandle, public Flow {
   std::uint32_t send_mss_ = 536;  // payload bytes of a full segment
   SendTuning send_tuning_;
   buf::Queue send_queue_;
+  Seq block_begin_;                         // of the last block in the queue, see TcpConfig::send_blocks
+  std::unique_ptr<Boundaries> boundaries_;  // where segments have to end; null: nowhere
 
   // Receive sequence space.
   Seq irs_, rcv_nxt_;
@@ -320,6 +340,8 @@ class Connection final : public ConnectionHandle, public Flow {
   std::uint32_t ts_offset_ = 0;
 
   // Round trips and loss.
+  CwndUsage cwnd_usage_;
+  LimitTimes limit_times_;
   RtoEstimator rto_;
   Recovery recovery_;
   InflatedWindow recovery_window_;
@@ -329,7 +351,6 @@ class Connection final : public ConnectionHandle, public Flow {
   // What the retransmission timer waits for.
   enum class LossTimer : std::uint8_t { kRetransmit, kReorder, kTailProbe } loss_timer_ = LossTimer::kRetransmit;
   bool syn_retransmitted_ = false;
-  bool cwnd_limited_ = false;
   std::uint32_t timeouts_in_row_ = 0;
   Instant progress_at_;  // last time the peer acknowledged something, or we began to wait for that
   Instant last_sent_at_ = Instant::past();
@@ -347,8 +368,9 @@ class Connection final : public ConnectionHandle, public Flow {
   Instant challenge_interval_ = Instant::past();
 
   std::uint64_t delivered_ = 0;  // bytes acknowledged or SACKed
+  BestRate best_rate_;
   std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_retransmitted_ = 0, bytes_acked_ = 0;
-  std::uint32_t retransmits_ = 0, timeouts_ = 0;
+  std::uint32_t out_of_order_ = 0, retransmits_ = 0, timeouts_ = 0, duplicates_reported_ = 0;
   std::uint32_t segments_in_ = 0, segments_out_ = 0, data_segments_in_ = 0, data_segments_out_ = 0;
   std::uint32_t last_data_ticks_ = 0;  // now_ticks() when data came last
 

@@ -12,6 +12,30 @@
 
 namespace sluice::tcp {
 
+// The last sample that tells what the path can do: one of a sender that had not enough to send counts only if it is
+// higher than that.
+class BestRate {
+ public:
+  void on_sample(const cc::RateSample& s) {
+    if (s.interval == Duration()) return;
+    const auto us = static_cast<std::uint64_t>(std::max<std::int64_t>(s.interval.to_micros(), 1));
+    const bool higher = s.delivered * interval_us_ >= delivered_ * us;
+    if (s.app_limited && !higher) return;
+    interval_us_ = us;
+    delivered_ = s.delivered;
+    app_limited_ = s.app_limited;
+  }
+  [[nodiscard]] std::uint64_t bytes_per_second() const {
+    return interval_us_ != 0 ? delivered_ * 1'000'000 / interval_us_ : 0;
+  }
+  [[nodiscard]] bool app_limited() const { return app_limited_; }
+
+ private:
+  std::uint64_t interval_us_ = 0;
+  std::uint64_t delivered_ = 0;  // bytes in it
+  bool app_limited_ = false;
+};
+
 class DeliveryRate {
  public:
   // Something is sent after a pause: the clocks begin again. `delivered`: bytes in the life of the connection so far.

@@ -46,14 +46,21 @@ void Connection::describe_recovery(Info& i) const {
   i.in_network = in_flight();
   i.min_rtt = min_rtt_.get();
   i.delivered = delivered_;
+  i.delivery_rate = best_rate_.bytes_per_second();
+  i.delivery_app_limited = best_rate_.app_limited();
+  i.duplicates_reported = duplicates_reported_;
   if (out_ == nullptr) return;
   const Scoreboard& board = out_->board;
   i.sacked = board.sacked();
   i.lost = board.lost();
   i.reordering_seen = out_->rack.reordering_seen();
+  i.reordering = out_->rack.distance();
+  i.reordering_events = out_->rack.events();
   for (std::uint32_t k = 0; k < board.records(); ++k) {
     const Sent& r = board.record(k);
-    if (r.retransmitted && r.state == Sent::State::kInFlight) i.retransmitted += r.length;
+    if (!r.retransmitted || r.state != Sent::State::kInFlight) continue;
+    i.retransmitted += r.length;
+    if (!r.twice) i.repaired += r.length;
   }
 }
 
@@ -76,11 +83,12 @@ bool Connection::take_duplicate_report(const Arriving& s) {
     return true;
   }
   context_.counters.add(Counter::kTcpDuplicatesReported);
+  ++duplicates_reported_;
   o.rack.on_duplicate(s.ack, snd_nxt_);
   if (o.probe.outstanding && o.probe.retransmission && right + 1 >= o.probe.end) {
     o.probe.outstanding = false;
   } else if (o.undo.armed()) {
-    o.rack.on_reordering();  // the first transmission was late, and is not seen to be so
+    o.rack.on_reordering(0);  // the first transmission was late, and is not seen to be so
   }
   if (o.undo.on_duplicate(left, right)) undo("all that was sent again is reported as duplicate");
   return true;
@@ -145,7 +153,7 @@ void Connection::learn_from_delivery(const Arriving& s, const Delivery& d) {
     if (old_echo || context_.now - latest->stamp.at < min_rtt_.get()) latest = &d.latest_fresh;
   }
   if (latest->length > 0) out_->rack.on_delivered(*latest, context_.now);
-  if (d.reordered) out_->rack.on_reordering();
+  if (d.reordered > 0) out_->rack.on_reordering(d.reordered);
 }
 
 // --- what is lost
@@ -163,7 +171,7 @@ Scoreboard::Found Connection::find_losses() {
     const bool sure = recovery_.phase() != cc::Phase::kOpen || enough;
     const Duration wait = o.rack.rtt() + o.rack.window(sure, min_rtt_.get(), rto_.srtt());
     found = o.board.lose_sent_before(o.rack.latest(), context_.now - wait);
-    if (found.waiting) o.reorder_at = o.rack.latest().stamp.at + wait;  // (RFC8985-13)
+    if (found.waiting) o.reorder_at = o.rack.latest().stamp.at + wait + tcp_.config.timer_slack;  // (RFC8985-13)
   } else {
     rule = "SACKed above";
     found.bytes = o.board.lose_below_sacks(send_mss_);  // (RFC6675-11)
@@ -284,7 +292,7 @@ void Connection::look_for_needless(const Arriving& s) {
 void Connection::undo(const char* proof) {
   SendState& o = *out_;
   o.undo.stop();
-  o.rack.on_reordering();
+  o.rack.on_reordering(0);
   if (tcp_.config.undo == Switch::kOff) return;
   context_.counters.add(Counter::kTcpUndos);
   context_.emit({.kind = EventKind::kTcpUndo, .flow = number_, .a = snd_una_.value(), .detail = proof});
@@ -346,8 +354,7 @@ bool Connection::may_probe_tail() const {
 void Connection::schedule_tail_probe() {
   Duration wait = kProbeUnmeasured;
   if (rto_.has_sample()) {
-    wait = rto_.srtt() * 2;
-    if (flight() <= send_mss_) wait += kMaxAckDelay;
+    wait = rto_.srtt() * 2 + (flight() <= send_mss_ ? kMaxAckDelay : tcp_.config.timer_slack);
   }
   out_->probe.at = context_.now + wait;
 }
@@ -369,14 +376,15 @@ void Connection::on_tail_probe_timeout() {
   o.probe.sampled = false;
   context_.counters.add(Counter::kTcpTailProbes);
   const std::uint32_t out = snd_nxt_ - snd_una_;
-  const std::uint32_t fresh = std::min({unsent(), send_mss_, snd_wnd_ > out ? snd_wnd_ - out : 0});
+  const std::uint32_t fresh =
+      std::min({unsent(), send_mss_, snd_wnd_ > out ? snd_wnd_ - out : 0, until_boundary(snd_nxt_)});
   o.probe.retransmission = fresh == 0;
   context_.emit({.kind = EventKind::kTcpProbe,
                  .flow = number_,
                  .a = snd_nxt_.value(),
                  .detail = fresh > 0 ? "tail loss, new data" : "tail loss"});
   if (fresh > 0) {
-    transmit(snd_nxt_, fresh, Flags(Flags::kAck | Flags::kPsh));
+    transmit(snd_nxt_, fresh, Flags(Flags::kAck | (ends_push(snd_nxt_ + fresh) ? Flags::kPsh : 0)));
   } else if (const Sent* last = o.board.last_unsacked()) {
     const std::uint32_t size = std::min(last->length, send_mss_);
     retransmit(last->end() - size, size, "tail loss probe");

@@ -62,16 +62,31 @@ struct TcpConfig {
   Switch initial_window_10 = Switch::kOn;  // RFC 6928; off: RFC 5681 §3.1
   Switch idle_restart = Switch::kOn;       // RFC 5681 §4.1: a small window after silence
   Switch hystart = Switch::kOn;            // RFC 9406, where the controller can
-  Switch pacing = Switch::kOff;            // also for controllers that do not ask for it
+  Switch slow_start_limit = Switch::kOn;   // an ACK adds 8 segments at most in slow start; off: all it acknowledges
+  // The window grows by what an ACK acknowledges; off: by what it delivers, without what was SACKed before.
+  Switch count_sacked = Switch::kOn;
+  Switch pacing = Switch::kOff;  // also for controllers that do not ask for it
   Switch challenge_ack_limit = Switch::kOn;
+  Switch answer_unsent_ack =
+      Switch::kOn;  // an ACK for what was never sent is answered with an ACK (RFC 9293 §3.10.7.4)
+  // A burst is what the path takes in a millisecond at the present rate, and at most half of the window; off: as much
+  // as the device cuts at once.
+  Switch burst_sizing = Switch::kOff;
+  // The send queue is filled in blocks as large as a burst may be and half of the peer's window at most. One that is
+  // begun is filled, even beyond the buffer's size; no segment goes across an end of one. Off: byte by byte.
+  Switch send_blocks = Switch::kOff;
+  Switch probe_with_data = Switch::kOn;                // of a closed window; off: with an empty segment below it
   SynCookieUse syn_cookies = SynCookieUse::kWhenFull;  // RFC 4987 §3.6
   std::uint8_t congestion = 1;                         // default controller, index into tcp/cc/registry.h; 1: newreno
 
+  std::uint8_t least_burst = 2;       // segments, where burst_sizing is on
   int quick_acks = 8;                 // segments acknowledged at once when a connection begins
   Duration delayed_ack_time = 40_ms;  // below 500 ms (RFC9293-MUST-40)
   Duration initial_rto = 1_s;         // RFC 6298 §2.1
   Duration min_rto = 200_ms;          // DEVIATION(RFC 6298 §2.4): 1 s is the RFC's floor; all hosts use less
   Duration max_rto = 60_s;            // RFC 6298 §2.5: 60 s or more
+  Duration rto_margin{};              // the RTO is at least so much above SRTT, however steady the path
+  Duration timer_slack{};             // tail loss probes and reordering timers wait so much longer
   Duration msl = 30_s;                // TIME-WAIT lasts twice this
   Duration fin_wait2_time = 60_s;     // after close(), for a peer that never closes
   Duration r2 = 924_s;                // give up on data after this long without progress; at least 100 s

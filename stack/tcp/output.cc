@@ -87,24 +87,19 @@ bool Connection::worth_sending(std::uint32_t size, std::uint32_t available) cons
   return size >= max_snd_wnd_ / 2 && options_.cork == Switch::kOff;
 }
 
-// The largest super-segment, in whole segments.
-std::uint32_t Connection::most_at_once() const {
-  const std::uint32_t headers = kFixedHeaders + (negotiated_.timestamps ? kTimestampBytes : 0);
-  const std::uint32_t most = std::max((route_.max_gso_bytes - headers) / send_mss_, 1u) * send_mss_;
-  return pacer_.on() ? std::min(most, pacer_.quantum(send_mss_)) : most;
-}
-
 Connection::Plan Connection::plan_next() const {
   const std::uint32_t available = unsent();
   const std::uint32_t limit = std::min(available, usable_window());
   Plan plan;
-  plan.size = std::min(limit, most_at_once());
+  const std::uint32_t piece = until_boundary(snd_nxt_);
+  plan.size = std::min({limit, most_at_once(), piece});
+  const bool whole_piece = plan.size == piece;  // nothing can be added to it
   // A short end that must wait, or that is not the end, is left for later.
-  if (plan.size > send_mss_ &&
+  if (plan.size > send_mss_ && !whole_piece &&
       !(plan.size == available && worth_sending(plan.size % send_mss_, plan.size % send_mss_))) {
     plan.size -= plan.size % send_mss_;
   }
-  plan.go = worth_sending(plan.size, available);
+  plan.go = whole_piece || worth_sending(plan.size, available);
   if (!plan.go) plan.size = 0;
   // The FIN follows the last byte (RFC9293-CLOSE-02).
   const bool at_end = plan.size == available && (!fin_sent_ || snd_nxt_ <= data_end());
@@ -138,14 +133,22 @@ void Connection::output() {
       timers_.set(TimerKind::kPacing, pacer_.next());
       break;
     }
-    const bool pushed = push_ && snd_nxt_ + plan.size == data_end();  // (RFC9293-MUST-61)
     // The end of a burst is pushed too: a receiver that joins segments need not wait for more.
     int flags = Flags::kAck;
-    if (plan.size > 0 && (pushed || plan.size > send_mss_)) flags |= Flags::kPsh;
+    if (plan.size > send_mss_ || (plan.size > 0 && ends_push(snd_nxt_ + plan.size))) flags |= Flags::kPsh;
     if (plan.fin) flags |= Flags::kFin;
     transmit(snd_nxt_, plan.size, Flags(flags));
   }
   after_output();
+}
+
+LimitTimes::Reason Connection::what_limits(std::uint32_t rest) const {
+  using enum LimitTimes::Reason;
+  if (rest == 0) return flight() == 0 ? kIdle : refused_ ? kSendBuffer : kPath;
+  const std::uint32_t out = snd_nxt_ - snd_una_;
+  const std::uint32_t wanted = std::min(rest, send_mss_);
+  return (out >= snd_wnd_ || snd_wnd_ - out < wanted) && in_flight() + wanted <= congestion_window() ? kPeerWindow
+                                                                                                     : kPath;
 }
 
 // What is left decides which timer watches it.
@@ -154,8 +157,9 @@ void Connection::after_output() {
   const bool limited = notsent_limit(options_, tcp_.config) != ConnectionOptions::kUnlimited;
   if (limited && user_ != nullptr && writable()) notify();
   const std::uint32_t pipe = in_flight();
-  cwnd_limited_ = rest > 0 && cc_->cwnd() <= pipe + send_mss_;
-  if (cc_->cwnd() < cc_->ssthresh() && 2 * pipe >= cc_->cwnd()) cwnd_limited_ = true;  // slow start: half used
+  const bool limited_by_cwnd = cc_->cwnd() <= pipe || (rest > 0 && cc_->cwnd() <= pipe + send_mss_);
+  cwnd_usage_.on_output(limited_by_cwnd, flight(), snd_una_, snd_nxt_);
+  limit_times_.set(what_limits(rest), context_.now);
   if (out_ != nullptr && rest == 0 && pipe < congestion_window()) out_->rate.on_app_limited(pipe);
   if (out_ != nullptr && negotiated_.sack && timers_.armed(TimerKind::kRetransmit)) arm_loss_timer();
   if (rest == 0 || timers_.armed(TimerKind::kRetransmit) || timers_.armed(TimerKind::kPacing)) {
@@ -173,7 +177,7 @@ void Connection::after_output() {
   }
 }
 
-void Connection::note_sent(Seq seq, std::uint32_t length) {
+void Connection::note_sent(Seq seq, std::uint32_t length, Pushed pushed) {
   const Seq end = seq + length;
   SendState& o = outgoing();
   if (seq < snd_max_) {
@@ -184,7 +188,7 @@ void Connection::note_sent(Seq seq, std::uint32_t length) {
     if (recovery_.phase() != cc::Phase::kOpen) o.undo.on_retransmit(seq + again, again, now_ticks());
   }
   if (snd_una_ == snd_max_) progress_at_ = context_.now;
-  o.board.sent(seq, length, o.rate.stamp(context_.now));
+  o.board.sent(seq, length, o.rate.stamp(context_.now), pushed);
   if (recovery_.active()) o.prr.on_sent(length);
   const bool head_again = negotiated_.sack && seq == snd_una_ && seq < snd_max_;
   snd_max_ = max(snd_max_, end);
@@ -202,7 +206,7 @@ void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
   if (size < send_mss_) add_sack(options, send_mss_ - size);
   emit(header, options, seq - data_base_, size);
   pacer_.on_sent(context_.now, size);
-  note_sent(seq, length);
+  note_sent(seq, length, size > 0 && ends_push(seq + size) ? Pushed::kYes : Pushed::kNo);
   if (seq == snd_nxt_) snd_nxt_ += length;
   bytes_sent_ += size;
   data_segments_out_ += (size + send_mss_ - 1) / send_mss_;
@@ -347,7 +351,7 @@ void Connection::retransmit(Seq seq, std::uint32_t length, const char* why) {
   const std::uint32_t size = std::min(data, length);
   context_.emit({.kind = EventKind::kTcpRetransmit, .flow = number_, .a = seq.value(), .b = size, .detail = why});
   int flags = Flags::kAck;
-  if (size == data && size > 0) flags |= Flags::kPsh;
+  if (size > send_mss_ || (size > 0 && ends_push(seq + size))) flags |= Flags::kPsh;
   if (size < length) flags |= Flags::kFin;
   const Seq next = snd_nxt_;
   transmit(seq, size, Flags(flags));
@@ -357,8 +361,17 @@ void Connection::retransmit(Seq seq, std::uint32_t length, const char* why) {
 // One segment from snd_una on, also when the window has shrunk onto it (RFC9293-SHLD-16); snd_nxt stays.
 void Connection::retransmit_first(const char* why) {
   const std::uint32_t data = data_end() - snd_una_;
-  const std::uint32_t size = std::min({data, send_mss_, snd_max_ - snd_una_});
+  const std::uint32_t size = std::min({data, send_mss_, snd_max_ - snd_una_, until_boundary(snd_una_)});
   retransmit(snd_una_, fin_sent_ && size == data ? size + 1 : size, why);
+}
+
+// An empty segment that is not in the window draws an ACK, which says how large the window is.
+void Connection::probe_below_window() {
+  const wire::tcp::Header header{.src_port = tuple.local.port,
+                                 .dst_port = tuple.peer.port,
+                                 .seq = (snd_una_ - 1).value(),
+                                 .flags = Flags(Flags::kAck)};
+  emit(header, data_options(), 0, 0);
 }
 
 // One byte beyond the closed window (RFC 9293 §3.8.6.1), or the FIN when that is all there is; nothing waits for its
@@ -366,6 +379,7 @@ void Connection::retransmit_first(const char* why) {
 void Connection::probe_window() {
   context_.counters.add(Counter::kTcpZeroWindowProbes);
   context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .detail = "zero window"});
+  if (tcp_.config.probe_with_data == Switch::kOff && flight() == 0) return probe_below_window();
   const std::uint32_t size = data_end() > snd_una_ ? 1 : 0;
   const bool fin = size == 0 && fin_sent_;
   const wire::tcp::Header header{.src_port = tuple.local.port,

@@ -18,7 +18,12 @@ class Rack {
     if (!valid_ || latest_.sent_before(segment)) latest_ = segment;
     valid_ = true;
   }
-  void on_reordering() { reordering_seen_ = true; }  // step 3 (RFC8985-08)
+  // Step 3 (RFC8985-08). `distance`: bytes from its beginning to the highest that arrived before it; 0: not known.
+  void on_reordering(std::uint32_t distance) {
+    reordering_seen_ = true;
+    distance_ = std::max(distance_, distance);
+    if (distance > 0) ++events_;
+  }
 
   // Step 4, adaptation (RFC8985-03, -11): a D-SACK widens the window once a round trip; it stays so for 16 recoveries.
   void on_duplicate(Seq snd_una, Seq snd_nxt) {
@@ -42,6 +47,8 @@ class Rack {
   [[nodiscard]] const Sent& latest() const { return latest_; }
   [[nodiscard]] Duration rtt() const { return rtt_; }
   [[nodiscard]] bool reordering_seen() const { return reordering_seen_; }
+  [[nodiscard]] std::uint32_t distance() const { return distance_; }  // the largest
+  [[nodiscard]] std::uint32_t events() const { return events_; }
   [[nodiscard]] int multiplier() const { return multiplier_; }
   [[nodiscard]] bool has_learnt() const { return reordering_seen_ || multiplier_ > 1; }
 
@@ -51,6 +58,8 @@ class Rack {
   Sent latest_{};
   Duration rtt_{};
   Seq duplicate_round_;
+  std::uint32_t distance_ = 0;
+  std::uint32_t events_ = 0;
   std::uint8_t multiplier_ = 1;
   std::uint8_t keep_ = 0;
   bool duplicate_round_known_ = false;

@@ -23,7 +23,8 @@ void RtoEstimator::sample(Duration rtt, int per_round_trip) {
   }
   // DEVIATION(RFC 6298 §2.4): the floor is configurable and below 1 s by default, as on all common hosts: with a floor
   // of one second each lost tail costs a second (RFC6298-08).
-  base_ = std::clamp(srtt_ + std::max(kGranularity, rttvar_ * 4), min(), max());  // (RFC6298-07)
+  const Duration margin = std::max({kGranularity, rttvar_ * 4, Duration::micros(margin_)});
+  base_ = std::clamp(srtt_ + margin, min(), max());  // (RFC6298-07)
   backoff_ = 0;
 }
 

@@ -15,10 +15,14 @@ class RtoEstimator {
     Duration initial = 1_s;  // before the first sample (RFC6298-02)
     Duration min = 200_ms;
     Duration max = 60_s;  // (RFC6298-09)
+    Duration margin{};    // above SRTT at least
   };
 
   explicit RtoEstimator(const Bounds& bounds)
-      : base_(bounds.initial), min_(to_32_bits(bounds.min)), max_(to_32_bits(bounds.max)) {}
+      : base_(bounds.initial),
+        min_(to_32_bits(bounds.min)),
+        max_(to_32_bits(bounds.max)),
+        margin_(to_32_bits(bounds.margin)) {}
 
   // A round-trip measurement; `per_round_trip` samples are expected in a window, so each weighs less
   // (RFC 7323 Appendix G). Negative or absurd samples are clamped. Ends any backoff.
@@ -47,6 +51,7 @@ class RtoEstimator {
   Duration rttvar_;
   std::uint32_t min_;
   std::uint32_t max_;
+  std::uint32_t margin_;
   int backoff_ = 0;
   bool has_sample_ = false;
 };

@@ -70,6 +70,7 @@ std::uint32_t Scoreboard::cut(std::uint32_t index, Seq where) {
   Sent& second = at(index + 1);
   second = first;
   first.length = where - first.begin;
+  first.pushed = false;
   second.begin = where;
   second.length -= first.length;
   return index + 1;
@@ -100,7 +101,7 @@ void Scoreboard::clear() {
 }
 
 // An application that writes byte by byte must not make a record of each.
-bool Scoreboard::extend_last(Seq begin, std::uint32_t length, const SendStamp& stamp) {
+bool Scoreboard::extend_last(Seq begin, std::uint32_t length, const SendStamp& stamp, Pushed pushed) {
   if (count_ < kDense) return false;
   Sent& last = at(count_ - 1);
   if (last.state != State::kInFlight || last.retransmitted || last.end() != begin || last.length + length > kSmall) {
@@ -108,29 +109,32 @@ bool Scoreboard::extend_last(Seq begin, std::uint32_t length, const SendStamp& s
   }
   last.length += length;
   last.stamp = stamp;
+  last.pushed = pushed == Pushed::kYes;
   in_flight_ += length;
   last.sent_in_flight = in_flight_;
   return true;
 }
 
 // (RFC8985-02, -04)
-void Scoreboard::sent(Seq begin, std::uint32_t length, const SendStamp& stamp) {
+void Scoreboard::sent(Seq begin, std::uint32_t length, const SendStamp& stamp, Pushed pushed) {
   const Seq end = begin + length;
   if (count_ == 0) start(begin);
   if (begin < end_) {
     const std::uint32_t first = cut(find(begin), begin);
     const std::uint32_t last = end < end_ ? cut(find(end), end) : count_;
     for (std::uint32_t i = first; i < last; ++i) resend(i, stamp);
+    if (last > first && pushed == Pushed::kYes) at(last - 1).pushed = true;
     begin = max(begin, end_);
   }
   if (begin >= end) return;
   const std::uint32_t fresh = end - begin;
   end_ = end;
-  if (extend_last(begin, fresh, stamp)) return;
+  if (extend_last(begin, fresh, stamp, pushed)) return;
   if (count_ == capacity_) grow();
   ++count_;
   in_flight_ += fresh;
-  at(count_ - 1) = {.stamp = stamp, .begin = begin, .length = fresh, .sent_in_flight = in_flight_};
+  at(count_ - 1) = {
+      .stamp = stamp, .begin = begin, .length = fresh, .sent_in_flight = in_flight_, .pushed = pushed == Pushed::kYes};
 }
 
 void Scoreboard::resend(std::uint32_t index, const SendStamp& stamp) {
@@ -161,7 +165,7 @@ void Scoreboard::deliver(const Sent& record, Delivery& d) {
   if (record.end() > highest_delivered_) {
     highest_delivered_ = record.end();
   } else if (record.end() < highest_delivered_ && !record.retransmitted) {
-    d.reordered = true;
+    d.reordered = std::max(d.reordered, highest_delivered_ - record.begin);
   }
 }
 
@@ -337,6 +341,11 @@ const Sent* Scoreboard::next_doubtful() {
     if (at(i).state == State::kInFlight && !at(i).retransmitted) return &at(i);
   }
   return nullptr;
+}
+
+bool Scoreboard::pushed_at(Seq end) const {
+  const std::uint32_t i = find(end - 1);
+  return i < count_ && at(i).end() == end && at(i).pushed;
 }
 
 const Sent* Scoreboard::last_unsacked() const {

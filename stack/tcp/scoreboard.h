@@ -34,7 +34,8 @@ struct Sent {
   std::uint32_t sent_in_flight = 0;  // bytes in flight with it
   State state = State::kInFlight;
   bool retransmitted = false;
-  bool twice = false;  // in flight twice: sent again while the first transmission was not known to be lost
+  bool pushed = false;  // PSH on its last byte
+  bool twice = false;   // in flight twice: sent again while the first transmission was not known to be lost
 
   [[nodiscard]] Seq end() const { return begin + length; }
   [[nodiscard]] std::uint32_t in_flight() const {
@@ -53,9 +54,11 @@ struct Delivery {
   Sent latest{};                // the one sent last of them; length 0: nothing was delivered
   Sent latest_fresh{};          // the same among those never retransmitted: round trips are measured with it
   Sent first_fresh{};           // the first one acknowledged in sequence and never retransmitted
-  bool reordered = false;       // a first transmission came in after a higher one had (RFC8985-08)
+  std::uint32_t reordered = 0;  // a first transmission came in after one that ends so far above (RFC8985-08); 0: none
   bool retransmission = false;  // some of it had been sent more than once
 };
+
+enum class Pushed : std::uint8_t { kNo, kYes };
 
 class Scoreboard {
  public:
@@ -64,7 +67,7 @@ class Scoreboard {
   // --- sending. A segment begins at end(), or is a retransmission of what is there.
   void start(Seq una);
   void clear();  // forgets all records, and keeps the memory
-  void sent(Seq begin, std::uint32_t length, const SendStamp& stamp);
+  void sent(Seq begin, std::uint32_t length, const SendStamp& stamp, Pushed pushed = Pushed::kNo);
 
   // --- what an ACK says. The blocks lie in [SND.UNA, end()]; pieces below `mss` are not told apart, so that their
   // number is bounded (S55).
@@ -93,6 +96,8 @@ class Scoreboard {
   [[nodiscard]] const Sent* next_doubtful();
   [[nodiscard]] const Sent* last_unsacked() const;  // rule 4 and tail loss probes
 
+  [[nodiscard]] bool pushed_at(Seq end) const;  // a transmission ended here with PSH
+
   // --- sums, bytes
   [[nodiscard]] bool empty() const { return count_ == 0; }
   [[nodiscard]] Seq begin() const { return una_; }
@@ -114,7 +119,7 @@ class Scoreboard {
   void close_gap(std::uint32_t index);                // a record less
   std::uint32_t cut(std::uint32_t index, Seq where);  // two records of one; the index of the second
   void resend(std::uint32_t index, const SendStamp& stamp);
-  bool extend_last(Seq begin, std::uint32_t length, const SendStamp& stamp);
+  bool extend_last(Seq begin, std::uint32_t length, const SendStamp& stamp, Pushed pushed);
   void set_state(Sent& record, Sent::State state);
   void lose(Sent& record);
   void deliver(const Sent& record, Delivery& delivery);

@@ -289,7 +289,7 @@ bool Connection::check_ack(const Arriving& s) {
   const bool too_old = s.ack < snd_una_ && snd_una_ - s.ack > max_snd_wnd_;
   if (s.ack > snd_max_ || too_old) {  // (RFC9293-SEG-04)
     context_.drop(Drop::kTcpAck, {}, number_);
-    send_challenge_ack();
+    if (too_old || tcp_.config.answer_unsent_ack == Switch::kOn) send_challenge_ack();
     return false;
   }
   accept_timestamp(s);
@@ -390,8 +390,8 @@ bool Connection::process_text(Arriving& s) {
     context_.drop(Drop::kTcpAfterFin, {}, number_);  // (RFC9293-SEG-08)
     return true;
   }
-  if (detached_) {  // nobody will read it: the peer must hear (RFC9293-SHLD-3)
-    send_rst(snd_max_, Flags::kRst | Flags::kAck);
+  if (detached_) {                 // nobody will read it: the peer must hear (RFC9293-SHLD-3)
+    send_rst(s.ack, Flags::kRst);  // the number that the peer expects next: it must believe us
     finish();
     return false;
   }
@@ -450,6 +450,7 @@ void Connection::store_in_order(Arriving& s) {
 // has arrived (RFC2018-05).
 void Connection::store_out_of_order(Arriving& s) {
   context_.counters.add(Counter::kTcpOutOfOrder);
+  ++out_of_order_;
   const auto [outcome, duplicate] =
       reassembly_.insert(s.seq, std::move(s.payload), receive_tuning_.buffer() * kOutOfOrderShare);
   s.payload = {};

@@ -57,6 +57,7 @@ struct Info {
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};  // min_rtt: of the last minutes; zero when not known
   std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0, bytes_acked = 0;
   std::uint32_t retransmits = 0, timeouts = 0, timeouts_in_row = 0, backoff = 0, probes = 0;
+  std::uint32_t out_of_order = 0;  // segments received
   std::uint32_t segments_in = 0, segments_out = 0, data_segments_in = 0, data_segments_out = 0;
   std::uint32_t unsent = 0, path_mtu = 0, advertised_mss = 0;
   Duration since_data_sent{}, since_data_received{}, since_ack_received{};
@@ -64,13 +65,21 @@ struct Info {
   std::size_t send_buffer = 0, receive_buffer = 0;  // what these may grow to at present
   Duration receive_rtt{};                           // of the receiving side; zero: not known
   std::uint64_t pacing_rate = 0;                    // bytes/s; 0: not paced
+  std::uint32_t max_pacing_rate = UINT32_MAX;       // the user's limit; UINT32_MAX: none
   const char* congestion = "";
   // Loss recovery, bytes; of what is in flight.
   std::uint32_t sacked = 0, lost = 0, retransmitted = 0;
   std::uint32_t in_network = 0;  // in flight, less what is SACKed or lost
   cc::Phase phase = cc::Phase::kOpen;
+  std::uint32_t repaired = 0;  // of what is retransmitted: lost before
   bool reordering_seen = false;
-  std::uint64_t delivered = 0;  // acknowledged or SACKed
+  std::uint32_t reordering = 0, reordering_events = 0;  // how far apart at most; how often
+  std::uint64_t delivered = 0;                          // acknowledged or SACKed
+  std::uint32_t duplicates_reported = 0;                // D-SACKs received
+  std::uint64_t delivery_rate = 0;                      // bytes/s; 0: not measured yet
+  bool delivery_app_limited = false;                    // it was all the application sent
+  Duration busy_time{};                                 // with something to be sent or acknowledged; of that:
+  Duration peer_limited_time{}, buffer_limited_time{};  // by its window; by the send buffer
 };
 
 // The user's side of one connection. Owned by Tcp; valid from connect() or accept() until close() or abort() was
@@ -85,8 +94,9 @@ class ConnectionHandle {
   // kAgain: queue full; kPipe: we have shut down sending, or the connection is over; a pending error comes first, once.
   // kNotConnected: not yet or never connected. Before ESTABLISHED data is queued (RFC9293-SEND-01).
   virtual Result<std::size_t> send(std::span<const Bytes> pieces) = 0;
-  // Sets PSH on the last byte queued so far; kMore holds a partial segment back until more comes (MSG_MORE).
-  enum class More : std::uint8_t { kPush, kMore };
+  // Sets PSH on the last byte queued so far; kMore holds a partial segment back until more comes (MSG_MORE); kRecord
+  // pushes too, and what follows begins a segment (MSG_EOR).
+  enum class More : std::uint8_t { kPush, kMore, kRecord };
   virtual Result<std::size_t> send(std::span<const Bytes> pieces, More more) = 0;
 
   // Copies up to out.size() bytes; 0 means the end of the stream. kAgain: nothing now; kConnectionReset, kTimedOut ...

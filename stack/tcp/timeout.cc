@@ -17,7 +17,8 @@ void Connection::on_timer() {
   const Instant now = context_.now;
   if (timers_.take_due(TimerKind::kDelayedAck, now) && ack_due_ == Ack::kDelayed) send_ack();
   if (timers_.take_due(TimerKind::kOverride, now) && unsent() > 0 && may_send_data()) {
-    transmit(snd_nxt_, std::min({unsent(), usable_window(), send_mss_}), Flags(Flags::kAck | Flags::kPsh));
+    const std::uint32_t size = std::min({unsent(), usable_window(), send_mss_, until_boundary(snd_nxt_)});
+    transmit(snd_nxt_, size, Flags(Flags::kAck | Flags::kPsh));
     output();
   }
   if (timers_.take_due(TimerKind::kPacing, now)) output();
@@ -135,11 +136,7 @@ void Connection::on_keep_alive_timeout() {
   ++keep_alive_probes_;
   context_.counters.add(Counter::kTcpKeepAlives);
   context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .detail = "keep-alive"});
-  const wire::tcp::Header header{.src_port = tuple.local.port,
-                                 .dst_port = tuple.peer.port,
-                                 .seq = (snd_una_ - 1).value(),
-                                 .flags = Flags(Flags::kAck)};
-  emit(header, data_options(), 0, 0);
+  probe_below_window();
   timers_.set(TimerKind::kKeepAlive, context_.now + Duration::seconds(options_.keep_interval));
 }
 

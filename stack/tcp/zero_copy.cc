@@ -18,8 +18,9 @@ Status Connection::send(buf::Buffer& block, More more) {
   }
   buf::Buffer rest = std::move(block);
   if (!rest.empty()) send_queue_.push(std::move(rest));
-  push_ = more == More::kPush;
+  push_ = more != More::kMore;
   held_ = !push_;
+  if (more == More::kRecord) end_segment_here();
   if (may_send_data()) output();
   return {};
 }

@@ -176,8 +176,18 @@ TEST(Close, DataAfterCloseResets) {
   h.close();
   h.expect_tx({.flags = "FA"});
   h.rx({.seq = 1, .ack = 2, .payload = "late"});
-  h.expect_tx({.flags = "RA"});
+  h.expect_tx({.flags = "R", .seq = 2});
   EXPECT_EQ(h.state(), "CLOSED");
+}
+
+// The FIN is lost: a RST behind it would not be the number the peer expects, and only be challenged (RFC5961-03).
+TEST(Close, DataAfterCloseResetsWithTheNumberThatIsExpected) {
+  Script h;
+  h.establish();
+  h.close();
+  h.expect_tx({.flags = "FA", .seq = 1});
+  h.rx({.seq = 1, .ack = 1, .payload = "late"});
+  h.expect_tx({.flags = "R", .seq = 1});
 }
 
 // FIN-WAIT-2 ends after a time when nobody holds the socket any more (S58).

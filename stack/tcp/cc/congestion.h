@@ -21,6 +21,9 @@ struct Init {
   Duration srtt{};                   // of the handshake; zero: none
   std::uint64_t seed = 0;            // for controllers that roll dice
   SlowStart slow_start = SlowStart::kHyStart;
+  // What one ACK adds to the window in slow start at most: L of RFC 9406 §4.3 (RFC9406-09). There is no need of a limit
+  // where bursts are paced.
+  std::uint32_t slow_start_segments = 8;
 };
 
 // How fast the path delivered: the segment sent last of those that an ACK newly covers, from when it was sent until now

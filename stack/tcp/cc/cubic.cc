@@ -45,7 +45,8 @@ void Cubic::start(const Init& init) {
   mss_ = init.mss;
   initial_window_ = now_.cwnd = init.initial_window;
   srtt_ = init.srtt;
-  hystart_.start(init.slow_start);  // (RFC9438-22)
+  slow_start_segments_ = init.slow_start_segments;
+  hystart_.start(init);  // (RFC9438-22)
 }
 
 // (RFC9438-12)
@@ -75,7 +76,7 @@ void Cubic::slow_start(const Ack& ack) {
     now_.ssthresh = now_.prior = now_.cwnd;  // (RFC9406-07, RFC9438-23)
     return;
   }
-  now_.cwnd += slow_start_step(ack.acked, mss_, after_timeout_ ? After::kTimeout : After::kOther);
+  now_.cwnd += slow_start_step(ack.acked, mss_, after_timeout_ ? kAfterTimeout : slow_start_segments_);
 }
 
 // After a reduction the curve leads back to where that was (RFC9438-02); after a timeout or a slow start without loss

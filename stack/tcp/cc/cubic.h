@@ -61,6 +61,7 @@ class Cubic final : public Controller {
   Instant last_ack_;
   Duration srtt_{};
   bool recovering_ = false;
+  std::uint32_t slow_start_segments_ = 8;
   bool after_timeout_ = false;
 };
 

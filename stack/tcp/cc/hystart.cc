@@ -15,9 +15,10 @@ constexpr std::uint32_t kGrowthDivisor = 4;  // (RFC9406-10)
 constexpr std::uint8_t kConservativeRounds = 5;
 }  // namespace
 
-void HyStart::start(SlowStart wanted) {
+void HyStart::start(const Init& init) {
   *this = HyStart();
-  if (wanted == SlowStart::kHyStart) state_ = State::kSlowStart;
+  most_segments_ = init.slow_start_segments;
+  if (init.slow_start == SlowStart::kHyStart) state_ = State::kSlowStart;
 }
 
 void HyStart::stop() {
@@ -52,7 +53,7 @@ std::uint32_t HyStart::on_ack(const Ack& ack, std::uint32_t mss) {
     round_min_ = std::min(round_min_, ack.rtt);
     samples_ = std::min<std::uint8_t>(static_cast<std::uint8_t>(samples_ + 1), kSamples);
   }
-  const std::uint32_t step = slow_start_step(ack.acked, mss, After::kOther);                   // (RFC9406-03)
+  const std::uint32_t step = slow_start_step(ack.acked, mss, most_segments_);                  // (RFC9406-03)
   const std::uint32_t growth = state_ == State::kConservative ? step / kGrowthDivisor : step;  // (RFC9406-05)
   if (state_ == State::kSlowStart || state_ == State::kConservative) look();
   return state_ == State::kDone ? 0 : growth;

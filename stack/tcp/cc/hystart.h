@@ -15,7 +15,7 @@ class HyStart {
     kDone,          // congestion avoidance may begin
   };
 
-  void start(SlowStart wanted);
+  void start(const Init& init);
   void stop();  // after a loss, a mark or a timeout (RFC9406-08, -11)
 
   // Of an ACK in slow start: bytes by which cwnd grows.
@@ -27,7 +27,8 @@ class HyStart {
   void look();
 
   State state_ = State::kOff;
-  std::uint8_t samples_ = 0;  // in this round, counted as far as needed
+  std::uint32_t most_segments_ = 8;  // an ACK
+  std::uint8_t samples_ = 0;         // in this round, counted as far as needed
   std::uint8_t conservative_rounds_ = 0;
   Duration round_min_ = Duration::max();
   Duration last_round_min_ = Duration::max();

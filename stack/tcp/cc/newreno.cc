@@ -9,6 +9,7 @@ namespace sluice::tcp::cc {
 void NewReno::start(const Init& init) {
   mss_ = init.mss;
   initial_window_ = cwnd_ = init.initial_window;
+  slow_start_segments_ = init.slow_start_segments;
 }
 
 // (RFC5681-16, -17, -26)
@@ -24,7 +25,7 @@ void NewReno::on_ack(const Ack& ack) {
   if (ack.phase == Phase::kRecovery || !ack.cwnd_limited)
     return;                 // a window that was not used is not known to be safe (RFC 7661 §1)
   if (cwnd_ < ssthresh_) {  // slow start (RFC5681-10)
-    cwnd_ += slow_start_step(ack.acked, mss_, after_timeout_ ? After::kTimeout : After::kOther);
+    cwnd_ += slow_start_step(ack.acked, mss_, after_timeout_ ? kAfterTimeout : slow_start_segments_);
   } else {  // congestion avoidance: one SMSS for each window acknowledged (RFC5681-12, -13, -14, -15)
     after_timeout_ = false;
     bytes_acked_ += ack.acked;

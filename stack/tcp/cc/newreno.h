@@ -38,7 +38,8 @@ class NewReno : public Controller {
   std::uint32_t prior_ssthresh_ = UINT32_MAX;
   std::uint32_t bytes_acked_ = 0;  // towards the next increase in congestion avoidance
   bool recovering_ = false;        // between entering fast recovery and its end
-  bool after_timeout_ = false;     // slow start follows a timeout
+  std::uint32_t slow_start_segments_ = 8;
+  bool after_timeout_ = false;  // slow start follows a timeout
 };
 
 }  // namespace sluice::tcp::cc

@@ -54,7 +54,7 @@ TEST(HyStart, Thresholds) {
   };
   for (const Row& row : rows) {
     HyStart h;
-    h.start(tcp::cc::SlowStart::kHyStart);
+    h.start({.slow_start = tcp::cc::SlowStart::kHyStart});
     for (const double ms : row.rounds) (void)round_trip(h, ms, row.acks);
     EXPECT_EQ(h.state(), row.state) << row.what;
   }
@@ -63,7 +63,7 @@ TEST(HyStart, Thresholds) {
 // (RFC9406-01, -03, -05, -10): eight segments an ACK at most, a quarter of that in CSS, nothing afterwards.
 TEST(HyStart, Growth) {
   HyStart h;
-  h.start(tcp::cc::SlowStart::kHyStart);
+  h.start({.slow_start = tcp::cc::SlowStart::kHyStart});
   EXPECT_EQ(round_trip(h, 100, 8, kMss), 8 * kMss);
   EXPECT_EQ(round_trip(h, 100, 8, 20 * kMss), 64 * kMss);
   EXPECT_EQ(round_trip(h, 120, 8, kMss), 8 * kMss);  // at its last ACK CSS begins
@@ -79,7 +79,7 @@ TEST(HyStart, Growth) {
 TEST(HyStart, Ends) {
   for (const double second : {100.0, 120.0}) {
     HyStart h;
-    h.start(tcp::cc::SlowStart::kHyStart);
+    h.start({.slow_start = tcp::cc::SlowStart::kHyStart});
     (void)round_trip(h, 100);
     (void)round_trip(h, second);
     h.stop();
@@ -88,7 +88,7 @@ TEST(HyStart, Ends) {
     EXPECT_EQ(h.state(), State::kDone);
   }
   HyStart off;
-  off.start(tcp::cc::SlowStart::kStandard);
+  off.start({.slow_start = tcp::cc::SlowStart::kStandard});
   for (const double ms : {100, 200, 300}) (void)round_trip(off, ms);
   off.stop();
   EXPECT_EQ(off.state(), State::kOff);
