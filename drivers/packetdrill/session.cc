@@ -166,8 +166,9 @@ ssize_t Session::send(int fd, const msghdr& message, int flags) {
   std::size_t done = 0;
   for (;;) {  // a blocking stream send returns when all is in the send queue
     const auto sent = blocking(lock, *d, Ready::kOut, deadline, [&] {
-      return host_.stack().sockets().send(d->handle, left->from(done), message.msg_name != nullptr ? &to : nullptr,
-                                          {.more = (flags & MSG_MORE) != 0, .end_of_record = (flags & MSG_EOR) != 0});
+      return host_.stack().sockets().send(
+          d->handle, left->from(done), message.msg_name != nullptr ? &to : nullptr,
+          {.more = (flags & MSG_MORE) != 0, .end_of_record = (flags & MSG_EOR) != 0, .urgent = (flags & MSG_OOB) != 0});
     });
     if (!sent) return done > 0 ? static_cast<ssize_t>(done) : set_errno(sent.error());
     done += *sent;
@@ -184,8 +185,9 @@ ssize_t Session::receive(int fd, msghdr& message, int flags) {
   if ((flags & MSG_ERRQUEUE) != 0) return set_errno(Errno::kAgain);
   const Instant deadline = deadline_of(*d, d->settings.receive_timeout, flags);
   const auto got = blocking(lock, *d, Ready::kIn, deadline, [&] {
-    return host_.stack().sockets().receive(d->handle, p->writable(),
-                                           {.peek = (flags & MSG_PEEK) != 0, .trunc = (flags & MSG_TRUNC) != 0});
+    return host_.stack().sockets().receive(
+        d->handle, p->writable(),
+        {.peek = (flags & MSG_PEEK) != 0, .trunc = (flags & MSG_TRUNC) != 0, .urgent = (flags & MSG_OOB) != 0});
   });
   if (!got) return set_errno(got.error());
   message.msg_flags = got->truncated ? MSG_TRUNC : 0;

@@ -63,6 +63,11 @@ namespace {
 
 // --- the pieces of a message -----------------------------------------------------------------------------------------
 
+// For the urgent byte no call waits.
+Instant receive_deadline(Call& call, int flags) {
+  return (flags & MSG_OOB) != 0 ? kNoWait : deadline_of(call, call.settings().receive_timeout, flags);
+}
+
 bool is_stream(const Call& call) {
   const auto type = call.sockets().get_option(call.handle(), Option::kType);
   return type && *type == static_cast<std::int64_t>(sluice::socket::Type::kStream);
@@ -75,8 +80,9 @@ ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to) {
   std::size_t done = 0;
   for (;;) {
     const auto sent = blocking(call, Ready::kOut, deadline, [&] {
-      return call.sockets().send(call.handle(), p.from(done), to,
-                                 {.more = (flags & MSG_MORE) != 0, .end_of_record = (flags & MSG_EOR) != 0});
+      return call.sockets().send(
+          call.handle(), p.from(done), to,
+          {.more = (flags & MSG_MORE) != 0, .end_of_record = (flags & MSG_EOR) != 0, .urgent = (flags & MSG_OOB) != 0});
     });
     if (!sent) return done > 0 ? static_cast<ssize_t>(done) : set_errno(sent.error());
     done += *sent;
@@ -163,6 +169,8 @@ int sl_accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
     (void)call.sockets().close(*handle);
     return set_errno(Errno::kTooManyFiles);
   }
+  sluice::SocketSettings& settings = sluice::find_descriptor(accepted)->file->settings;
+  settings = sluice::settings_of_accepted(call.settings(), flags);
   store_endpoint(peer, address, length);
   return accepted;
 }
@@ -318,15 +326,20 @@ ssize_t receive_error(Call& call, msghdr& message) {
   return static_cast<ssize_t>(done);
 }
 
+bool at_mark(const Call& call) {
+  return call.sockets().get_option(call.handle(), Option::kAtMark).value_or(0) != 0;
+}
+
 ssize_t receive_message(Call& call, msghdr& message, int flags, Instant deadline) {
   const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!p) return set_errno(p.error());
   const auto got = blocking(call, Ready::kIn, deadline, [&] {
-    return call.sockets().receive(call.handle(), p->writable(),
-                                  {.peek = (flags & MSG_PEEK) != 0, .trunc = (flags & MSG_TRUNC) != 0});
+    return call.sockets().receive(
+        call.handle(), p->writable(),
+        {.peek = (flags & MSG_PEEK) != 0, .trunc = (flags & MSG_TRUNC) != 0, .urgent = (flags & MSG_OOB) != 0});
   });
   if (!got) return set_errno(got.error());
-  message.msg_flags = got->truncated ? MSG_TRUNC : 0;
+  message.msg_flags = (got->truncated ? MSG_TRUNC : 0) | (got->urgent ? MSG_OOB : 0);
   store_ttl(call.settings(), got->ttl, message);
   if (message.msg_name != nullptr && is_stream(call)) {
     message.msg_namelen = 0;
@@ -342,7 +355,7 @@ ssize_t sl_recvmsg(int fd, msghdr* message, int flags) {
   Call call(fd);
   if (!call) return call.refuse();
   if ((flags & MSG_ERRQUEUE) != 0) return receive_error(call, *message);
-  return receive_message(call, *message, flags, deadline_of(call, call.settings().receive_timeout, flags));
+  return receive_message(call, *message, flags, receive_deadline(call, flags));
 }
 
 ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, sockaddr* from, socklen_t* length) {
@@ -355,7 +368,7 @@ ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, sockaddr* from, 
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
   if ((flags & MSG_ERRQUEUE) != 0) return receive_error(call, message);
-  const Instant deadline = deadline_of(call, call.settings().receive_timeout, flags);
+  const Instant deadline = receive_deadline(call, flags);
   const bool all = (flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && deadline != kNoWait &&
                    is_stream(call);  // a datagram stands for itself
   std::size_t done = 0;
@@ -364,7 +377,7 @@ ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, sockaddr* from, 
     if (n < 0) return done > 0 ? static_cast<ssize_t>(done) : -1;
     done += static_cast<std::size_t>(n);
     if (from != nullptr && length != nullptr) *length = message.msg_namelen;
-    if (!all || n == 0 || done == size) return static_cast<ssize_t>(done);
+    if (!all || n == 0 || done == size || at_mark(call)) return static_cast<ssize_t>(done);
     piece = {static_cast<char*>(data) + done, size - done};
   }
 }

@@ -34,6 +34,7 @@ constexpr OptionRow kIntOptions[] = {
     {SOL_SOCKET, SO_REUSEPORT, Option::kReusePort},
     {SOL_SOCKET, SO_BROADCAST, Option::kBroadcast},
     {SOL_SOCKET, SO_KEEPALIVE, Option::kKeepAlive},
+    {SOL_SOCKET, SO_OOBINLINE, Option::kUrgentInline},
     {SOL_SOCKET, SO_SNDBUF, Option::kSendBuffer},
     {SOL_SOCKET, SO_RCVBUF, Option::kReceiveBuffer},
     {SOL_SOCKET, SO_ERROR, Option::kError},
@@ -63,6 +64,54 @@ std::optional<Option> int_option(int level, int name) {
     if (row.level == level && row.name == name) return row.option;
   }
   return {};
+}
+
+socket::Type type_of(const SocketRef& socket) {
+  return static_cast<socket::Type>(socket.sockets.get_option(socket.handle, Option::kType).value_or(0));
+}
+
+// Whether this kind of socket has options of the level at all.
+bool has_level(const SocketRef& socket, int level) {
+  if (level == SOL_SOCKET || level == IPPROTO_IP) return true;
+  return level == IPPROTO_TCP && type_of(socket) == socket::Type::kStream;
+}
+
+// Options that say nothing to this kind of socket, or to this stack, and are remembered for who asks.
+struct KeptRow {
+  int name;  // of SOL_SOCKET
+  enum class Value : std::uint8_t { kFlag, kNumber } value;
+};
+constexpr KeptRow kKeptOptions[] = {
+    {SO_BROADCAST, KeptRow::Value::kFlag},  // of a stream
+    {SO_DEBUG, KeptRow::Value::kFlag},
+    {SO_KEEPALIVE, KeptRow::Value::kFlag},  // of others than streams, as the next
+    {SO_OOBINLINE, KeptRow::Value::kFlag},
+    {SO_PRIORITY, KeptRow::Value::kNumber},  // there is no queue with priorities
+    {SO_MARK, KeptRow::Value::kNumber},      // and no filter that would ask for it
+};
+
+const KeptRow* kept_option(const SocketRef& socket, int level, int name) {
+  const bool is_stream = type_of(socket) == socket::Type::kStream;
+  const bool is_datagram = type_of(socket) == socket::Type::kDatagram;
+  if (level != SOL_SOCKET || (is_stream && (name == SO_KEEPALIVE || name == SO_OOBINLINE))) return nullptr;
+  if (is_datagram && name == SO_BROADCAST) return nullptr;
+  const auto row = std::ranges::find(kKeptOptions, name, &KeptRow::name);
+  return row != std::end(kKeptOptions) ? row : nullptr;
+}
+
+int keep_option(SocketSettings& settings, const KeptRow& row, const void* value, socklen_t length) {
+  int number = 0;
+  if (length < sizeof number) return set_errno(Errno::kInvalid);
+  memcpy(&number, value, sizeof number);
+  if (row.value == KeptRow::Value::kFlag) number = number != 0 ? 1 : 0;
+  std::erase_if(settings.kept, [&](const SocketSettings::Kept& k) { return k.name == row.name; });
+  settings.kept.push_back({row.name, number});
+  return 0;
+}
+
+int kept_value(const SocketSettings& settings, const KeptRow& row) {
+  const auto at = std::ranges::find(settings.kept, row.name, &SocketSettings::Kept::name);
+  return at != settings.kept.end() ? at->value : 0;
 }
 
 int set_timeout(Duration& timeout, const void* value, socklen_t length) {
@@ -119,16 +168,6 @@ int store_memory(const SocketRef& socket, void* value, socklen_t* length) {
   return store_value(figures.data(), sizeof figures, value, length);
 }
 
-socket::Type type_of(const SocketRef& socket) {
-  return static_cast<socket::Type>(socket.sockets.get_option(socket.handle, Option::kType).value_or(0));
-}
-
-// Whether this kind of socket has options of the level at all.
-bool has_level(const SocketRef& socket, int level) {
-  if (level == SOL_SOCKET || level == IPPROTO_IP) return true;
-  return level == IPPROTO_TCP && type_of(socket) == socket::Type::kStream;
-}
-
 // SO_DOMAIN, SO_TYPE and SO_PROTOCOL; nothing for other options.
 std::optional<int> kind_of(const SocketRef& socket, int level, int name) {
   if (level != SOL_SOCKET) return {};
@@ -147,12 +186,21 @@ std::optional<int> kind_of(const SocketRef& socket, int level, int name) {
 
 }  // namespace
 
+SocketSettings settings_of_accepted(const SocketSettings& listener, int flags) {
+  SocketSettings s = listener;
+  s.nonblocking = (flags & SOCK_NONBLOCK) != 0;
+  s.close_on_exec = (flags & SOCK_CLOEXEC) != 0;
+  std::erase_if(s.kept, [](const SocketSettings::Kept& k) { return k.name == SO_PRIORITY; });
+  return s;
+}
+
 int set_socket_option(const SocketRef& socket, int level, int name, const void* value, socklen_t length) {
   if (!has_level(socket, level)) return set_errno(Errno::kNoProtocolOption);
   if (value == nullptr) return errno = EFAULT, -1;
   sluice::socket::Sockets& sockets = socket.sockets;
   if (level == SOL_SOCKET && name == SO_RCVTIMEO) return set_timeout(socket.settings.receive_timeout, value, length);
   if (level == SOL_SOCKET && name == SO_SNDTIMEO) return set_timeout(socket.settings.send_timeout, value, length);
+  if (const KeptRow* row = kept_option(socket, level, name)) return keep_option(socket.settings, *row, value, length);
   if (level == SOL_SOCKET && name == SO_LINGER) {
     linger l{};
     if (length < sizeof l) return set_errno(Errno::kInvalid);
@@ -201,6 +249,10 @@ int get_socket_option(const SocketRef& socket, int level, int name, void* value,
     const linger l{*seconds >= 0, static_cast<int>(std::max<std::int64_t>(*seconds, 0))};
     return store_value(&l, sizeof l, value, length);
   }
+  if (const KeptRow* row = kept_option(socket, level, name)) {
+    const int number = kept_value(socket.settings, *row);
+    return store_value(&number, sizeof number, value, length);
+  }
   if (const auto kind = kind_of(socket, level, name)) return store_value(&*kind, sizeof *kind, value, length);
   if (level == IPPROTO_TCP && name == TCP_CONGESTION) {
     const auto index = sockets.get_option(socket.handle, Option::kTcpCongestion);
@@ -239,11 +291,19 @@ int control_descriptor(SocketSettings& settings, int command, long argument) {
 }
 
 int control_device(const SocketRef& socket, unsigned long request, void* argument) {
-  if (argument == nullptr && (request == FIONBIO || request == FIONREAD)) return set_errno(Errno::kFault);
+  if (argument == nullptr && (request == FIONBIO || request == FIONREAD || request == SIOCATMARK))
+    return set_errno(Errno::kFault);
   int number = 0;
   if (request == FIONBIO) {
     memcpy(&number, argument, sizeof number);
     socket.settings.nonblocking = number != 0;
+    return 0;
+  }
+  if (request == SIOCATMARK) {
+    const auto at_mark = socket.sockets.get_option(socket.handle, Option::kAtMark);
+    if (!at_mark) return errno = ENOTTY, -1;
+    number = static_cast<int>(*at_mark);
+    memcpy(argument, &number, sizeof number);
     return 0;
   }
   if (request != FIONREAD && request != TIOCOUTQ && request != SIOCOUTQNSD) return errno = ENOTTY, -1;

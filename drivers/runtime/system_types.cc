@@ -95,6 +95,7 @@ short poll_events_of(socket::Ready r) {
   if (any(r & socket::Ready::kError)) events |= POLLERR;
   if (any(r & socket::Ready::kHangup)) events |= POLLHUP;
   if (any(r & socket::Ready::kReadHangup)) events |= POLLRDHUP;
+  if (any(r & socket::Ready::kUrgent)) events |= POLLPRI;
   return static_cast<short>(events);
 }
 

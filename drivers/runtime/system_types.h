@@ -17,12 +17,21 @@ namespace sluice {
 
 // What a descriptor has beside the socket behind it.
 struct SocketSettings {
+  struct Kept {
+    int name;  // of SOL_SOCKET
+    int value;
+  };
+
   bool nonblocking = false;
   bool close_on_exec = false;  // kept for who asks; no descriptor outlives an exec
   bool receive_ttl = false;    // IP_RECVTTL
   Duration receive_timeout;    // 0: none
   Duration send_timeout;
+  std::vector<Kept> kept;  // options that are only remembered
 };
+
+// A listener's go to those it accepts; `flags` are of accept4(2).
+SocketSettings settings_of_accepted(const SocketSettings& listener, int flags);
 
 // A descriptor's socket, with the lock of its stack held.
 struct SocketRef {

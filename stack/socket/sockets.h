@@ -30,6 +30,7 @@ enum class Ready : std::uint8_t {
   kError = 4,        // SO_ERROR is set
   kHangup = 8,       // both directions are over
   kReadHangup = 16,  // the peer has closed its side
+  kUrgent = 32,      // there is an urgent byte
 };
 constexpr Ready operator|(Ready a, Ready b) {
   return static_cast<Ready>(static_cast<std::uint8_t>(a) | static_cast<std::uint8_t>(b));
@@ -54,6 +55,8 @@ enum class Option : std::uint8_t {  // value and unit
   kBroadcast,                       // 0/1
   kKeepAlive,                       // 0/1
   kLinger,                          // -1 off, else seconds
+  kUrgentInline,                    // 0/1
+  kAtMark,                          // get only: 0/1
   kSendBuffer,                      // bytes
   kReceiveBuffer,                   // bytes
   kError,                           // get only; clears
@@ -86,15 +89,18 @@ enum class Shutdown : std::uint8_t { kRead, kWrite, kBoth };
 struct SendFlags {
   bool more = false;           // MSG_MORE
   bool end_of_record = false;  // MSG_EOR: on a stream, what follows shares no segment with it
+  bool urgent = false;         // MSG_OOB: the last byte is
 };
 struct ReceiveFlags {
-  bool peek = false;   // MSG_PEEK
-  bool trunc = false;  // MSG_TRUNC: return the datagram's real size
+  bool peek = false;    // MSG_PEEK
+  bool trunc = false;   // MSG_TRUNC: return the datagram's real size
+  bool urgent = false;  // MSG_OOB: the urgent byte, apart from the stream
 };
 
 struct Received {
   std::size_t size = 0;    // bytes copied, or the datagram's size with trunc
   bool truncated = false;  // the datagram was larger than the buffer
+  bool urgent = false;     // it is the urgent byte
   Endpoint source{};       // datagram sockets
   Endpoint destination{};
   std::uint8_t ttl = 0;

@@ -15,6 +15,7 @@ namespace {
 using More = tcp::ConnectionHandle::More;
 using Take = tcp::ConnectionHandle::Take;
 More more_of(SendFlags flags) {
+  if (flags.urgent) return More::kUrgent;
   return flags.more ? More::kMore : flags.end_of_record ? More::kRecord : More::kPush;
 }
 using tcp::Switch;
@@ -110,6 +111,11 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
     return local_.address.is_any() ? Address(wire::Ipv4Address{0x7f000001}) : local_.address;
   }
   [[nodiscard]] Status check_connection(Errno without) const;
+  Result<Received> receive_urgent(std::span<const MutableBytes> pieces, ReceiveFlags flags);
+  [[nodiscard]] bool leaves_mark_out() const {
+    return options().urgent_inline == Switch::kOff && connection_->bytes_to_mark() == 0;
+  }
+  [[nodiscard]] bool has_to_read() const;
   Result<Received> peek(std::span<const MutableBytes> pieces);
   Status take_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   Status take_tcp_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
@@ -220,39 +226,70 @@ void Stream::give_back(std::size_t bytes) {
   if (connection_ != nullptr) connection_->give_back(bytes);
 }
 
+// A read does not cross the urgent mark; the next one begins behind the byte there, or with it (SO_OOBINLINE).
 Result<Received> Stream::receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) {
   if (const Status there = check_connection(Errno::kNotConnected); !there) return fail(there.error());
+  if (flags.urgent) return receive_urgent(pieces, flags);
   if (flags.peek) return peek(pieces);
+  if (std::array<std::uint8_t, 1> left_out{}; leaves_mark_out()) (void)connection_->receive(left_out, Take::kConsume);
+  std::size_t room = connection_->bytes_to_mark() != 0 ? connection_->bytes_to_mark() : SIZE_MAX;
   Received got;
-  for (const MutableBytes piece : pieces) {
+  for (MutableBytes piece : pieces) {
     if (piece.empty()) continue;
+    piece = piece.first(std::min(piece.size(), room));
     const auto n = connection_->receive(piece, Take::kConsume);
     if (!n) {
       if (got.size > 0) break;
       return fail(n.error());
     }
     got.size += *n;
-    if (*n < piece.size() || connection_->receive_queued() == 0) break;
+    room -= *n;
+    if (*n < piece.size() || room == 0 || connection_->receive_queued() == 0) break;
   }
+  return got;
+}
+
+Result<Received> Stream::receive_urgent(std::span<const MutableBytes> pieces, ReceiveFlags flags) {
+  if (options().urgent_inline == Switch::kOn) return fail(Errno::kInvalid);
+  const auto byte = connection_->urgent_byte(flags.peek ? Take::kPeek : Take::kConsume);
+  if (!byte) return fail(byte.error());
+  const std::array<std::uint8_t, 1> one{*byte};
+  Received got;
+  got.size = scatter(one, pieces);
+  got.truncated = got.size == 0;
+  got.urgent = true;
   return got;
 }
 
 // The connection shows its first bytes, into one place only.
 Result<Received> Stream::peek(std::span<const MutableBytes> pieces) {
+  const std::size_t skip = leaves_mark_out() ? 1 : 0;
+  const std::size_t mark = connection_->bytes_to_mark();
+  const std::size_t most = mark != 0 && mark != tcp::ConnectionHandle::kNoMark ? mark : SIZE_MAX;
   Received got;
-  if (pieces.size() <= 1) {
-    const auto n = pieces.empty() ? Result<std::size_t>(std::size_t{0}) : connection_->receive(pieces[0], Take::kPeek);
+  if (pieces.size() <= 1 && skip == 0) {
+    const MutableBytes room = pieces.empty() ? MutableBytes() : pieces[0].first(std::min(pieces[0].size(), most));
+    const auto n = pieces.empty() ? Result<std::size_t>(std::size_t{0}) : connection_->receive(room, Take::kPeek);
     if (!n) return fail(n.error());
     got.size = *n;
     return got;
   }
-  std::size_t room = 0;
+  std::size_t room = skip;
   for (const MutableBytes piece : pieces) room += piece.size();
-  std::vector<std::uint8_t> together(std::clamp<std::size_t>(connection_->receive_queued(), 1, room));
+  std::vector<std::uint8_t> together(
+      std::min(std::clamp<std::size_t>(connection_->receive_queued(), 1, std::max<std::size_t>(room, 1)), most));
   const auto n = connection_->receive(together, Take::kPeek);
   if (!n) return fail(n.error());
-  got.size = scatter(std::span(together).first(*n), pieces);
+  if (*n == skip && skip != 0) return connection_->peer_closed() ? Result<Received>(got) : fail(Errno::kAgain);
+  got.size = scatter(std::span(together).subspan(skip, *n - skip), pieces);
   return got;
+}
+
+// Something that a read would return.
+bool Stream::has_to_read() const {
+  if (!connection_->readable()) return false;
+  const bool only_mark = leaves_mark_out() && connection_->receive_queued() == 1;
+  return !only_mark || connection_->peer_closed() || connection_->pending_error() != Errno::kOk;
 }
 
 Status Stream::shutdown(Shutdown how) {
@@ -296,7 +333,8 @@ Ready Stream::ready() const {
   const tcp::State state = connection_->state();
   Ready r = Ready::kNone;
   if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return r;
-  if (connection_->readable()) r = r | Ready::kIn;
+  if (has_to_read()) r = r | Ready::kIn;
+  if (connection_->urgent_byte(Take::kPeek)) r = r | Ready::kUrgent;
   if (connection_->writable()) r = r | Ready::kOut;
   if (connection_->pending_error() != Errno::kOk) r = r | Ready::kError;
   const bool read_over = connection_->peer_closed() || state == tcp::State::kClosed || shut_read_;
@@ -309,7 +347,9 @@ Ready Stream::ready() const {
 
 Result<std::size_t> Stream::readable_bytes() const {
   if (listener_ != nullptr) return fail(Errno::kInvalid);
-  return connection_ != nullptr ? connection_->receive_queued() : std::size_t{0};
+  if (connection_ == nullptr) return std::size_t{0};
+  const bool in_line = options().urgent_inline == Switch::kOn;
+  return std::min(connection_->receive_queued(), in_line ? SIZE_MAX : connection_->bytes_to_mark());
 }
 
 Result<tcp::Info> Stream::tcp_info() const {
@@ -345,6 +385,8 @@ Status Stream::take_option(tcp::ConnectionOptions& options, Option option, std::
       return {};  // without effect here, as on Linux
     case Option::kKeepAlive:
       return options.keep_alive = to_switch(v), Status();
+    case Option::kUrgentInline:
+      return options.urgent_inline = to_switch(v), Status();
     case Option::kLinger:
       options.linger = v >= 0 ? Switch::kOn : Switch::kOff;
       return options.linger_time = static_cast<std::uint16_t>(std::clamp<std::int64_t>(v, 0, UINT16_MAX)), Status();
@@ -422,6 +464,10 @@ Result<std::int64_t> Stream::get_option(Option option) {
       return std::int64_t{0};
     case Option::kKeepAlive:
       return from_switch(o.keep_alive);
+    case Option::kUrgentInline:
+      return from_switch(o.urgent_inline);
+    case Option::kAtMark:
+      return std::int64_t{connection_ != nullptr && connection_->bytes_to_mark() == 0};
     case Option::kLinger:
       return o.linger == Switch::kOn ? std::int64_t{o.linger_time} : std::int64_t{-1};
     case Option::kSendBuffer:

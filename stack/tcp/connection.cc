@@ -232,6 +232,7 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   push_ = more != More::kMore;
   held_ = !push_;
   if (more == More::kRecord && taken == wanted) end_segment_here();
+  if (more == More::kUrgent && taken == wanted && taken > 0) urgent_pointer_.set(data_end());
   if (may_send_data()) output();  // before that it is queued (RFC9293-SEND-01)
   return taken;
 }
@@ -254,7 +255,7 @@ Result<std::size_t> Connection::receive(MutableBytes out, Take take) {
   if (take == Take::kPeek) return receive_queue_.peek(out);
   const std::size_t n = receive_queue_.read(out);
   context_.counters.add(Counter::kTcpBytesCopied, n);
-  pass_urgent_mark();
+  urgent_mark_.read_up_to(next_to_read());
   reopen_window(n);
   return n;
 }
@@ -264,10 +265,6 @@ Result<std::size_t> Connection::receive_nothing() {
   if (fin_received_ || receive_shut_ || state_ == State::kClosed || state_ == State::kTimeWait) return std::size_t{0};
   if (!synchronized()) return fail(Errno::kNotConnected);
   return fail(Errno::kAgain);
-}
-
-void Connection::pass_urgent_mark() {
-  if (urgent_ahead_ && urgent_ < rcv_nxt_ - static_cast<std::uint32_t>(receive_queue_.bytes())) urgent_ahead_ = false;
 }
 
 // The user has done with `taken` bytes: the peer hears of the room when that is worth a segment.
@@ -303,10 +300,6 @@ bool Connection::writable() const {
   const std::uint32_t limit = notsent_limit(options_, tcp_.config);
   if (limit != ConnectionOptions::kUnlimited && unsent() > limit / 2) return false;
   return synchronized() && send_queue_.bytes() < send_tuning_.buffer() - send_tuning_.buffer() / 3;
-}
-
-bool Connection::at_urgent_mark() const {
-  return urgent_ahead_ && urgent_ == rcv_nxt_ - static_cast<std::uint32_t>(receive_queue_.bytes());
 }
 
 void Connection::push() {

@@ -1,7 +1,7 @@
 // One TCP connection: the state machine of RFC 9293 over components that know nothing of each other. The connection
 // alone moves facts between them. Its methods stand in several files: segment_input.cc (RFC 9293 §3.10.7), ack.cc,
 // loss.cc (what SACK adds to it), output.cc, bursts.cc, timeout.cc (§3.10.8), icmp_input.cc, connection.cc (the user's
-// calls, §3.10.1 to 3.10.5), zero_copy.cc (those without a copy).
+// calls, §3.10.1 to 3.10.5), zero_copy.cc (those without a copy), urgent.cc.
 #pragma once
 
 #include <cstddef>
@@ -31,6 +31,7 @@
 #include "stack/tcp/seq.h"
 #include "stack/tcp/tcp.h"
 #include "stack/tcp/timers.h"
+#include "stack/tcp/urgent.h"
 #include "stack/wire/tcp.h"
 
 namespace sluice::tcp {
@@ -110,7 +111,8 @@ class Connection final : public ConnectionHandle, public Flow {
   Errno take_error() override;
   [[nodiscard]] std::size_t receive_queued() const override { return receive_queue_.bytes(); }
   [[nodiscard]] std::size_t send_queued() const override { return send_queue_.bytes(); }
-  [[nodiscard]] bool at_urgent_mark() const override;
+  [[nodiscard]] std::size_t bytes_to_mark() const override;
+  Result<std::uint8_t> urgent_byte(Take take) override;
   [[nodiscard]] Endpoint local() const override { return tuple.local; }
   [[nodiscard]] Endpoint peer() const override { return tuple.peer; }
   [[nodiscard]] Info info() const override;
@@ -154,7 +156,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void after_advance();
   void fin_acknowledged();
   void update_send_window(const Arriving& segment);
-  void check_urgent(const Arriving& segment);
+  void check_urgent(const Arriving& segment);  // urgent.cc
   bool process_text(Arriving& segment);
   void store_in_order(Arriving& segment);
   void store_out_of_order(Arriving& segment);
@@ -219,6 +221,7 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] wire::tcp::Options data_options() const;
   void add_sack(wire::tcp::Options& options, std::size_t room);
   [[nodiscard]] wire::tcp::Options syn_options(bool answer) const;
+  void add_urgent_pointer(wire::tcp::Header& header);  // urgent.cc
   void send_syn();
   void send_ack();
   void send_challenge_ack();
@@ -271,13 +274,15 @@ class Connection final : public ConnectionHandle, public Flow {
   // (RFC9293-SEND-03)
   [[nodiscard]] bool may_send_data() const { return state_ == State::kEstablished || state_ == State::kCloseWait; }
   [[nodiscard]] std::uint32_t flight() const { return snd_max_ - snd_una_; }
+  [[nodiscard]] Seq next_to_read() const {
+    return rcv_nxt_ - static_cast<std::uint32_t>(receive_queue_.bytes()) - (fin_received_ ? 1 : 0);
+  }
   [[nodiscard]] std::size_t receive_room() const;
   [[nodiscard]] std::size_t offered_buffer() const;
   [[nodiscard]] std::size_t send_room() const;
   [[nodiscard]] std::size_t device_queue() const;
   Status check_sendable();
   Result<std::size_t> receive_nothing();
-  void pass_urgent_mark();
   void reopen_window(std::size_t taken);
   [[nodiscard]] std::uint32_t now_ticks() const { return ticks_at(context_.now); }
   [[nodiscard]] std::uint32_t ticks_at(Instant time) const;
@@ -319,6 +324,7 @@ class Connection final : public ConnectionHandle, public Flow {
   buf::Queue send_queue_;
   Seq block_begin_;                         // of the last block in the queue, see TcpConfig::send_blocks
   std::unique_ptr<Boundaries> boundaries_;  // where segments have to end; null: nowhere
+  UrgentPointer urgent_pointer_;
 
   // Receive sequence space.
   Seq irs_, rcv_nxt_;
@@ -331,8 +337,7 @@ class Connection final : public ConnectionHandle, public Flow {
   buf::Queue receive_queue_;
   std::uint32_t lent_ = 0;  // bytes the user has in blocks of ours
   Reassembly reassembly_;
-  Seq urgent_;  // the last urgent byte, while urgent_ahead_
-  bool urgent_ahead_ = false;
+  UrgentMark urgent_mark_;
 
   // Timestamps (RFC 7323).
   std::uint32_t ts_recent_ = 0;

@@ -39,10 +39,11 @@ struct ConnectionOptions {
   std::uint8_t defer_accept = 0;  // of a listener: SYN-ACKs sent again while nothing but ACKs has come; 0: no deferring
   std::uint8_t ttl = 0;           // 0: the stack's default
   std::uint8_t tos = 0;
-  std::uint8_t congestion = 0;       // index into the table of tcp/cc/registry.h; 0: the stack's default
-  Switch no_delay = Switch::kOff;    // on: no Nagle (RFC9293-MUST-17)
-  Switch cork = Switch::kOff;        // on: only full segments
-  Switch keep_alive = Switch::kOff;  // RFC 9293 §3.8.4: off by default
+  std::uint8_t congestion = 0;          // index into the table of tcp/cc/registry.h; 0: the stack's default
+  Switch no_delay = Switch::kOff;       // on: no Nagle (RFC9293-MUST-17)
+  Switch cork = Switch::kOff;           // on: only full segments
+  Switch keep_alive = Switch::kOff;     // RFC 9293 §3.8.4: off by default
+  Switch urgent_inline = Switch::kOff;  // SO_OOBINLINE: reading does not leave the urgent byte out (RFC6093-03)
   // SO_LINGER: off: close() returns and data is still delivered; on with 0: close() resets.
   Switch linger = Switch::kOff;
 };

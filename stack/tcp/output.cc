@@ -80,7 +80,7 @@ bool Connection::worth_sending(std::uint32_t size, std::uint32_t available) cons
   if (size >= send_mss_) return true;
   if (size == 0) return false;
   const bool all = size == available;
-  if (all && fin_queued_) return true;
+  if (all && (fin_queued_ || urgent_pointer_.on())) return true;
   const bool alone = snd_nxt_ == snd_una_ || options_.no_delay == Switch::kOn;
   if (all && alone && !held_ && options_.cork == Switch::kOff) return true;
   if (snd_nxt_ < snd_max_) return true;  // sent before: Nagle was asked then
@@ -219,6 +219,7 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
   wire::tcp::Header header = wanted;
   if (header.flags.ack()) header.ack = rcv_nxt_.value();
   if (!header.flags.syn()) header.window = window_field();
+  add_urgent_pointer(header);
   buf::TxPacket packet;
   const std::size_t gathered = send_queue_.gather(offset, size, packet);
   assert(gathered == size);

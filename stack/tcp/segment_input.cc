@@ -373,16 +373,6 @@ void Connection::accept_timestamp(const Arriving& s) {
   ts_recent_at_ = context_.now;
 }
 
-// Sixth: URG. The data stays in the stream (RFC 6093 §2); the user can ask whether the mark is reached.
-void Connection::check_urgent(const Arriving& s) {
-  if (!s.header.flags.urg() || s.header.urgent == 0 || fin_received_) return;
-  const Seq last = s.seq + (std::uint32_t{s.header.urgent} - 1);
-  if (urgent_ahead_ && last <= urgent_) return;
-  urgent_ = last;
-  urgent_ahead_ = true;
-  notify();
-}
-
 // Seventh: the text.
 bool Connection::process_text(Arriving& s) {
   if (s.payload.empty()) return true;

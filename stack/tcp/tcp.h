@@ -95,8 +95,9 @@ class ConnectionHandle {
   // kNotConnected: not yet or never connected. Before ESTABLISHED data is queued (RFC9293-SEND-01).
   virtual Result<std::size_t> send(std::span<const Bytes> pieces) = 0;
   // Sets PSH on the last byte queued so far; kMore holds a partial segment back until more comes (MSG_MORE); kRecord
-  // pushes too, and what follows begins a segment (MSG_EOR).
-  enum class More : std::uint8_t { kPush, kMore, kRecord };
+  // pushes too, and what follows begins a segment (MSG_EOR); kUrgent: what is queued goes at once, and the last byte is
+  // urgent (RFC9293-MUST-30).
+  enum class More : std::uint8_t { kPush, kMore, kRecord, kUrgent };
   virtual Result<std::size_t> send(std::span<const Bytes> pieces, More more) = 0;
 
   // Copies up to out.size() bytes; 0 means the end of the stream. kAgain: nothing now; kConnectionReset, kTimedOut ...
@@ -129,7 +130,11 @@ class ConnectionHandle {
   virtual Errno take_error() = 0;                                // kOk when none; clears it
   [[nodiscard]] virtual std::size_t receive_queued() const = 0;  // bytes that can be read now
   [[nodiscard]] virtual std::size_t send_queued() const = 0;     // bytes not yet acknowledged
-  [[nodiscard]] virtual bool at_urgent_mark() const = 0;         // the next byte read is the urgent byte (RFC 6093)
+  // Unread bytes before the peer's urgent byte, come or not; kNoMark when there is none (RFC9293-MUST-33).
+  static constexpr std::size_t kNoMark = SIZE_MAX;
+  [[nodiscard]] virtual std::size_t bytes_to_mark() const = 0;
+  // That byte alone, once; it also stays in the stream. kInvalid: none, or taken; kAgain: it has not come.
+  virtual Result<std::uint8_t> urgent_byte(Take take) = 0;
   [[nodiscard]] virtual Endpoint local() const = 0;
   [[nodiscard]] virtual Endpoint peer() const = 0;
   [[nodiscard]] virtual Info info() const = 0;

@@ -495,6 +495,92 @@ void add_bytes(std::vector<Row>& rows) {
     s.control(p.server, SIOCATMARK, -1);
     s.receive(p.server, 8, MSG_OOB | MSG_DONTWAIT);
   });
+  for (const int in_line : {0, 1}) {
+    const auto urgent = [&](const char* what, auto program) {
+      add((std::string(in_line != 0 ? "urgent, in line: " : "urgent: ") + what).c_str(),
+          [in_line, program](S& s, S::Pair p) {
+            s.set(p.server, SOL_SOCKET, SO_OOBINLINE, in_line);
+            program(s, p);
+          });
+    };
+    urgent("a byte alone", [](S& s, S::Pair p) {
+      s.receive(p.server, 1, MSG_OOB);
+      s.send(p.client, "u", MSG_OOB);
+      s.poll(p.server), s.readable(p.server), s.control(p.server, SIOCATMARK, -1);
+      s.receive(p.server, 1, MSG_OOB | MSG_PEEK);
+      s.receive(p.server, 0, MSG_OOB | MSG_PEEK);
+      s.receive(p.server, 1, MSG_OOB);
+      s.receive(p.server, 1, MSG_OOB);
+      s.poll(p.server), s.readable(p.server), s.control(p.server, SIOCATMARK, -1);
+      s.receive(p.server, 4);
+      s.poll(p.server), s.readable(p.server), s.control(p.server, SIOCATMARK, -1);
+    });
+    urgent("in the middle", [](S& s, S::Pair p) {
+      s.send(p.client, "before");
+      s.send(p.client, "urgenT", MSG_OOB);
+      s.send(p.client, "after");
+      s.poll(p.server), s.readable(p.server), s.control(p.server, SIOCATMARK, -1);
+      s.receive(p.server, 3), s.receive(p.server, 100);
+      s.readable(p.server), s.control(p.server, SIOCATMARK, -1), s.poll(p.server);
+      s.receive(p.server, 100, MSG_PEEK | MSG_DONTWAIT);
+      s.control(p.server, SIOCATMARK, -1);
+      s.receive(p.server, 2);
+      s.control(p.server, SIOCATMARK, -1), s.poll(p.server);
+      s.receive(p.server, 1, MSG_OOB);
+      s.receive(p.server, 100);
+    });
+    urgent("taken before the mark is reached", [](S& s, S::Pair p) {
+      s.send(p.client, "abcU", MSG_OOB);
+      s.send(p.client, "def");
+      s.receive(p.server, 1, MSG_OOB);
+      s.receive(p.server, 9), s.control(p.server, SIOCATMARK, -1);
+      s.receive(p.server, 9), s.receive(p.server, 9);
+    });
+    urgent("twice", [](S& s, S::Pair p) {
+      s.send(p.client, "aX", MSG_OOB);
+      s.send(p.client, "bY", MSG_OOB);
+      s.readable(p.server), s.receive(p.server, 1, MSG_OOB);
+      s.receive(p.server, 9), s.receive(p.server, 9), s.receive(p.server, 9);
+    });
+    urgent("twice, the first read", [](S& s, S::Pair p) {
+      s.send(p.client, "aX", MSG_OOB);
+      s.receive(p.server, 9), s.receive(p.server, 1, MSG_OOB), s.receive(p.server, 9);
+      s.send(p.client, "bY", MSG_OOB);
+      s.poll(p.server), s.receive(p.server, 1, MSG_OOB);
+      s.receive(p.server, 9), s.receive(p.server, 9);
+    });
+    urgent("waited for in full", [](S& s, S::Pair p) {
+      s.send(p.client, "abU", MSG_OOB);
+      s.send(p.client, "cdef");
+      s.receive(p.server, 6, MSG_WAITALL);
+      s.receive(p.server, 9);
+    });
+    urgent("as a message", [](S& s, S::Pair p) {
+      s.send(p.client, "abU", MSG_OOB);
+      s.receive_message(p.server, std::array<std::size_t, 2>{1, 1}, MSG_OOB);
+      s.receive_message(p.server, std::array<std::size_t, 2>{1, 5}, MSG_DONTWAIT | MSG_PEEK);
+      s.receive_message(p.server, std::array<std::size_t, 2>{1, 5});
+      s.receive_message(p.server, std::array<std::size_t, 2>{1, 5});
+    });
+    urgent("at the end", [](S& s, S::Pair p) {
+      s.send(p.client, "U", MSG_OOB);
+      s.shutdown(p.client, SHUT_WR);
+      s.poll(p.server), s.readable(p.server);
+      s.receive(p.server, 9), s.receive(p.server, 1, MSG_OOB), s.receive(p.server, 9);
+    });
+    urgent("turned over", [in_line](S& s, S::Pair p) {
+      s.send(p.client, "abU", MSG_OOB);
+      s.set(p.server, SOL_SOCKET, SO_OOBINLINE, 1 - in_line);
+      s.poll(p.server), s.receive(p.server, 1, MSG_OOB);
+      s.receive(p.server, 9), s.receive(p.server, 9);
+    });
+    urgent("of nothing", [](S& s, S::Pair p) {
+      s.send(p.client, "", MSG_OOB);
+      s.poll(p.server);
+      s.send(p.client, "ab", MSG_OOB | MSG_MORE);
+      s.poll(p.server), s.receive(p.server, 9);
+    });
+  }
   add("many pieces", [](S& s, S::Pair p) {
     for (const std::size_t count : {0u, 1u, 2u, 15u, 16u, 100u, 1024u, 1025u}) {
       s.send_pieces(p.client, count, 3);

@@ -1,4 +1,4 @@
-// Data transfer: acknowledgements, windows, Nagle, probes, urgent data. RFC 9293 §3.7, §3.8, §3.10.
+// Data transfer: acknowledgements, windows, Nagle, probes. RFC 9293 §3.7, §3.8, §3.10.
 #include "tests/tcp/harness.h"
 
 namespace sluice::test {
@@ -217,16 +217,6 @@ TEST(Data, ChecksumAndReservedBits) {
   EXPECT_EQ(h.counters().get(Drop::kTcpChecksum), 1u);
   h.rx({.seq = 1, .ack = 1, .payload = "good", .reserved = 0xf});
   EXPECT_EQ(h.read(), "good");
-}
-
-// RFC 6093: urgent data stays in the stream, whatever the pointer says (S38).
-TEST(Data, UrgentStaysInLine) {
-  for (const int pointer : {0, 1, 2, 3, 4, 1000, 65535}) {
-    Script h;
-    h.establish();
-    h.rx({.flags = "UA", .seq = 1, .ack = 1, .payload = "abc", .urgent = static_cast<std::uint16_t>(pointer)});
-    EXPECT_EQ(h.read(), "abc") << pointer;
-  }
 }
 
 // (RFC7323-19, RFC7323-20, RFC7323-21, RFC7323-29, RFC7323-31): timestamps once agreed, PAWS, RST exempt.

@@ -46,7 +46,8 @@ ssize_t sl_recv(int fd, void* data, size_t size, int flags);
 ssize_t sl_sendto(int fd, const void* data, size_t size, int flags, const struct sockaddr* to, socklen_t length);
 ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, struct sockaddr* from, socklen_t* length);
 ssize_t sl_sendmsg(int fd, const struct msghdr* message, int flags);
-ssize_t sl_recvmsg(int fd, struct msghdr* message, int flags); /* ICMP echo: MSG_ERRQUEUE as on Linux, without IP_RECVERR */
+ssize_t sl_recvmsg(int fd, struct msghdr* message,
+                   int flags); /* ICMP echo: MSG_ERRQUEUE as on Linux, without IP_RECVERR */
 ssize_t sl_read(int fd, void* data, size_t size);
 ssize_t sl_write(int fd, const void* data, size_t size);
 ssize_t sl_readv(int fd, const struct iovec* pieces, int count);
@@ -61,7 +62,7 @@ int sl_dup(int fd);
 int sl_poll(struct pollfd* fds, nfds_t count, int timeout_ms);
 int sl_ppoll(struct pollfd* fds, nfds_t count, const struct timespec* timeout, const sigset_t* signals);
 int sl_fcntl(int fd, int command, long argument);            /* F_GETFL, F_SETFL with O_NONBLOCK */
-int sl_ioctl(int fd, unsigned long request, void* argument); /* FIONREAD, FIONBIO */
+int sl_ioctl(int fd, unsigned long request, void* argument); /* FIONREAD, FIONBIO, SIOCATMARK, SIOCOUTQ, SIOCOUTQNSD */
 
 int sl_sendmmsg(int fd, struct mmsghdr* messages, unsigned count, int flags);
 int sl_recvmmsg(int fd, struct mmsghdr* messages, unsigned count, int flags, struct timespec* timeout);
@@ -105,9 +106,10 @@ struct sl_buffer {
 };
 #define SL_SEND_BUFFER_SIZE 65536
 
-/* sl_recv(): blocks, returns and fails as it does, but *buffer views the next bytes where they were received, at most as
- * many as came in one frame. 0, and nothing lent: the end of the stream, or an empty datagram. TCP and UDP. Bytes lent
- * count as read, but take up the receive buffer until they are returned: then the window opens. flags: MSG_DONTWAIT */
+/* sl_recv(): blocks, returns and fails as it does, but *buffer views the next bytes where they were received, at most
+ * as many as came in one frame. 0, and nothing lent: the end of the stream, or an empty datagram. TCP and UDP. Bytes
+ * lent count as read, but take up the receive buffer until they are returned: then the window opens. flags:
+ * MSG_DONTWAIT */
 ssize_t sl_recv_lend(int fd, struct sl_buffer* buffer, int flags);
 ssize_t sl_recvfrom_lend(int fd, struct sl_buffer* buffer, int flags, struct sockaddr* from, socklen_t* length);
 
@@ -115,9 +117,8 @@ ssize_t sl_recvfrom_lend(int fd, struct sl_buffer* buffer, int flags, struct soc
  * ENOBUFS: the stack's memory is used up. */
 int sl_send_borrow(int fd, struct sl_buffer* buffer);
 /* sl_send() of the buffer's first `size` bytes: blocks and fails as it does, but takes all of them (the send buffer is
- * exceeded by less than one buffer) and the buffer with them. After a failure, EAGAIN also, the buffer is still borrowed.
- * Fewer than 16 KiB may be copied to follow what is queued. flags: MSG_DONTWAIT, MSG_MORE,
- * MSG_NOSIGNAL.
+ * exceeded by less than one buffer) and the buffer with them. After a failure, EAGAIN also, the buffer is still
+ * borrowed. Fewer than 16 KiB may be copied to follow what is queued. flags: MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL.
  * EINVAL also: size is 0 or too large; the buffer is lent, not borrowed, or from another runtime than fd. */
 ssize_t sl_send_commit(int fd, const struct sl_buffer* buffer, size_t size, int flags);
 
