@@ -21,6 +21,8 @@ constexpr TcpSwitch kSwitches[] = {
     {"undo", &TcpConfig::undo, "a needless reduction is undone (RFC 3522, RFC 3708)"},
     {"initial-window-10", &TcpConfig::initial_window_10, "ten segments to begin with (RFC 6928); off: RFC 5681"},
     {"hystart", &TcpConfig::hystart, "slow start ends when round trips grow (RFC 9406; cubic)"},
+    {"ecn", &TcpConfig::ecn, "ask the peer for congestion marks instead of losses (RFC 3168)"},
+    {"ecn-answer", &TcpConfig::ecn_answer, "agree to ECN when the peer asks for it"},
     {"pacing", &TcpConfig::pacing, "spread over the round trip what controllers without a rate send"},
     {"idle-restart", &TcpConfig::idle_restart, "a small window after silence (RFC 5681)"},
     {"receive-tuning", &TcpConfig::receive_tuning, "a receive buffer that grows with the path"},

@@ -72,6 +72,11 @@ constexpr Row kSysctls[] = {
     {"tcp_window_scaling", [](TcpConfig& c, std::string_view v) { c.window_scaling = to_switch(v); }},
     {"tcp_sack", [](TcpConfig& c, std::string_view v) { c.sack = to_switch(v); }},
     {"tcp_dsack", [](TcpConfig& c, std::string_view v) { c.dsack = to_switch(v); }},
+    {"tcp_ecn",
+     [](TcpConfig& c, std::string_view v) {
+       c.ecn = number_at(v, 0) == 1 ? Switch::kOn : Switch::kOff;
+       c.ecn_answer = to_switch(v);
+     }},
     {"tcp_slow_start_after_idle", [](TcpConfig& c, std::string_view v) { c.idle_restart = to_switch(v); }},
     {"tcp_notsent_lowat",
      [](TcpConfig& c, std::string_view v) { c.notsent_low = static_cast<std::uint32_t>(number_at(v, 0)); }},

@@ -105,6 +105,8 @@ Json to_json(const Connection& c) {
   j["congestion"] = i.congestion;
   j["timestamps"] = i.timestamps;
   j["sack"] = i.sack;
+  j["ecn"] = i.ecn;
+  j["ecn_seen"] = i.ecn_seen;
   add_path(j, i);
   add_windows(j, i);
   add_traffic(j, i);

@@ -22,6 +22,7 @@ struct Newer {  // what has come since, behind it
 static_assert(kOldSize + sizeof(Newer) == kTcpInfoSize);
 
 constexpr std::uint32_t kInfiniteThreshold = 0x7fffffff;  // segments
+constexpr int kEcnSeen = 16;                              // TCPI_OPT_ECN_SEEN
 constexpr std::uint32_t kReordering = 3;                  // duplicate ACKs that mean a loss
 
 // Linux's numbers: include/net/tcp_states.h.
@@ -33,6 +34,8 @@ std::uint8_t number_of(tcp::State state) {
 enum CaState : std::uint8_t { kOpen = 0, kDisorder = 1, kCwr = 2, kRecovery = 3, kLoss = 4 };
 CaState congestion_state(const tcp::Info& i) {
   switch (i.phase) {
+    case tcp::cc::Phase::kReducing:
+      return kCwr;
     case tcp::cc::Phase::kRecovery:
       return kRecovery;
     case tcp::cc::Phase::kLoss:
@@ -113,7 +116,8 @@ std::array<std::uint8_t, kTcpInfoSize> tcp_info_of(const tcp::Info& i) {
   t.tcpi_state = number_of(i.state);
   t.tcpi_ca_state = congestion_state(i);
   t.tcpi_options = static_cast<std::uint8_t>((i.timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (i.sack ? TCPI_OPT_SACK : 0) |
-                                             (i.window_scaling ? TCPI_OPT_WSCALE : 0));
+                                             (i.window_scaling ? TCPI_OPT_WSCALE : 0) | (i.ecn ? TCPI_OPT_ECN : 0) |
+                                             (i.ecn_seen ? kEcnSeen : 0));
   t.tcpi_snd_wscale = i.send_scale & 0xf;
   t.tcpi_rcv_wscale = i.receive_scale & 0xf;
   t.tcpi_snd_mss = i.send_mss;

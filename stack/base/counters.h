@@ -47,6 +47,8 @@
   X(kTcpTailProbes, "tcp.tail_probes")                 \
   X(kTcpLostRetransmits, "tcp.lost_retransmits")       \
   X(kTcpUndos, "tcp.undos")                            \
+  X(kTcpMarksReceived, "tcp.ce_marks_received")        \
+  X(kTcpMarkReductions, "tcp.ce_mark_reductions")      \
   X(kTcpSpuriousTimeouts, "tcp.spurious_timeouts")     \
   X(kTcpDuplicatesReported, "tcp.duplicates_reported") \
   X(kTcpSackIgnored, "tcp.sack_blocks_ignored")        \

@@ -11,7 +11,11 @@ namespace sluice {
 // level that has one. Before all of them stands the due list: everything up to collected_, in order of deadline.
 
 void Timer::cancel() {
-  if (wheel_ != nullptr) wheel_->remove(*this);
+  if (armed()) wheel_->remove(*this);
+}
+
+void Timer::schedule(Instant deadline) {
+  wheel_->schedule(*this, deadline);
 }
 
 TimerWheel::TimerWheel() = default;
@@ -19,7 +23,7 @@ TimerWheel::TimerWheel() = default;
 TimerWheel::~TimerWheel() {
   for (Timer* timer : slots_) {
     while (timer != nullptr) {
-      timer->wheel_ = nullptr;
+      timer->slot_ = Timer::kIdle;
       timer = timer->next_;
     }
   }
@@ -57,7 +61,7 @@ void TimerWheel::remove(Timer& timer) {
   if (slots_[timer.slot_] == nullptr && timer.slot_ != kDueSlot) {
     occupied_[timer.slot_ / kSlots] &= ~(std::uint64_t{1} << (timer.slot_ % kSlots));
   }
-  timer.wheel_ = nullptr;
+  timer.slot_ = Timer::kIdle;
   --armed_;
   if (timer.deadline_ <= earliest_) earliest_known_ = false;
 }

@@ -18,23 +18,27 @@ class Timer {
   using Callback = void (*)(void* owner);
 
   Timer(Callback callback, void* owner) : callback_(callback), owner_(owner) {}
+  // Knows its wheel, which must outlive it, before it is armed.
+  Timer(TimerWheel& wheel, Callback callback, void* owner) : wheel_(&wheel), callback_(callback), owner_(owner) {}
   ~Timer() { cancel(); }
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
-  [[nodiscard]] bool armed() const { return wheel_ != nullptr; }
+  [[nodiscard]] bool armed() const { return slot_ != kIdle; }
   [[nodiscard]] Instant deadline() const { return armed() ? deadline_ : Instant::never(); }
-  void cancel();  // no-op when not armed
+  void cancel();                    // no-op when not armed
+  void schedule(Instant deadline);  // by the wheel that it knows
 
  private:
   friend class TimerWheel;
+  static constexpr std::uint16_t kIdle = UINT16_MAX;
   Timer* next_ = nullptr;
   Timer* prev_ = nullptr;
   TimerWheel* wheel_ = nullptr;
   Instant deadline_{};
   Callback callback_;
   void* owner_;
-  std::uint16_t slot_ = 0;
+  std::uint16_t slot_ = kIdle;
 };
 
 class TimerWheel {

@@ -86,10 +86,10 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   [[nodiscard]] const Interface* pick_for_group(InterfaceId wanted) const;
   [[nodiscard]] Result<Address> choose_source(const Interface& out, const Address& source,
                                               const Address& next_hop) const;
-  Status send(buf::TxPacket& packet, const SendOptions& options, const Route& route);
-  wire::ipv4::Header header_for(const SendOptions& options, const Route& route, std::size_t datagrams);
-  Status send_fragments(buf::TxPacket& packet, const SendOptions& options, const Route& route);
-  Status send_one(buf::TxPacket& packet, const wire::ipv4::Header& header, const Route& route);
+  Status send(buf::TxPacket& packet, const SendOptions& options, const Path& route);
+  wire::ipv4::Header header_for(const SendOptions& options, const Path& route, std::size_t datagrams);
+  Status send_fragments(buf::TxPacket& packet, const SendOptions& options, const Path& route);
+  Status send_one(buf::TxPacket& packet, const wire::ipv4::Header& header, const Path& route);
   Status loop_back(buf::TxPacket& packet);
   std::size_t poll_loopback(std::size_t budget);
 

@@ -239,7 +239,7 @@ std::uint32_t Ip::route_generation() const {
   return impl_->generation_;
 }
 
-Status Ip::send(buf::TxPacket& packet, const SendOptions& options, const Route& route) {
+Status Ip::send(buf::TxPacket& packet, const SendOptions& options, const Path& route) {
   return impl_->send(packet, options, route);
 }
 
@@ -252,7 +252,7 @@ void Ip::accept_path_mtu(const Address& destination, std::uint32_t mtu) {
   ++impl_->generation_;
 }
 
-void Ip::confirm_reachable(const Route& route) {
+void Ip::confirm_reachable(const Path& route) {
   Interface* interface = impl_->interface(route.interface);
   if (interface != nullptr && interface->link.is_ethernet()) interface->link.neighbors().confirm(route.next_hop);
 }

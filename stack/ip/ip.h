@@ -98,7 +98,7 @@ class Ip {
   // Sends one transport packet (header and payload in `packet`) along `route`. With packet.offload.gso set it may be up
   // to route.max_gso_bytes; otherwise larger than route.mtu it is fragmented, or kMessageSize if dont_fragment.
   // A packet that waits for address resolution is copied. kNoBuffers, kHostUnreachable, kNetworkDown, kInvalid.
-  Status send(buf::TxPacket& packet, const SendOptions& options, const Route& route);
+  Status send(buf::TxPacket& packet, const SendOptions& options, const Path& route);
 
   // A transport has no use for this datagram: answer with ICMP port or protocol unreachable where that is allowed
   // (RFC1122-IF-03).
@@ -110,7 +110,7 @@ class Ip {
   void accept_path_mtu(const Address& destination, std::uint32_t mtu);
 
   // The transport has proof that `destination` answers (RFC 1122 §2.3.2.1): its neighbour entry stays fresh.
-  void confirm_reachable(const Route& route);
+  void confirm_reachable(const Path& route);
 
   // Echo request out, with payload; identifier as handed out by register_icmp_user.
   Result<std::uint16_t> register_icmp_user(IcmpUser& user, std::uint16_t wanted_identifier);  // 0: any

@@ -91,13 +91,14 @@ Result<Route> Ip::Impl::route_over(const Interface& out, const Address& destinat
   r.mtu = path.mtu;
   r.below_floor = path.below_floor;
   r.max_gso_bytes = std::max(r.mtu, out.link.max_gso_bytes());
-  r.rx_queue_frames = out.link.device().capabilities().rx_queue_frames;
+  r.rx_queue_frames =
+      static_cast<std::uint16_t>(std::min<std::uint32_t>(out.link.device().capabilities().rx_queue_frames, UINT16_MAX));
   r.tx_checksum = out.link.device().capabilities().tx_checksum;
   r.generation = generation_;
   return r;
 }
 
-Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const Route& route) {
+Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const Path& route) {
   if (options.ttl == 0) return fail(Errno::kInvalid);  // (RFC1122-IP-17)
   const std::size_t size = packet.size() + ipv4::kHeaderSize;
   if (size > ipv4::kMaxSize) return fail(Errno::kMessageSize);
@@ -115,7 +116,7 @@ Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const R
 // The fields that do not depend on the size. The identification is the first of `datagrams` in a row.
 // DEVIATION(RFC 1191 §3): ICMP goes without DF unless it asks for it: nobody would send an echo reply again that was
 // too large for the path.
-ipv4::Header Ip::Impl::header_for(const SendOptions& options, const Route& route, std::size_t datagrams) {
+ipv4::Header Ip::Impl::header_for(const SendOptions& options, const Path& route, std::size_t datagrams) {
   const bool discover = config_.path_mtu_discovery == IpConfig::Discovery::kOn && route.cast == Cast::kUnicast &&
                         options.protocol != Protocol::kIcmp;
   ipv4::Header h{.tos = options.tos,
@@ -131,7 +132,7 @@ ipv4::Header Ip::Impl::header_for(const SendOptions& options, const Route& route
   return h;
 }
 
-Status Ip::Impl::send_one(buf::TxPacket& packet, const ipv4::Header& header, const Route& route) {
+Status Ip::Impl::send_one(buf::TxPacket& packet, const ipv4::Header& header, const Path& route) {
   packet.offload.header_length = static_cast<std::uint16_t>(packet.header_size() + ipv4::kHeaderSize);
   packet.offload.checksum_start = static_cast<std::uint16_t>(packet.offload.checksum_start + ipv4::kHeaderSize);
   ipv4::emit(packet.prepend(ipv4::kHeaderSize), header);
@@ -166,7 +167,7 @@ void append_range(buf::TxPacket& to, Bytes header, std::span<const Bytes> payloa
 }  // namespace
 
 // (RFC1122-FRAG-08). The transport's checksum is completed first: it covers the whole.
-Status Ip::Impl::send_fragments(buf::TxPacket& packet, const SendOptions& options, const Route& route) {
+Status Ip::Impl::send_fragments(buf::TxPacket& packet, const SendOptions& options, const Path& route) {
   if (packet.offload.checksum == buf::ChecksumState::kPartial) {
     link::complete_checksum(packet.header(), packet.payload(), packet.offload);
   }
@@ -174,7 +175,7 @@ Status Ip::Impl::send_fragments(buf::TxPacket& packet, const SendOptions& option
   const std::size_t step = (route.mtu - ipv4::kHeaderSize) / 8 * 8;
   SendOptions fragmentable = options;
   fragmentable.dont_fragment = false;
-  Route cut_here = route;
+  Path cut_here = route;
   cut_here.below_floor = true;  // and, if it must be, cut again on the way
   ipv4::Header header = header_for(fragmentable, cut_here, 1);
   for (std::size_t offset = 0; offset < total; offset += step) {

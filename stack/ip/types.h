@@ -76,20 +76,24 @@ class Transport {
   virtual void on_batch_end() {}
 };
 
-// Where packets to a destination go. Valid while `generation` equals Ip::route_generation().
-struct Route {
+// Where packets to a destination go. Valid while `generation` equals Ip::route_generation(). Every connection keeps
+// one: the members stand by size.
+struct Path {
   InterfaceId interface = kNoInterface;
-  Address source{};                   // preferred source address
   Address next_hop{};                 // the destination itself when it is on-link
   Cast cast = Cast::kUnicast;         // what the destination is on this interface
+  bool tx_checksum = false;           // leave the transport checksum partial
+  bool below_floor = false;           // the path carries less than `mtu`: DF is never set
+  std::uint16_t rx_queue_frames = 0;  // that the device holds before it drops; 0: not known, or enough
   std::uint32_t mtu = 0;              // path MTU: largest IP packet, bytes; from it MMS_S (RFC1122-FRAG-07)
   std::uint32_t link_mtu = 0;         // of the interface
   std::uint32_t max_gso_bytes = 0;    // largest IP packet the transport may send with gso_size set (the link or the
                                       // device cuts it); never 0 for TCP, at least mtu
-  std::uint32_t rx_queue_frames = 0;  // that the device holds before it drops; 0: not known, or enough
-  bool tx_checksum = false;           // leave the transport checksum partial
-  bool below_floor = false;           // the path carries less than `mtu`: DF is never set
   std::uint32_t generation = 0;
+};
+
+struct Route : Path {
+  Address source{};  // preferred source address
 };
 
 // Everything a transport can choose about an outgoing datagram (RFC1122-IF-01).

@@ -13,18 +13,21 @@ void Connection::duplicate_ack(const Arriving&) {
   const std::uint32_t limited = tcp_.config.limited_transmit == Switch::kOn
                                     ? static_cast<std::uint32_t>(std::min(recovery_.duplicates(), 2)) * send_mss_
                                     : 0;
+  const cc::Phase before = recovery_.phase();
   switch (recovery_.on_duplicate_ack(snd_una_, snd_max_)) {
     case Recovery::OnDuplicate::kNothing:
     case Recovery::OnDuplicate::kLimitedTransmit:  // usable_window() knows
       break;
     case Recovery::OnDuplicate::kInflate:
-      recovery_window_.on_duplicate_ack(send_mss_);
+      rare().recovery_window.on_duplicate_ack(send_mss_);
       break;
     case Recovery::OnDuplicate::kEnter:
       context_.counters.add(Counter::kTcpFastRetransmits);
       context_.emit({.kind = EventKind::kTcpRecoveryEnter, .flow = number_, .a = recovery_.point().value()});
-      cc_->on_congestion({.now = context_.now, .flight = flight() - std::min(limited, flight())});
-      recovery_window_.enter(cc_->ssthresh(), send_mss_);
+      if (before != cc::Phase::kReducing) {
+        cc_->on_congestion({.now = context_.now, .flight = flight() - std::min(limited, flight())});
+      }
+      rare().recovery_window.enter(cc_->ssthresh(), send_mss_);
       window_changed();
       retransmit_first("third duplicate ACK");
       start_retransmit_timer();
@@ -107,10 +110,11 @@ cc::Ack Connection::account(const Arriving& s, const Delivery& d, std::uint32_t 
   cc::Ack ack{.now = context_.now,
               .acked = tcp_.config.count_sacked == Switch::kOn ? acked : delivered_by(d, acked),
               .delivered = d.bytes,
+              .marked = echoes_marks(s) ? d.bytes : 0,
               .flight = before,
               .rtt = measure_rtt(s, d, acked),
               .min_rtt = min_rtt_.get(),
-              .phase = recovery_.phase(),
+              .phase = phase_seen(s),
               .cwnd_limited = cwnd_usage_.may_grow(cc_->cwnd(), cc_->ssthresh())};
   delivered_ += d.bytes;
   ack.total_delivered = delivered_;
@@ -151,11 +155,11 @@ void Connection::congestion_on_ack(const cc::Ack& ack) {
       start_retransmit_timer();
       [[fallthrough]];
     case Recovery::OnAck::kPartial:
-      recovery_window_.on_partial_ack(ack.acked, send_mss_);
+      rare().recovery_window.on_partial_ack(ack.acked, send_mss_);
       retransmit_first("partial ACK");
       break;
     case Recovery::OnAck::kDone:
-      cc_->on_recovery_done({context_.now, recovery_window_.at_the_end(flight(), send_mss_)});
+      cc_->on_recovery_done({context_.now, rare().recovery_window.at_the_end(flight(), send_mss_)});
       context_.emit({.kind = EventKind::kTcpRecoveryExit, .flow = number_, .a = snd_una_.value()});
       break;
   }

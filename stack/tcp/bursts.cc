@@ -21,7 +21,8 @@ std::uint32_t Connection::largest_burst() const {
 
 // The largest super-segment, in whole segments.
 std::uint32_t Connection::most_at_once() const {
-  if (urgent_pointer_.on()) return send_mss_;  // whoever cuts for us would leave the pointer the same in each
+  if (rare_view().urgent_pointer.on())
+    return send_mss_;  // whoever cuts for us would leave the pointer the same in each
   std::uint32_t most = largest_burst();
   if (pacer_.on()) most = std::min(most, pacer_.quantum(send_mss_));
   return tcp_.config.burst_sizing == Switch::kOn ? std::min(most, fitting_burst()) : most;

@@ -12,9 +12,6 @@ namespace sluice::tcp {
 namespace {
 constexpr int kQuickAcks = 16;             // segments acknowledged at once when the user asks for it
 constexpr std::size_t kSmallWrite = 2048;  // writes up to this go into small blocks
-RtoEstimator::Bounds bounds_of(const TcpConfig& c) {
-  return {c.initial_rto, c.min_rto, c.max_rto, c.rto_margin};
-}
 }  // namespace
 
 const char* name_of(State state) {
@@ -28,18 +25,23 @@ Connection::Connection(Tcp::Impl& tcp, const FourTuple& t, const ip::Route& rout
     : Flow(FlowKind::kConnection, t),
       tcp_(tcp),
       context_(tcp.context),
-      options_(options),
-      route_(route),
+      options_(tcp.option_sets.share(options)),
       number_(number),
+      route_(route),
       send_tuning_(send_range(options, tcp.config)),
       receive_tuning_(receive_range(options, tcp.config)),
-      rto_(bounds_of(tcp.config)),
+      rto_(tcp.rto_bounds),
       timers_(
           tcp.context.timers, [](void* self) { static_cast<Connection*>(self)->on_timer(); }, this) {
   ts_offset_ = tcp.isn.timestamp_offset(t.local, t.peer);
   progress_at_ = last_received_at_ = context_.now;
   quick_acks_ = tcp.config.delayed_ack == Switch::kOn ? tcp.config.quick_acks : INT32_MAX;
   update_mss();
+}
+
+const RareState& Connection::rare_view() const {
+  static constexpr RareState kNone;
+  return rare_ != nullptr ? *rare_ : kNone;
 }
 
 Connection::~Connection() {
@@ -51,7 +53,7 @@ void Connection::open_active(Seq iss) {
   iss_ = snd_una_ = iss;
   snd_nxt_ = snd_max_ = data_base_ = iss + 1;  // (RFC9293-OPEN-02)
   recovery_.start(iss);                        // (RFC6582-01)
-  negotiated_.receive_scale = ReceiveWindow::scale_for(receive_range(options_, tcp_.config).most);
+  negotiated_.receive_scale = ReceiveWindow::scale_for(receive_range(*options_, tcp_.config).most);
   enter(State::kSynSent);
   send_syn();
   start_retransmit_timer();
@@ -100,6 +102,10 @@ void Connection::establish() {
   notify();
 }
 
+std::uint8_t Connection::cc_index() const {
+  return options_->congestion != 0 ? options_->congestion : tcp_.config.congestion;
+}
+
 // RFC 6928 (RFC6928-01), or RFC 5681 §3.1 (RFC5681-04); one segment when the SYN was lost (RFC5681-06). It begins here,
 // so the handshake's own ACKs do not enlarge it (RFC5681-05).
 void Connection::start_congestion_control() {
@@ -107,8 +113,7 @@ void Connection::start_congestion_control() {
   std::uint32_t window = std::min(10 * mss, std::max<std::uint32_t>(2 * mss, 14600));
   if (tcp_.config.initial_window_10 == Switch::kOff) window = mss > 2190 ? 2 * mss : mss > 1095 ? 3 * mss : 4 * mss;
   if (syn_retransmitted_) window = mss;
-  const std::uint8_t index = options_.congestion != 0 ? options_.congestion : tcp_.config.congestion;
-  cc_ = cc::make(index);
+  cc_ = cc::make(cc_index());
   cc_->start({.mss = mss,
               .initial_window = window,
               .srtt = rto_.srtt(),
@@ -135,9 +140,9 @@ std::uint64_t Connection::window_rate() const {
 void Connection::update_pacing() {
   std::uint64_t rate = cc_->pacing_rate();
   if (rate == Pacer::kUnlimited && tcp_.config.pacing == Switch::kOn && rto_.srtt() > Duration()) rate = window_rate();
-  if (options_.max_pacing_rate != UINT32_MAX) {
-    rate =
-        rate == Pacer::kUnlimited ? options_.max_pacing_rate : std::min<std::uint64_t>(rate, options_.max_pacing_rate);
+  if (options_->max_pacing_rate != UINT32_MAX) {
+    rate = rate == Pacer::kUnlimited ? options_->max_pacing_rate
+                                     : std::min<std::uint64_t>(rate, options_->max_pacing_rate);
   }
   pacer_.set_rate(rate);
 }
@@ -232,7 +237,7 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   push_ = more != More::kMore;
   held_ = !push_;
   if (more == More::kRecord && taken == wanted) end_segment_here();
-  if (more == More::kUrgent && taken == wanted && taken > 0) urgent_pointer_.set(data_end());
+  if (more == More::kUrgent && taken == wanted && taken > 0) rare().urgent_pointer.set(data_end());
   if (may_send_data()) output();  // before that it is queued (RFC9293-SEND-01)
   return taken;
 }
@@ -241,7 +246,7 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
 std::size_t Connection::send_room() const {
   const std::size_t queued = send_queue_.bytes();
   const std::size_t room = queued < send_tuning_.buffer() ? send_tuning_.buffer() - queued : 0;
-  const std::uint32_t limit = notsent_limit(options_, tcp_.config);
+  const std::uint32_t limit = notsent_limit(*options_, tcp_.config);
   if (limit == ConnectionOptions::kUnlimited) return room;
   const std::size_t may_go = cc_ != nullptr ? usable_window() : 0;
   const std::size_t waiting = unsent();
@@ -255,7 +260,7 @@ Result<std::size_t> Connection::receive(MutableBytes out, Take take) {
   if (take == Take::kPeek) return receive_queue_.peek(out);
   const std::size_t n = receive_queue_.read(out);
   context_.counters.add(Counter::kTcpBytesCopied, n);
-  urgent_mark_.read_up_to(next_to_read());
+  if (rare_ != nullptr) rare_->urgent_mark.read_up_to(next_to_read());
   reopen_window(n);
   return n;
 }
@@ -277,11 +282,11 @@ void Connection::reopen_window(std::size_t taken) {
 std::size_t Connection::receive_room() const {
   const std::size_t used = receive_queue_.bytes() + lent_;
   const std::size_t buffer = receive_tuning_.buffer();
-  return std::min<std::size_t>(used < buffer ? buffer - used : 0, options_.window_clamp);
+  return std::min<std::size_t>(used < buffer ? buffer - used : 0, options_->window_clamp);
 }
 
 std::size_t Connection::offered_buffer() const {
-  return std::min<std::size_t>(receive_tuning_.buffer(), options_.window_clamp);
+  return std::min<std::size_t>(receive_tuning_.buffer(), options_->window_clamp);
 }
 
 // Three quarters of the device's queue, in bytes: other connections use it too.
@@ -297,7 +302,7 @@ bool Connection::readable() const {
 // With a third of the buffer free, as Linux has it, so that a writer is not woken for each segment.
 bool Connection::writable() const {
   if (error_ != Errno::kOk || fin_queued_ || state_ == State::kClosed || state_ == State::kTimeWait) return true;
-  const std::uint32_t limit = notsent_limit(options_, tcp_.config);
+  const std::uint32_t limit = notsent_limit(*options_, tcp_.config);
   if (limit != ConnectionOptions::kUnlimited && unsent() > limit / 2) return false;
   return synchronized() && send_queue_.bytes() < send_tuning_.buffer() - send_tuning_.buffer() / 3;
 }
@@ -339,7 +344,7 @@ void Connection::detach() {
 
 void Connection::close() {
   const bool unread = !receive_queue_.empty();
-  const bool linger_zero = options_.linger == Switch::kOn && options_.linger_time == 0;
+  const bool linger_zero = options_->linger == Switch::kOn && options_->linger_time == 0;
   detach();
   if (state_ == State::kClosed || state_ == State::kTimeWait) return tcp_.retire(*this);
   if (state_ == State::kSynSent) return finish();  // (RFC9293-CLOSE-01)
@@ -353,11 +358,11 @@ void Connection::close() {
 
 // In FIN-WAIT-2, and nobody is interested any more: the peer's FIN is waited for, but not for ever.
 void Connection::wait_for_fin() {
-  if (options_.fin_wait2_time == ConnectionOptions::kNoFinWait2) {
+  if (options_->fin_wait2_time == ConnectionOptions::kNoFinWait2) {
     send_rst(snd_max_, wire::tcp::Flags::kRst | wire::tcp::Flags::kAck);
     return finish();
   }
-  const Duration chosen = Duration::seconds(options_.fin_wait2_time);
+  const Duration chosen = Duration::seconds(options_->fin_wait2_time);
   timers_.set(TimerKind::kFinWait2, context_.now + (chosen != Duration() ? chosen : tcp_.config.fin_wait2_time));
 }
 
@@ -378,17 +383,16 @@ void Connection::reset_silently() {
 
 Status Connection::set_options(const ConnectionOptions& wanted) {
   if (cc::name_at(wanted.congestion) == nullptr && wanted.congestion != 0) return fail(Errno::kNoProtocolOption);
-  const ConnectionOptions before = options_;
-  options_ = wanted;
-  if (before.receive_buffer != wanted.receive_buffer) {
+  const SharedOptions before = std::exchange(options_, tcp_.option_sets.share(wanted));
+  if (before->receive_buffer != wanted.receive_buffer) {
     receive_tuning_ = ReceiveTuning(receive_range(wanted, tcp_.config));
   }
-  if (before.send_buffer != wanted.send_buffer) send_tuning_ = SendTuning(send_range(wanted, tcp_.config));
-  if (before.keep_alive != options_.keep_alive || before.keep_idle != options_.keep_idle) restart_keep_alive();
-  if (before.max_segment != options_.max_segment) update_mss();
-  if (before.congestion != options_.congestion && cc_ != nullptr) start_congestion_control();
-  if (before.max_pacing_rate != options_.max_pacing_rate && cc_ != nullptr) update_pacing();
-  const bool released = options_.no_delay == Switch::kOn || options_.cork == Switch::kOff;
+  if (before->send_buffer != wanted.send_buffer) send_tuning_ = SendTuning(send_range(wanted, tcp_.config));
+  if (before->keep_alive != options_->keep_alive || before->keep_idle != options_->keep_idle) restart_keep_alive();
+  if (before->max_segment != options_->max_segment) update_mss();
+  if (before->congestion != options_->congestion && cc_ != nullptr) start_congestion_control();
+  if (before->max_pacing_rate != options_->max_pacing_rate && cc_ != nullptr) update_pacing();
+  const bool released = options_->no_delay == Switch::kOn || options_->cork == Switch::kOff;
   if (released && may_send_data()) output();
   return {};
 }
@@ -413,7 +417,7 @@ Info Connection::info() const {
     i.ssthresh = cc_->ssthresh();
     i.congestion = cc_->name();
     i.pacing_rate = pacer_.rate();
-    i.max_pacing_rate = options_.max_pacing_rate;
+    i.max_pacing_rate = options_->max_pacing_rate;
   }
   i.flight = flight();
   i.send_scale = negotiated_.send_scale;
@@ -421,25 +425,15 @@ Info Connection::info() const {
   i.timestamps = negotiated_.timestamps;
   i.window_scaling = negotiated_.window_scaling;
   i.sack = negotiated_.sack;
+  i.ecn = negotiated_.ecn;
+  i.ecn_seen = ecn_.seen();
   i.srtt = rto_.srtt();
   i.rttvar = rto_.rttvar();
   i.rto = rto_.rto();
-  i.bytes_sent = bytes_sent_;
-  i.bytes_received = bytes_received_;
-  i.bytes_retransmitted = bytes_retransmitted_;
-  i.bytes_acked = bytes_acked_;
-  i.retransmits = retransmits_;
-  i.timeouts = timeouts_;
   i.timeouts_in_row = timeouts_in_row_;
   i.backoff = static_cast<std::uint32_t>(rto_.backoff());
-  i.probes = static_cast<std::uint32_t>(probe_backoff_ + keep_alive_probes_);
   i.quick_ack = quick_acks_ > 0;
   i.recovering = recovery_.active();
-  i.segments_in = segments_in_;
-  i.segments_out = segments_out_;
-  i.data_segments_in = data_segments_in_;
-  i.data_segments_out = data_segments_out_;
-  i.out_of_order = out_of_order_;
   i.unsent = unsent();
   i.path_mtu = route_.mtu;
   i.advertised_mss = advertised_mss();
@@ -454,8 +448,24 @@ Info Connection::info() const {
   i.busy_time = limit_times_.busy(context_.now);
   i.peer_limited_time = limit_times_.of(LimitTimes::Reason::kPeerWindow, context_.now);
   i.buffer_limited_time = limit_times_.of(LimitTimes::Reason::kSendBuffer, context_.now);
+  describe_traffic(i);
   describe_recovery(i);
   return i;
+}
+
+void Connection::describe_traffic(Info& i) const {
+  i.bytes_sent = bytes_sent_;
+  i.bytes_received = bytes_received_;
+  i.bytes_retransmitted = rare_view().bytes_retransmitted;
+  i.bytes_acked = bytes_acked_;
+  i.retransmits = rare_view().retransmits;
+  i.timeouts = rare_view().timeouts;
+  i.probes = static_cast<std::uint32_t>(rare_view().probe_backoff + keep_alive_probes_);
+  i.segments_in = segments_in_;
+  i.segments_out = segments_out_;
+  i.data_segments_in = data_segments_in_;
+  i.data_segments_out = data_segments_out_;
+  i.out_of_order = rare_view().out_of_order;
 }
 
 void Connection::check_invariants() const {

@@ -16,22 +16,23 @@
 #include "stack/tcp/cc/registry.h"
 #include "stack/tcp/cwnd_usage.h"
 #include "stack/tcp/delivery_rate.h"
+#include "stack/tcp/ecn.h"
 #include "stack/tcp/flow.h"
 #include "stack/tcp/limit_times.h"
 #include "stack/tcp/min_rtt.h"
 #include "stack/tcp/pacer.h"
+#include "stack/tcp/rare_state.h"
 #include "stack/tcp/reassembly.h"
 #include "stack/tcp/receive_tuning.h"
 #include "stack/tcp/receive_window.h"
 #include "stack/tcp/recovery.h"
-#include "stack/tcp/recovery_window.h"
 #include "stack/tcp/rto.h"
 #include "stack/tcp/send_state.h"
 #include "stack/tcp/send_tuning.h"
 #include "stack/tcp/seq.h"
+#include "stack/tcp/shared_options.h"
 #include "stack/tcp/tcp.h"
 #include "stack/tcp/timers.h"
-#include "stack/tcp/urgent.h"
 #include "stack/wire/tcp.h"
 
 namespace sluice::tcp {
@@ -45,6 +46,7 @@ struct Arriving {
   Seq seq;
   Seq ack;
   buf::Buffer payload;         // view: the data
+  std::uint8_t ecn = 0;        // of the IP header: the codepoint
   std::uint16_t gso_size = 0;  // > 0: several segments, coalesced by the device
 
   [[nodiscard]] std::uint32_t length() const {  // sequence numbers it takes (RFC9293-SEQ-03)
@@ -60,6 +62,7 @@ struct Negotiated {
   bool window_scaling = false;
   bool timestamps = false;
   bool sack = false;
+  bool ecn = false;  // RFC 3168
 };
 
 class Connection final : public ConnectionHandle, public Flow {
@@ -85,9 +88,7 @@ class Connection final : public ConnectionHandle, public Flow {
   // --- from the network
   void input(Arriving& segment);
   void on_icmp_error(const ip::IcmpError& error);
-  void flush();               // at the end of a batch: what it allows to be sent, and the ACK
-  bool flush_listed = false;  // in Tcp's list of those to be flushed
-  bool retired = false;       // in Tcp's list of those to be freed
+  void flush();  // at the end of a batch: what it allows to be sent, and the ACK
   Connection* next_in_flush_list = nullptr;
 
   // --- ConnectionHandle
@@ -118,11 +119,13 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] Info info() const override;
   Status set_options(const ConnectionOptions& options) override;
   void set_quick_ack(Switch wanted) override;
-  [[nodiscard]] const ConnectionOptions& options() const override { return options_; }
+  [[nodiscard]] const ConnectionOptions& options() const override { return *options_; }
 
   // --- for Tcp and the listener
   void forget_listener() { listener_ = nullptr; }
   Connection* next_in_line = nullptr;  // of those to be accepted, or of those to be freed
+  bool flush_listed = false;           // in Tcp's list of those to be flushed
+  bool retired = false;                // in Tcp's list of those to be freed
   void reset_silently();               // RST to the peer, no word to the user; used when a listener closes
   void check_invariants() const;
 
@@ -199,6 +202,17 @@ class Connection final : public ConnectionHandle, public Flow {
   void step_tail_probe(const Arriving& segment, const Delivery& delivery, std::uint32_t acked, bool repeated);
   void lose_by_timeout();
 
+  void repair_while_reducing();
+
+  // ecn.cc
+  [[nodiscard]] int ecn_setup_flags(bool answer) const;
+  void settle_ecn(wire::tcp::Flags flags);
+  void note_marks(const Arriving& segment);
+  std::uint8_t add_ecn(wire::tcp::Header& header, std::uint32_t size);
+  [[nodiscard]] bool echoes_marks(const Arriving& segment) const;
+  [[nodiscard]] cc::Phase phase_seen(const Arriving& segment) const;
+  void hear_echo(const Arriving& segment, cc::Phase before, std::uint32_t acked);
+
   // icmp_input.cc
   void neighbor_is_silent();
 
@@ -269,7 +283,13 @@ class Connection final : public ConnectionHandle, public Flow {
   void enter_time_wait();
   void wait_for_fin();
   void detach();
+  void describe_traffic(Info& info) const;
   void notify();
+  RareState& rare() {
+    if (rare_ == nullptr) rare_ = std::make_unique<RareState>();
+    return *rare_;
+  }
+  [[nodiscard]] const RareState& rare_view() const;
   [[nodiscard]] bool synchronized() const { return state_ >= State::kEstablished; }
   // (RFC9293-SEND-03)
   [[nodiscard]] bool may_send_data() const { return state_ == State::kEstablished || state_ == State::kCloseWait; }
@@ -287,31 +307,35 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] std::uint32_t now_ticks() const { return ticks_at(context_.now); }
   [[nodiscard]] std::uint32_t ticks_at(Instant time) const;
   [[nodiscard]] Seq data_end() const { return data_base_ + static_cast<std::uint32_t>(send_queue_.bytes()); }
+  [[nodiscard]] std::uint8_t cc_index() const;
   void start_congestion_control();
   [[nodiscard]] std::uint64_t window_rate() const;
   void update_pacing();
   void window_changed();
 
-  Tcp::Impl& tcp_;
-  Context& context_;
-  ConnectionUser* user_ = nullptr;
-  Listener* listener_ = nullptr;  // until accepted
-  ConnectionOptions options_;
-  ip::Route route_;
-  std::uint64_t number_;
-
   State state_ = State::kClosed;
-  Errno error_ = Errno::kOk;
   bool detached_ = false;    // the user has let go
   bool passive_ = false;     // came from a listener (RFC9293-MUST-11)
   bool fin_queued_ = false;  // the user has closed its sending side
   bool fin_sent_ = false;
   bool fin_received_ = false;  // in order
   bool receive_shut_ = false;
-  bool push_ = false;     // the user has ended the queue: PSH on its last byte
-  bool refused_ = false;  // the last call had more than the buffer takes
-  bool held_ = false;     // or wants to add to it: a short end waits for an ACK (MSG_MORE)
+  bool push_ = false;      // the user has ended the queue: PSH on its last byte
+  bool refused_ = false;   // the last call had more than the buffer takes
+  bool held_ = false;      // or wants to add to it: a short end waits for an ACK (MSG_MORE)
+  bool fin_seen_ = false;  // the peer's, also ahead of what has arrived
+  Ecn ecn_;
+  std::uint8_t keep_alive_probes_ = 0;  // unanswered
   Negotiated negotiated_;
+  Errno error_ = Errno::kOk;
+
+  Tcp::Impl& tcp_;
+  Context& context_;
+  ConnectionUser* user_ = nullptr;
+  Listener* listener_ = nullptr;  // until accepted
+  SharedOptions options_;
+  std::uint64_t number_;
+  ip::Path route_;
 
   // Send sequence space (RFC 9293 §3.3.1). snd_nxt goes back to snd_una after a timeout; snd_max does not.
   Seq iss_, snd_una_, snd_nxt_, snd_max_;
@@ -321,35 +345,32 @@ class Connection final : public ConnectionHandle, public Flow {
   std::uint32_t max_snd_wnd_ = 0;
   std::uint32_t send_mss_ = 536;  // payload bytes of a full segment
   SendTuning send_tuning_;
+  Seq block_begin_;  // of the last block in the queue, see TcpConfig::send_blocks
   buf::Queue send_queue_;
-  Seq block_begin_;                         // of the last block in the queue, see TcpConfig::send_blocks
   std::unique_ptr<Boundaries> boundaries_;  // where segments have to end; null: nowhere
-  UrgentPointer urgent_pointer_;
 
   // Receive sequence space.
   Seq irs_, rcv_nxt_;
   Seq last_ack_sent_;
-  Seq fin_seq_;  // of the peer's FIN, once seen
-  bool fin_seen_ = false;
+  Seq fin_seq_;  // of the peer's FIN, while fin_seen_
+  std::uint32_t receive_mss_ = 536;
+  std::uint32_t lent_ = 0;  // bytes the user has in blocks of ours
   ReceiveWindow window_;
   ReceiveTuning receive_tuning_;
-  std::uint32_t receive_mss_ = 536;
   buf::Queue receive_queue_;
-  std::uint32_t lent_ = 0;  // bytes the user has in blocks of ours
   Reassembly reassembly_;
-  UrgentMark urgent_mark_;
 
   // Timestamps (RFC 7323).
   std::uint32_t ts_recent_ = 0;
-  Instant ts_recent_at_;
   std::uint32_t ts_offset_ = 0;
+  Instant ts_recent_at_;
 
   // Round trips and loss.
   CwndUsage cwnd_usage_;
   LimitTimes limit_times_;
-  RtoEstimator rto_;
   Recovery recovery_;
-  InflatedWindow recovery_window_;
+  BestRate best_rate_;
+  RtoEstimator rto_;
   MinRtt min_rtt_;
   Instant timed_at_;     // when the SYN was sent,
   bool timing_ = false;  // while it is timed
@@ -360,28 +381,22 @@ class Connection final : public ConnectionHandle, public Flow {
   Instant progress_at_;  // last time the peer acknowledged something, or we began to wait for that
   Instant last_sent_at_ = Instant::past();
   Instant last_received_at_;
-  Instant silence_seen_ = Instant::past();  // when the next hop did not answer, before the connection was there
-  int keep_alive_probes_ = 0;
-  int probe_backoff_ = 0;
 
   // Acknowledgements.
   Ack ack_due_ = Ack::kNone;
-  bool output_due_ = false;          // at the end of the batch
-  std::uint32_t unacked_bytes_ = 0;  // in-order bytes since the last ACK
-  int quick_acks_ = 0;               // segments still to be acknowledged at once
-  std::uint8_t challenge_acks_ = 0;  // in the present interval
-  Instant challenge_interval_ = Instant::past();
+  bool output_due_ = false;            // at the end of the batch
+  std::uint32_t unacked_bytes_ = 0;    // in-order bytes since the last ACK
+  int quick_acks_ = 0;                 // segments still to be acknowledged at once
+  std::uint32_t last_data_ticks_ = 0;  // now_ticks() when data came last
 
   std::uint64_t delivered_ = 0;  // bytes acknowledged or SACKed
-  BestRate best_rate_;
-  std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_retransmitted_ = 0, bytes_acked_ = 0;
-  std::uint32_t out_of_order_ = 0, retransmits_ = 0, timeouts_ = 0, duplicates_reported_ = 0;
+  std::uint64_t bytes_sent_ = 0, bytes_received_ = 0, bytes_acked_ = 0;
   std::uint32_t segments_in_ = 0, segments_out_ = 0, data_segments_in_ = 0, data_segments_out_ = 0;
-  std::uint32_t last_data_ticks_ = 0;  // now_ticks() when data came last
 
   Pacer pacer_;
   TimerSet timers_;
-  std::unique_ptr<SendState> out_;      // while data is outstanding, and as long as it is worth keeping
+  std::unique_ptr<SendState> out_;  // while data is outstanding, and as long as it is worth keeping
+  std::unique_ptr<RareState> rare_;
   std::unique_ptr<cc::Controller> cc_;  // from ESTABLISHED on
 };
 

@@ -19,20 +19,20 @@ class BestRate {
   void on_sample(const cc::RateSample& s) {
     if (s.interval == Duration()) return;
     const auto us = static_cast<std::uint64_t>(std::max<std::int64_t>(s.interval.to_micros(), 1));
-    const bool higher = s.delivered * interval_us_ >= delivered_ * us;
+    const bool higher = s.delivered * interval_us_ >= std::uint64_t{delivered_} * us;
     if (s.app_limited && !higher) return;
-    interval_us_ = us;
-    delivered_ = s.delivered;
+    interval_us_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(us, UINT32_MAX));
+    delivered_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(s.delivered, UINT32_MAX));
     app_limited_ = s.app_limited;
   }
   [[nodiscard]] std::uint64_t bytes_per_second() const {
-    return interval_us_ != 0 ? delivered_ * 1'000'000 / interval_us_ : 0;
+    return interval_us_ != 0 ? std::uint64_t{delivered_} * 1'000'000 / interval_us_ : 0;
   }
   [[nodiscard]] bool app_limited() const { return app_limited_; }
 
  private:
-  std::uint64_t interval_us_ = 0;
-  std::uint64_t delivered_ = 0;  // bytes in it
+  std::uint32_t interval_us_ = 0;
+  std::uint32_t delivered_ = 0;  // bytes in it
   bool app_limited_ = false;
 };
 

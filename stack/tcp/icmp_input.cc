@@ -35,10 +35,10 @@ void Connection::on_icmp_error(const ip::IcmpError& e) {
 // The second time there is nobody to wait for.
 void Connection::neighbor_is_silent() {
   constexpr Duration kAnotherTime = 1_s;  // all packets that waited for the address report at once
-  if (silence_seen_ != Instant::past() && context_.now - silence_seen_ >= kAnotherTime) {
+  if (rare().silence_seen != Instant::past() && context_.now - rare().silence_seen >= kAnotherTime) {
     return fail_with(Errno::kHostUnreachable);
   }
-  if (silence_seen_ == Instant::past()) silence_seen_ = context_.now;
+  if (rare().silence_seen == Instant::past()) rare().silence_seen = context_.now;
 }
 
 }  // namespace sluice::tcp

@@ -51,6 +51,7 @@ struct Tcp::Impl {
   ip::Ip& ip;
   buf::Pool& pool;
   TcpConfig config;
+  RtoEstimator::Bounds rto_bounds;
   IsnGenerator isn;
   SynCookies cookies;
   FlowTable flows;
@@ -70,6 +71,7 @@ struct Tcp::Impl {
   Timer reaper;
   std::uint64_t next_number = 1;
   SendStates send_states;
+  OptionSets option_sets;
 };
 
 }  // namespace sluice::tcp

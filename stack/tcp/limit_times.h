@@ -19,23 +19,25 @@ class LimitTimes {
 
   void set(Reason reason, Instant now) {
     if (reason == reason_) return;
-    total(reason_) += now - since_;
+    if (reason_ != Reason::kIdle) totals_[place_of(reason_)] += millis(now) - since_;
     reason_ = reason;
-    since_ = now;
+    since_ = millis(now);
   }
-  [[nodiscard]] Duration of(Reason reason, Instant now) const {
-    const Duration before = totals_[static_cast<std::size_t>(reason)];
-    return reason == reason_ ? before + (now - since_) : before;
+  [[nodiscard]] Duration of(Reason reason, Instant now) const {  // not of kIdle
+    const std::uint32_t before = totals_[place_of(reason)];
+    return Duration::millis(reason == reason_ ? before + (millis(now) - since_) : before);
   }
   [[nodiscard]] Duration busy(Instant now) const {
     return of(Reason::kPath, now) + of(Reason::kPeerWindow, now) + of(Reason::kSendBuffer, now);
   }
 
  private:
-  Duration& total(Reason reason) { return totals_[static_cast<std::size_t>(reason)]; }
+  // Small, since every connection has them: 49 days in milliseconds.
+  static std::uint32_t millis(Instant at) { return static_cast<std::uint32_t>(at.to_nanos() / 1'000'000); }
+  static std::size_t place_of(Reason reason) { return static_cast<std::size_t>(reason) - 1; }
 
-  std::array<Duration, 4> totals_{};
-  Instant since_{};
+  std::array<std::uint32_t, 3> totals_{};
+  std::uint32_t since_ = 0;
   Reason reason_ = Reason::kIdle;
 };
 

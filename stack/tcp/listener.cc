@@ -132,6 +132,7 @@ void Listener::negotiate(const Arriving& s, const ip::Route& route, HalfOpen& ha
   }
   n.timestamps = s.options.has_timestamps && c.timestamps == Switch::kOn;
   n.sack = s.options.sack_permitted && c.sack == Switch::kOn;
+  n.ecn = ecn_agreed(s.header.flags, options_, c);
   h.ts_recent = s.options.timestamps.value;
   h.offered_window = first_window();
   half.peer_window = s.header.window;
@@ -162,7 +163,7 @@ void Listener::keep(HalfOpen& half) {
 void Listener::send_cookie(HalfOpen& half) {
   Connection::Handshake& h = half.handshake;
   if (!h.negotiated.timestamps) {  // no place for what the peer offers
-    h.negotiated.window_scaling = h.negotiated.sack = false;
+    h.negotiated.window_scaling = h.negotiated.sack = h.negotiated.ecn = false;
     h.negotiated.send_scale = h.negotiated.receive_scale = 0;
   }
   h.iss = tcp_.cookies.make(half.tuple, h.irs, h.negotiated.peer_mss, context_.now);
@@ -225,7 +226,7 @@ void Listener::send_syn_ack(const HalfOpen& half, std::uint32_t clock) {
              .dst_port = half.tuple.peer.port,
              .seq = h.iss.value(),
              .ack = (h.irs + 1).value(),
-             .flags = Flags(Flags::kSyn | Flags::kAck),
+             .flags = Flags(Flags::kSyn | Flags::kAck | (h.negotiated.ecn ? Flags::kEce : 0)),
              .window = static_cast<std::uint16_t>(h.offered_window)},
             o);
 }

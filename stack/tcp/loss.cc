@@ -48,7 +48,7 @@ void Connection::describe_recovery(Info& i) const {
   i.delivered = delivered_;
   i.delivery_rate = best_rate_.bytes_per_second();
   i.delivery_app_limited = best_rate_.app_limited();
-  i.duplicates_reported = duplicates_reported_;
+  i.duplicates_reported = rare_view().duplicates_reported;
   if (out_ == nullptr) return;
   const Scoreboard& board = out_->board;
   i.sacked = board.sacked();
@@ -83,7 +83,7 @@ bool Connection::take_duplicate_report(const Arriving& s) {
     return true;
   }
   context_.counters.add(Counter::kTcpDuplicatesReported);
-  ++duplicates_reported_;
+  ++rare().duplicates_reported;
   o.rack.on_duplicate(s.ack, snd_nxt_);
   if (o.probe.outstanding && o.probe.retransmission && right + 1 >= o.probe.end) {
     o.probe.outstanding = false;
@@ -112,6 +112,7 @@ void Connection::ack_with_sack(const Arriving& s) {
   SendState& o = *out_;
   const std::uint32_t before = o.board.in_flight();
   const std::uint32_t sacked_before = o.board.sacked();
+  const cc::Phase phase = recovery_.phase();
   const bool repeated = take_duplicate_report(s);
   Delivery d;
   const std::uint32_t acked = s.ack > snd_una_ ? advance(s.ack, d) : 0;
@@ -125,12 +126,13 @@ void Connection::ack_with_sack(const Arriving& s) {
   learn_from_delivery(s, d);
   if (acked > 0) look_for_needless(s);
   step_frto(d, acked);
-  ack.phase = recovery_.phase();
+  ack.phase = phase_seen(s);
   const Scoreboard::Found found = find_losses();
   ack.lost = found.bytes;
   if (d.bytes > 0) cc_->on_ack(ack);
   turn(found, flight() + acked - std::min(sacked_before, flight() + acked));  // RecoverFS (RFC9937-01)
-  if (recovery_.active() && tcp_.config.prr == Switch::kOn) {
+  hear_echo(s, phase, acked);
+  if (recovery_.window_falls() && tcp_.config.prr == Switch::kOn) {
     o.prr.on_ack(d.bytes, o.board.in_flight(), acked > 0 && found.bytes == 0, send_mss_);
   }
   step_tail_probe(s, d, acked, repeated);
@@ -168,14 +170,14 @@ Scoreboard::Found Connection::find_losses() {
     if (!o.rack.valid()) return found;
     const bool enough = recovery_.duplicates() >= Scoreboard::kDupThresh ||
                         o.board.sacked() >= std::uint32_t{Scoreboard::kDupThresh} * send_mss_;
-    const bool sure = recovery_.phase() != cc::Phase::kOpen || enough;
+    const bool sure = recovery_.repairing() || enough;
     const Duration wait = o.rack.rtt() + o.rack.window(sure, min_rtt_.get(), rto_.srtt());
     found = o.board.lose_sent_before(o.rack.latest(), context_.now - wait);
     if (found.waiting) o.reorder_at = o.rack.latest().stamp.at + wait + tcp_.config.timer_slack;  // (RFC8985-13)
   } else {
     rule = "SACKed above";
     found.bytes = o.board.lose_below_sacks(send_mss_);  // (RFC6675-11)
-    const bool third = recovery_.duplicates() >= Scoreboard::kDupThresh && recovery_.phase() == cc::Phase::kOpen;
+    const bool third = recovery_.duplicates() >= Scoreboard::kDupThresh && !recovery_.repairing();
     if (third && o.board.lost() == 0) found.bytes += o.board.lose_first(send_mss_);  // (RFC2018-13)
   }
   if (found.bytes == 0) return found;
@@ -191,8 +193,10 @@ Scoreboard::Found Connection::find_losses() {
 // From one phase to the next. After a timeout no recovery begins until all that was sent before it is acknowledged
 // (RFC6675-14).
 void Connection::turn(const Scoreboard::Found& found, std::uint32_t recover_fs) {
-  if (recovery_.over(snd_una_)) end_repair();
+  const bool reduced = recovery_.phase() == cc::Phase::kReducing && flight() == 0;
+  if (reduced || recovery_.over(snd_una_)) end_repair();
   if (found.bytes == 0) return;
+  if (recovery_.phase() == cc::Phase::kReducing) return repair_while_reducing();
   if (recovery_.phase() == cc::Phase::kOpen) return begin_recovery(recover_fs);
   // Without PRR a lost retransmission is another sign of congestion (RFC8985-25).
   if (recovery_.active() && found.retransmission && tcp_.config.prr == Switch::kOff) {
@@ -218,12 +222,24 @@ void Connection::begin_recovery(std::uint32_t recover_fs) {
   o.prr.start(cc_->ssthresh(), recover_fs, o.board.in_flight());
 }
 
+// The window falls already: once for each window of data.
+void Connection::repair_while_reducing() {
+  context_.counters.add(Counter::kTcpFastRetransmits);
+  recovery_.enter(snd_max_);
+  context_.emit({.kind = EventKind::kTcpRecoveryEnter,
+                 .flow = number_,
+                 .a = recovery_.point().value(),
+                 .detail = "a loss while the window falls"});
+  out_->rescued = false;
+  out_->send_one = true;
+}
+
 // All that was outstanding when it began is acknowledged (RFC6675-12, RFC9937-09).
 void Connection::end_repair() {
   SendState& o = *out_;
-  const bool by_acks = recovery_.active();
+  const bool by_acks = recovery_.window_falls();
+  if (recovery_.phase() != cc::Phase::kReducing) o.rack.on_recovery_done();
   recovery_.leave();
-  o.rack.on_recovery_done();
   o.frto = Frto::kOff;
   context_.emit({.kind = EventKind::kTcpRecoveryExit, .flow = number_, .a = snd_una_.value()});
   if (by_acks) cc_->on_recovery_done({context_.now, std::min(cc_->cwnd(), cc_->ssthresh())});
@@ -232,7 +248,7 @@ void Connection::end_repair() {
 std::uint32_t Connection::congestion_room() const {
   const std::uint32_t window = congestion_window();
   std::uint32_t used = out_ != nullptr ? out_->board.in_flight() : 0;
-  const bool cautious = recovery_.phase() == cc::Phase::kOpen && tcp_.config.limited_transmit == Switch::kOff;
+  const bool cautious = !recovery_.repairing() && tcp_.config.limited_transmit == Switch::kOff;
   if (cautious && out_ != nullptr) used += out_->board.sacked();  // no new data for what a SACK says has left
   return used < window ? window - used : 0;
 }
@@ -283,7 +299,7 @@ bool Connection::resend_doubtful() {
 // RFC 3522: the ACK that the first retransmission drew echoes a timestamp from before it: the first one had arrived.
 void Connection::look_for_needless(const Arriving& s) {
   if (!negotiated_.timestamps || !s.options.has_timestamps || s.options.timestamps.echo == 0) return;
-  if (recovery_.phase() == cc::Phase::kOpen || (recovery_.active() && out_->board.lost() > 0)) return;
+  if (!recovery_.repairing() || (recovery_.active() && out_->board.lost() > 0)) return;
   if (!out_->undo.proven_by_echo(s.options.timestamps.echo, snd_una_)) return;
   undo("the timestamp echoed is older than the first retransmission");
 }
@@ -300,7 +316,7 @@ void Connection::undo(const char* proof) {
     context_.counters.add(Counter::kTcpSpuriousTimeouts);
     rto_.reset_backoff();
   }
-  if (recovery_.phase() != cc::Phase::kOpen) o.board.forget_losses();
+  if (recovery_.repairing()) o.board.forget_losses();
   o.frto = Frto::kOff;
   recovery_.leave();
   cc_->on_undo({context_.now});
@@ -345,9 +361,9 @@ void Connection::arm_loss_timer() {
 // (RFC8985-15, -17)
 bool Connection::may_probe_tail() const {
   const SendState& o = *out_;
-  return negotiated_.sack && tcp_.config.tail_probe == Switch::kOn && recovery_.phase() == cc::Phase::kOpen &&
-         o.board.sacked() == 0 && o.board.lost() == 0 && !o.probe.outstanding && o.probe.sampled && snd_wnd_ > 0 &&
-         timeouts_in_row_ == 0 && flight() > 0;
+  return negotiated_.sack && tcp_.config.tail_probe == Switch::kOn && !recovery_.repairing() && o.board.sacked() == 0 &&
+         o.board.lost() == 0 && !o.probe.outstanding && o.probe.sampled && snd_wnd_ > 0 && timeouts_in_row_ == 0 &&
+         flight() > 0;
 }
 
 // After new data or an ACK that advances (RFC8985-16).
@@ -419,7 +435,7 @@ void Connection::step_tail_probe(const Arriving& s, const Delivery& d, std::uint
 void Connection::lose_by_timeout() {
   SendState& o = *out_;
   const bool again = recovery_.phase() == cc::Phase::kLoss;
-  const bool plain = recovery_.phase() == cc::Phase::kOpen;
+  const bool plain = !recovery_.repairing();
   if (o.board.first_is_sacked()) {
     context_.counters.add(Counter::kTcpReneged);
     o.board.forget_sacks();  // (RFC2018-11, -12, -14)

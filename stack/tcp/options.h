@@ -46,6 +46,8 @@ struct ConnectionOptions {
   Switch urgent_inline = Switch::kOff;  // SO_OOBINLINE: reading does not leave the urgent byte out (RFC6093-03)
   // SO_LINGER: off: close() returns and data is still delivered; on with 0: close() resets.
   Switch linger = Switch::kOff;
+
+  bool operator==(const ConnectionOptions&) const = default;
 };
 
 struct TcpConfig {
@@ -66,7 +68,9 @@ struct TcpConfig {
   Switch slow_start_limit = Switch::kOn;   // an ACK adds 8 segments at most in slow start; off: all it acknowledges
   // The window grows by what an ACK acknowledges; off: by what it delivers, without what was SACKed before.
   Switch count_sacked = Switch::kOn;
-  Switch pacing = Switch::kOff;  // also for controllers that do not ask for it
+  Switch ecn = Switch::kOff;        // RFC 3168: we ask for it
+  Switch ecn_answer = Switch::kOn;  // and agree when the peer asks
+  Switch pacing = Switch::kOff;     // also for controllers that do not ask for it
   Switch challenge_ack_limit = Switch::kOn;
   Switch answer_unsent_ack =
       Switch::kOn;  // an ACK for what was never sent is answered with an ACK (RFC 9293 §3.10.7.4)

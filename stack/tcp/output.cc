@@ -28,7 +28,7 @@ constexpr int kMaxSegmentsAtOnce = 64;        // super-segments sent in one call
 // (RFC9293-SHLD-28).
 void Connection::update_mss() {
   std::uint32_t mss = std::min<std::uint32_t>(negotiated_.peer_mss, route_.mtu - kFixedHeaders);
-  if (options_.max_segment != 0) mss = std::min(mss, options_.max_segment);
+  if (options_->max_segment != 0) mss = std::min(mss, options_->max_segment);
   if (negotiated_.timestamps) mss -= kTimestampBytes;
   if (mss == send_mss_) return;
   send_mss_ = mss;
@@ -49,8 +49,8 @@ std::uint32_t Connection::unsent() const {
 // In recovery it is what PRR or, without SACK, inflation allows (RFC5681-30), unless the controller wants to rule there
 // too.
 std::uint32_t Connection::congestion_window() const {
-  if (!recovery_.active() || cc_->rules_recovery()) return cc_->cwnd();
-  if (!negotiated_.sack) return recovery_window_.window();
+  if (!recovery_.window_falls() || cc_->rules_recovery()) return cc_->cwnd();
+  if (!negotiated_.sack) return recovery_.active() ? rare_view().recovery_window.window() : cc_->cwnd();
   return tcp_.config.prr == Switch::kOn && out_ != nullptr ? out_->prr.window() : cc_->cwnd();  // (RFC8985-26)
 }
 
@@ -80,11 +80,11 @@ bool Connection::worth_sending(std::uint32_t size, std::uint32_t available) cons
   if (size >= send_mss_) return true;
   if (size == 0) return false;
   const bool all = size == available;
-  if (all && (fin_queued_ || urgent_pointer_.on())) return true;
-  const bool alone = snd_nxt_ == snd_una_ || options_.no_delay == Switch::kOn;
-  if (all && alone && !held_ && options_.cork == Switch::kOff) return true;
+  if (all && (fin_queued_ || rare_view().urgent_pointer.on())) return true;
+  const bool alone = snd_nxt_ == snd_una_ || options_->no_delay == Switch::kOn;
+  if (all && alone && !held_ && options_->cork == Switch::kOff) return true;
   if (snd_nxt_ < snd_max_) return true;  // sent before: Nagle was asked then
-  return size >= max_snd_wnd_ / 2 && options_.cork == Switch::kOff;
+  return size >= max_snd_wnd_ / 2 && options_->cork == Switch::kOff;
 }
 
 Connection::Plan Connection::plan_next() const {
@@ -154,7 +154,7 @@ LimitTimes::Reason Connection::what_limits(std::uint32_t rest) const {
 // What is left decides which timer watches it.
 void Connection::after_output() {
   const std::uint32_t rest = unsent() + to_be_resent();
-  const bool limited = notsent_limit(options_, tcp_.config) != ConnectionOptions::kUnlimited;
+  const bool limited = notsent_limit(*options_, tcp_.config) != ConnectionOptions::kUnlimited;
   if (limited && user_ != nullptr && writable()) notify();
   const std::uint32_t pipe = in_flight();
   const bool limited_by_cwnd = cc_->cwnd() <= pipe || (rest > 0 && cc_->cwnd() <= pipe + send_mss_);
@@ -182,14 +182,14 @@ void Connection::note_sent(Seq seq, std::uint32_t length, Pushed pushed) {
   SendState& o = outgoing();
   if (seq < snd_max_) {
     const std::uint32_t again = min(end, snd_max_) - seq;
-    bytes_retransmitted_ += again;
-    ++retransmits_;
+    rare().bytes_retransmitted += again;
+    ++rare().retransmits;
     context_.counters.add(Counter::kTcpRetransmits);
-    if (recovery_.phase() != cc::Phase::kOpen) o.undo.on_retransmit(seq + again, again, now_ticks());
+    if (recovery_.repairing()) o.undo.on_retransmit(seq + again, again, now_ticks());
   }
   if (snd_una_ == snd_max_) progress_at_ = context_.now;
   o.board.sent(seq, length, o.rate.stamp(context_.now), pushed);
-  if (recovery_.active()) o.prr.on_sent(length);
+  if (recovery_.window_falls()) o.prr.on_sent(length);
   const bool head_again = negotiated_.sack && seq == snd_una_ && seq < snd_max_;
   snd_max_ = max(snd_max_, end);
   last_sent_at_ = context_.now;
@@ -220,6 +220,7 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
   if (header.flags.ack()) header.ack = rcv_nxt_.value();
   if (!header.flags.syn()) header.window = window_field();
   add_urgent_pointer(header);
+  const std::uint8_t ecn = add_ecn(header, size);
   buf::TxPacket packet;
   const std::size_t gathered = send_queue_.gather(offset, size, packet);
   assert(gathered == size);
@@ -242,8 +243,8 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
   }
   // Always the address the connection began with (RFC9293-MUST-45).
   ip::SendOptions ip{.source = tuple.local.address, .destination = tuple.peer.address, .protocol = ip::Protocol::kTcp};
-  if (options_.ttl != 0) ip.ttl = options_.ttl;  // (RFC9293-MUST-49)
-  ip.tos = options_.tos;
+  if (options_->ttl != 0) ip.ttl = options_->ttl;  // (RFC9293-MUST-49)
+  ip.tos = static_cast<std::uint8_t>((options_->tos & ~kEcnMask) | ecn);
   context_.counters.add(Counter::kTcpSegmentsSent);
   segments_out_ += std::max((size + send_mss_ - 1) / send_mss_, 1u);
   // Data leaves no room to say what is out of order: the ACK that does follows.
@@ -284,7 +285,7 @@ std::uint16_t Connection::window_field() {
 
 std::uint16_t Connection::advertised_mss() const {
   const std::uint32_t mss = route_.link_mtu - kFixedHeaders;  // (RFC9293-MUST-67, RFC6691-01)
-  return static_cast<std::uint16_t>(options_.max_segment != 0 ? std::min(mss, options_.max_segment) : mss);
+  return static_cast<std::uint16_t>(options_->max_segment != 0 ? std::min(mss, options_->max_segment) : mss);
 }
 
 // MSS always (RFC9293-MUST-14, -SHLD-5, -MAY-3) and in SYNs only (RFC9293-MUST-65), whatever the way to the peer
@@ -295,7 +296,7 @@ wire::tcp::Options Connection::syn_options(bool answer) const {
   o.has_mss = true;
   o.mss = advertised_mss();
   o.has_window_scale = answer ? negotiated_.window_scaling : c.window_scaling == Switch::kOn;
-  if (o.has_window_scale) o.window_scale = ReceiveWindow::scale_for(receive_range(options_, c).most);
+  if (o.has_window_scale) o.window_scale = ReceiveWindow::scale_for(receive_range(*options_, c).most);
   o.has_timestamps = answer ? negotiated_.timestamps : c.timestamps == Switch::kOn;
   o.timestamps = {now_ticks(), answer ? ts_recent_ : 0};                 // (RFC7323-16)
   o.sack_permitted = answer ? negotiated_.sack : c.sack == Switch::kOn;  // (RFC2018-01)
@@ -305,7 +306,7 @@ wire::tcp::Options Connection::syn_options(bool answer) const {
 void Connection::send_syn() {
   const bool answer = state_ == State::kSynReceived;
   wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = iss_.value(), .flags = {}};
-  header.flags = Flags(answer ? Flags::kSyn | Flags::kAck : Flags::kSyn);
+  header.flags = Flags((answer ? Flags::kSyn | Flags::kAck : Flags::kSyn) | ecn_setup_flags(answer));
   header.window = static_cast<std::uint16_t>(std::min<std::size_t>(offered_buffer(), 0xffff));
   emit(header, syn_options(answer), 0, 0);
   if (!timing_ && !syn_retransmitted_) {
@@ -325,12 +326,13 @@ void Connection::send_ack() {
 // RFC 5961 §7 (RFC5961-10), with a limit of each connection's own: a common one would tell an outsider about others
 // (RFC5961-12).
 void Connection::send_challenge_ack() {
-  if (challenge_interval_ == Instant::past() || context_.now - challenge_interval_ >= kChallengeInterval) {
-    challenge_interval_ = context_.now;
-    challenge_acks_ = 0;
+  RareState& r = rare();
+  if (r.challenge_interval == Instant::past() || context_.now - r.challenge_interval >= kChallengeInterval) {
+    r.challenge_interval = context_.now;
+    r.challenge_acks = 0;
   }
-  if (tcp_.config.challenge_ack_limit == Switch::kOn && challenge_acks_ >= kChallengeLimit) return;
-  ++challenge_acks_;
+  if (tcp_.config.challenge_ack_limit == Switch::kOn && r.challenge_acks >= kChallengeLimit) return;
+  ++r.challenge_acks;
   context_.counters.add(Counter::kTcpChallengeAcks);
   send_ack();
 }

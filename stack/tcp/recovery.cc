@@ -7,7 +7,8 @@ Recovery::OnDuplicate Recovery::on_duplicate_ack(Seq snd_una, Seq snd_max) {
   if (active()) return OnDuplicate::kInflate;
   if (duplicates_ < kThreshold) return OnDuplicate::kLimitedTransmit;
   // Duplicates of what was retransmitted in an earlier recovery are no sign of a new loss (RFC6582-02).
-  if (duplicates_ > kThreshold || snd_una <= recover_) return OnDuplicate::kNothing;
+  const bool repaired = phase_ != cc::Phase::kReducing && snd_una <= recover_;
+  if (duplicates_ > kThreshold || repaired) return OnDuplicate::kNothing;
   enter(snd_max);
   return OnDuplicate::kEnter;
 }

@@ -36,14 +36,24 @@ class Recovery {
   void on_timeout(Seq snd_max);
 
   // With SACK others decide (connection.h); they say so here.
-  void count_duplicate() { ++duplicates_; }    // an ACK with new SACK information only (RFC6675-09)
-  void on_advance() { duplicates_ = 0; }       // likewise
-  void enter(Seq snd_max);                     // (RFC6675-10): losses below snd_max are repaired
+  void count_duplicate() { ++duplicates_; }  // an ACK with new SACK information only (RFC6675-09)
+  void on_advance() { duplicates_ = 0; }     // likewise
+  void enter(Seq snd_max);                   // (RFC6675-10): losses below snd_max are repaired
+  void reduce(Seq snd_max) {                 // for marks: until something sent after this is acknowledged
+    phase_ = cc::Phase::kReducing;
+    recover_ = snd_max;
+  }
   void leave() { phase_ = cc::Phase::kOpen; }  // they are, or were none
-  [[nodiscard]] bool over(Seq snd_una) const { return phase_ != cc::Phase::kOpen && snd_una >= recover_; }
+  // What was sent until a reduction may still echo the marks that led to it.
+  [[nodiscard]] bool over(Seq snd_una) const {
+    if (phase_ == cc::Phase::kReducing) return snd_una > recover_;
+    return phase_ != cc::Phase::kOpen && snd_una >= recover_;
+  }
 
   [[nodiscard]] cc::Phase phase() const { return phase_; }
   [[nodiscard]] bool active() const { return phase_ == cc::Phase::kRecovery; }
+  [[nodiscard]] bool repairing() const { return active() || phase_ == cc::Phase::kLoss; }
+  [[nodiscard]] bool window_falls() const { return cc::window_falls(phase_); }
   [[nodiscard]] int duplicates() const { return duplicates_; }
   [[nodiscard]] Seq point() const { return recover_; }
 

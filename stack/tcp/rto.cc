@@ -7,7 +7,7 @@ namespace {
 constexpr Duration kGranularity = 1_ms;      // G (RFC6298-12)
 constexpr Duration kLongestSample = 3600_s;  // a sample beyond is not a round trip
 constexpr Duration kAfterSynTimeout = 3_s;
-constexpr int kMaxBackoff = 30;  // doublings; max RTO is reached long before
+constexpr std::uint8_t kMaxBackoff = 30;  // doublings; max RTO is reached long before
 }  // namespace
 
 void RtoEstimator::sample(Duration rtt, int per_round_trip) {
@@ -23,24 +23,24 @@ void RtoEstimator::sample(Duration rtt, int per_round_trip) {
   }
   // DEVIATION(RFC 6298 §2.4): the floor is configurable and below 1 s by default, as on all common hosts: with a floor
   // of one second each lost tail costs a second (RFC6298-08).
-  const Duration margin = std::max({kGranularity, rttvar_ * 4, Duration::micros(margin_)});
-  base_ = std::clamp(srtt_ + margin, min(), max());  // (RFC6298-07)
+  const Duration margin = std::max({kGranularity, rttvar_ * 4, bounds_.margin});
+  base_ = to_32_bits(std::clamp(srtt_ + margin, bounds_.min, bounds_.max));  // (RFC6298-07)
   backoff_ = 0;
 }
 
 void RtoEstimator::back_off() {
-  backoff_ = std::min(backoff_ + 1, kMaxBackoff);
+  if (backoff_ < kMaxBackoff) ++backoff_;
 }
 
 void RtoEstimator::on_syn_timeout() {
-  if (!has_sample_) base_ = std::max(base_, kAfterSynTimeout);
+  if (!has_sample_) base_ = std::max(base_, to_32_bits(kAfterSynTimeout));
   backoff_ = 0;
 }
 
 Duration RtoEstimator::rto() const {
-  Duration t = base_;
-  for (int i = 0; i < backoff_ && t < max(); ++i) t = t * 2;
-  return std::min(t, max());
+  Duration t = Duration::micros(base_);
+  for (int i = 0; i < backoff_ && t < bounds_.max; ++i) t = t * 2;
+  return std::min(t, bounds_.max);
 }
 
 }  // namespace sluice::tcp

@@ -18,11 +18,8 @@ class RtoEstimator {
     Duration margin{};    // above SRTT at least
   };
 
-  explicit RtoEstimator(const Bounds& bounds)
-      : base_(bounds.initial),
-        min_(to_32_bits(bounds.min)),
-        max_(to_32_bits(bounds.max)),
-        margin_(to_32_bits(bounds.margin)) {}
+  // The bounds outlive it: all connections of a stack have the same.
+  explicit RtoEstimator(const Bounds& bounds) : bounds_(bounds), base_(to_32_bits(bounds.initial)) {}
 
   // A round-trip measurement; `per_round_trip` samples are expected in a window, so each weighs less
   // (RFC 7323 Appendix G). Negative or absurd samples are clamped. Ends any backoff.
@@ -43,16 +40,12 @@ class RtoEstimator {
   static std::uint32_t to_32_bits(Duration d) {  // microseconds, at most 71 minutes
     return static_cast<std::uint32_t>(std::clamp<std::int64_t>(d.to_micros(), 0, UINT32_MAX));
   }
-  [[nodiscard]] Duration min() const { return Duration::micros(min_); }
-  [[nodiscard]] Duration max() const { return Duration::micros(max_); }
 
-  Duration base_;  // without backoff
+  const Bounds& bounds_;
   Duration srtt_;
   Duration rttvar_;
-  std::uint32_t min_;
-  std::uint32_t max_;
-  std::uint32_t margin_;
-  int backoff_ = 0;
+  std::uint32_t base_;  // without backoff, microseconds
+  std::uint8_t backoff_ = 0;
   bool has_sample_ = false;
 };
 

@@ -58,8 +58,10 @@ void Connection::take_crossing_syn_ack(Arriving& s) {
 
 // The two commonest segments, without the steps below: the next data in order, and an ACK that advances the window.
 // Off unless all of this holds: ESTABLISHED; no flags but ACK and PSH; options are the expected timestamps or none;
-// the segment is the next in order; the send window does not change; nothing is out of order, lost or being probed.
+// the segment is the next in order; the send window does not change; nothing is out of order, lost or being probed; no
+// congestion mark came, or is being echoed.
 bool Connection::fast_path(Arriving& s) {
+  if (s.ecn == kEcnCongestion || ecn_.echo()) return false;
   if (state_ != State::kEstablished || (s.header.flags.bits() & ~Flags::kPsh) != Flags::kAck || s.seq != rcv_nxt_) {
     return false;
   }
@@ -123,6 +125,7 @@ void Connection::syn_sent_syn(Arriving& s) {
   irs_ = s.seq;
   rcv_nxt_ = last_ack_sent_ = s.seq + 1;
   negotiate(s.options);
+  settle_ecn(s.header.flags);
   window_.start(rcv_nxt_, static_cast<std::uint32_t>(std::min<std::size_t>(offered_buffer(), 0xffff)),
                 negotiated_.receive_scale);
   snd_wnd_ = max_snd_wnd_ = s.header.window;  // never scaled in a SYN (RFC7323-05)
@@ -324,10 +327,14 @@ void Connection::process_ack(const Arriving& s) {
   const bool duplicate = s.ack == snd_una_ && outstanding && s.payload.empty() && !s.header.flags.fin() && same_window;
   if (negotiated_.sack && out_ != nullptr) {
     ack_with_sack(s);
-  } else if (s.ack > snd_una_) {
-    new_ack(s);
-  } else if (duplicate) {
-    duplicate_ack(s);
+  } else {
+    const cc::Phase before = recovery_.phase();
+    if (s.ack > snd_una_) {
+      new_ack(s);
+    } else if (duplicate) {
+      duplicate_ack(s);
+    }
+    hear_echo(s, before, 0);
   }
   update_send_window(s);
 }
@@ -344,7 +351,7 @@ void Connection::update_send_window(const Arriving& s) {  // (RFC9293-SEG-05)
     progress_at_ = context_.now;  // it answers probes: the connection stays (RFC9293-MUST-37)
     if (opened) timers_.cancel(TimerKind::kPersist);
   }
-  if (opened) probe_backoff_ = 0;
+  if (opened && rare_ != nullptr) rare_->probe_backoff = 0;
 }
 
 void Connection::fin_acknowledged() {  // (RFC9293-SEG-06)
@@ -380,6 +387,7 @@ bool Connection::process_text(Arriving& s) {
     context_.drop(Drop::kTcpAfterFin, {}, number_);  // (RFC9293-SEG-08)
     return true;
   }
+  if (negotiated_.ecn) note_marks(s);
   if (detached_) {                 // nobody will read it: the peer must hear (RFC9293-SHLD-3)
     send_rst(s.ack, Flags::kRst);  // the number that the peer expects next: it must believe us
     finish();
@@ -440,7 +448,7 @@ void Connection::store_in_order(Arriving& s) {
 // has arrived (RFC2018-05).
 void Connection::store_out_of_order(Arriving& s) {
   context_.counters.add(Counter::kTcpOutOfOrder);
-  ++out_of_order_;
+  ++rare().out_of_order;
   const auto [outcome, duplicate] =
       reassembly_.insert(s.seq, std::move(s.payload), receive_tuning_.buffer() * kOutOfOrderShare);
   s.payload = {};

@@ -19,6 +19,7 @@ constexpr std::uint32_t kOptionBits = 0x3f;
 constexpr std::uint32_t kScaleMask = 0xf;
 constexpr std::uint32_t kNoScale = 0xf;  // above the largest that there is
 constexpr std::uint32_t kSack = 0x10;
+constexpr std::uint32_t kEcn = 0x20;
 
 std::uint32_t period_of(Instant now) {
   return static_cast<std::uint32_t>(now.to_nanos() / kPeriodNanos);
@@ -48,7 +49,8 @@ std::optional<std::uint16_t> SynCookies::check(const FourTuple& tuple, Seq irs, 
 }
 
 std::uint32_t put_in_timestamp(std::uint32_t clock, const Negotiated& n) {
-  const std::uint32_t options = (n.window_scaling ? n.send_scale : kNoScale) | (n.sack ? kSack : 0);
+  const std::uint32_t options =
+      (n.window_scaling ? n.send_scale : kNoScale) | (n.sack ? kSack : 0) | (n.ecn ? kEcn : 0);
   const std::uint32_t value = (clock & ~kOptionBits) | options;
   return value > clock ? value - (kOptionBits + 1) : value;
 }
@@ -58,6 +60,7 @@ void take_from_echo(std::uint32_t echo, Negotiated& n) {
   n.window_scaling = scale != kNoScale;
   n.send_scale = static_cast<std::uint8_t>(n.window_scaling ? scale : 0);
   n.sack = (echo & kSack) != 0;
+  n.ecn = (echo & kEcn) != 0;
 }
 
 }  // namespace sluice::tcp

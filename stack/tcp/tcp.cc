@@ -22,6 +22,7 @@ Tcp::Impl::Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& cfg)
       ip(i),
       pool(p),
       config(cfg),
+      rto_bounds{cfg.initial_rto, cfg.min_rto, cfg.max_rto, cfg.rto_margin},
       isn(c.rng),
       cookies(c.rng),
       flows(c.rng),
@@ -74,6 +75,7 @@ void Tcp::Impl::on_segment(ip::Datagram d) {
   s.seq = Seq(s.header.seq);
   s.ack = Seq(s.header.ack);
   s.gso_size = d.gso_size;
+  s.ecn = d.tos & kEcnMask;
   const FourTuple tuple{{d.destination, s.header.dst_port}, {d.source, s.header.src_port}};
   d.buffer.trim_front(d.buffer.size() - parsed->payload.size());
   s.payload = std::move(d.buffer);

@@ -51,7 +51,8 @@ struct Info {
   std::uint32_t send_mss = 0, receive_mss = 0;
   std::uint32_t cwnd = 0, ssthresh = 0, flight = 0;
   std::uint8_t send_scale = 0, receive_scale = 0;
-  bool timestamps = false, window_scaling = false, sack = false;
+  bool timestamps = false, window_scaling = false, sack = false, ecn = false;
+  bool ecn_seen = false;                        // the peer sends ECN-capable packets
   bool quick_ack = true;                        // acknowledgements are not delayed at present
   bool recovering = false;                      // fast recovery
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};  // min_rtt: of the last minutes; zero when not known

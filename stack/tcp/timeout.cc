@@ -33,8 +33,8 @@ void Connection::on_timer() {
 // doubling RTO allows (RFC6298-01, RFC9293-MUST-19).
 void Connection::start_retransmit_timer() {
   Instant at = context_.now + rto_.rto();
-  if (options_.user_timeout != 0) {  // who waits no longer than this is told then, not when the RTO is over
-    at = std::min(at, std::max(context_.now, progress_at_ + Duration::millis(options_.user_timeout)));
+  if (options_->user_timeout != 0) {  // who waits no longer than this is told then, not when the RTO is over
+    at = std::min(at, std::max(context_.now, progress_at_ + Duration::millis(options_->user_timeout)));
   }
   if (out_ == nullptr || !negotiated_.sack) {
     loss_timer_ = LossTimer::kRetransmit;
@@ -56,7 +56,7 @@ void Connection::on_loss_timeout() {
 }
 
 bool Connection::gave_up(Duration limit) const {
-  if (options_.user_timeout != 0) limit = Duration::millis(options_.user_timeout);  // RFC 5482
+  if (options_->user_timeout != 0) limit = Duration::millis(options_->user_timeout);  // RFC 5482
   return context_.now - progress_at_ >= limit;
 }
 
@@ -67,11 +67,11 @@ void Connection::on_retransmit_timeout() {
                  .a = static_cast<int>(TimerKind::kRetransmit),
                  .b = rto_.backoff(),
                  .detail = "retransmission"});
-  ++timeouts_;
+  ++rare().timeouts;
   timing_ = false;
   if (!synchronized()) {  // SYN or SYN-ACK (RFC9293-MUST-22, -23)
-    const bool enough = options_.syn_count != 0 && timeouts_ > options_.syn_count;
-    if (enough || gave_up(options_.syn_count != 0 ? Duration::max() : tcp_.config.r2_syn)) {
+    const bool enough = options_->syn_count != 0 && rare_view().timeouts > options_->syn_count;
+    if (enough || gave_up(options_->syn_count != 0 ? Duration::max() : tcp_.config.r2_syn)) {
       return fail_with(Errno::kTimedOut);
     }
     syn_retransmitted_ = true;
@@ -111,33 +111,33 @@ void Connection::on_persist_timeout() {
   if (detached_ && context_.now - last_sent_at_ > kOrphanPatience) return fail_with(Errno::kTimedOut);
   if (gave_up(tcp_.config.r2)) return fail_with(Errno::kTimedOut);  // answered probes count as progress (RFC9293-MAY-8)
   probe_window();
-  ++probe_backoff_;
+  ++rare().probe_backoff;
   Duration wait = rto_.rto();  // (RFC9293-SHLD-30)
-  for (int i = 0; i < probe_backoff_ && wait < tcp_.config.max_rto; ++i) wait = wait * 2;
+  for (int i = 0; i < rare_view().probe_backoff && wait < tcp_.config.max_rto; ++i) wait = wait * 2;
   timers_.set(TimerKind::kPersist, context_.now + std::min(wait, tcp_.config.max_rto));
 }
 
 // RFC 9293 §3.8.4: off unless asked for; a probe is an empty segment just below the window, which draws an ACK.
 void Connection::restart_keep_alive() {
-  if (options_.keep_alive == Switch::kOff || !synchronized()) return timers_.cancel(TimerKind::kKeepAlive);
-  timers_.set(TimerKind::kKeepAlive, last_received_at_ + Duration::seconds(options_.keep_idle));
+  if (options_->keep_alive == Switch::kOff || !synchronized()) return timers_.cancel(TimerKind::kKeepAlive);
+  timers_.set(TimerKind::kKeepAlive, last_received_at_ + Duration::seconds(options_->keep_idle));
 }
 
 // A user timeout takes the place of the number of probes.
 bool Connection::keep_alive_gave_up(Duration silence) const {
-  if (options_.user_timeout == 0) return keep_alive_probes_ >= options_.keep_count;
-  return keep_alive_probes_ > 0 && silence >= Duration::millis(options_.user_timeout);
+  if (options_->user_timeout == 0) return keep_alive_probes_ >= options_->keep_count;
+  return keep_alive_probes_ > 0 && silence >= Duration::millis(options_->user_timeout);
 }
 
 void Connection::on_keep_alive_timeout() {
   const Duration silence = context_.now - last_received_at_;
-  if (silence < Duration::seconds(options_.keep_idle)) return restart_keep_alive();
+  if (silence < Duration::seconds(options_->keep_idle)) return restart_keep_alive();
   if (keep_alive_gave_up(silence)) return fail_with(Errno::kTimedOut);
-  ++keep_alive_probes_;
+  if (keep_alive_probes_ < UINT8_MAX) ++keep_alive_probes_;
   context_.counters.add(Counter::kTcpKeepAlives);
   context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .detail = "keep-alive"});
   probe_below_window();
-  timers_.set(TimerKind::kKeepAlive, context_.now + Duration::seconds(options_.keep_interval));
+  timers_.set(TimerKind::kKeepAlive, context_.now + Duration::seconds(options_->keep_interval));
 }
 
 }  // namespace sluice::tcp

@@ -16,13 +16,13 @@ inline constexpr std::size_t kTimerKinds = 7;
 
 class TimerSet {
  public:
-  TimerSet(TimerWheel& wheel, Timer::Callback callback, void* owner) : wheel_(wheel), node_(callback, owner) {
+  TimerSet(TimerWheel& wheel, Timer::Callback callback, void* owner) : node_(wheel, callback, owner) {
     deadlines_.fill(Instant::never());
   }
 
   void set(TimerKind kind, Instant at) {
     deadlines_[static_cast<std::size_t>(kind)] = at;
-    if (at < node_.deadline()) wheel_.schedule(node_, at);
+    if (at < node_.deadline()) node_.schedule(at);
   }
   void cancel(TimerKind kind) { deadlines_[static_cast<std::size_t>(kind)] = Instant::never(); }
   void cancel_all() {
@@ -40,10 +40,9 @@ class TimerSet {
     return true;
   }
   // After the node fired: waits for the earliest that is left.
-  void rearm() { wheel_.schedule(node_, *std::min_element(deadlines_.begin(), deadlines_.end())); }
+  void rearm() { node_.schedule(*std::min_element(deadlines_.begin(), deadlines_.end())); }
 
  private:
-  TimerWheel& wheel_;
   Timer node_;
   std::array<Instant, kTimerKinds> deadlines_{};
 };

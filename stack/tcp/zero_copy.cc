@@ -32,7 +32,7 @@ Result<buf::Buffer> Connection::lend() {
   }
   buf::Buffer block = receive_queue_.pop();
   lent_ += static_cast<std::uint32_t>(block.size());
-  urgent_mark_.read_up_to(next_to_read());
+  if (rare_ != nullptr) rare_->urgent_mark.read_up_to(next_to_read());
   return block;
 }
 

@@ -646,6 +646,36 @@ def ss_beside_the_kernels(folder):
         check(counters["counters"]["tcp.passive_opens"] == 1, str(counters))
 
 
+def marks_agreed(folder):
+    """ECN, asked for by the kernel and asked for by us: both ends say that they have agreed."""
+    need("ss", "curl", "iperf3")
+    control = f"{folder}/control"
+
+    def until(*command):
+        for _ in range(100):
+            if re.search(r"\becn\b", run(*command).stdout):
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"{command}: no ecn: {run(*command).stdout}")
+
+    setting = pathlib.Path("/proc/sys/net/ipv4/tcp_ecn")
+    before = setting.read_text()
+    try:
+        setting.write_text("1")
+        with interface(), server("httpd", "--control", control):
+            with background("curl", "--limit-rate", "1M", "-sS", "-o", "/dev/null", f"http://{STACK}/bytes/100000000"):
+                until(SLUICE, "ss", "-tin", "--control", control)
+                until("ss", "-tino")
+        setting.write_text("2")
+        with interface(), background("iperf3", "-s", "-1", "-B", KERNEL):
+            time.sleep(0.5)
+            with background(SLUICE, "perf", *options(), "--control", control, "--ecn", "-t", "5", KERNEL):
+                until("ss", "-tino")
+                until(SLUICE, "ss", "-tin", "--control", control)
+    finally:
+        setting.write_text(before)
+
+
 def reasons_beside_packets(folder):
     """A capture of a stack under bad segments: tshark shows why each was dropped, at that segment."""
     need("tshark", "nc")
@@ -678,7 +708,7 @@ CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, ar
          get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large,
          half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, iperf3_measures_us,
          we_measure_iperf3, perf_serves_one_at_a_time, get_from_nginx, nc_udp_listen, capture_as_interface, capture_is_sound,
-         ss_beside_the_kernels, reasons_beside_packets,
+         ss_beside_the_kernels, marks_agreed, reasons_beside_packets,
          restart_after_kill]
 
 

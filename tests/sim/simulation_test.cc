@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "drivers/pcap_file.h"
+#include "stack/tcp/cc/registry.h"
 #include "stack/wire/ipv4.h"
 #include "stack/wire/tcp.h"
 
@@ -150,6 +151,25 @@ TEST(Simulation, CodelKeepsTheQueueShort) {
   const Report codel = run(scenario);
   EXPECT_LT(codel.data.queue_delay_mean, 10_ms);
   EXPECT_LT(codel.data.queue_delay_mean * 2, tail.data.queue_delay_mean);
+}
+
+// Marks above 20 packets: nothing is lost, and DCTCP keeps the link full with a queue no longer than that.
+TEST(Simulation, MarksInsteadOfLosses) {
+  for (const char* controller : {"newreno", "cubic", "dctcp"}) {
+    SCOPED_TRACE(controller);
+    Scenario scenario = dumbbell({flow(10_ms)}, 20_s);
+    scenario.link.rate = 100'000'000;
+    scenario.link.queue = 150'000;
+    scenario.link.ecn_threshold = 30'000;
+    scenario.warm_up = 5_s;
+    scenario.flows[0].tcp.congestion = tcp::cc::index_of(controller);
+    scenario.flows[0].tcp.ecn = tcp::Switch::kOn;
+    const Report report = run(scenario);
+    EXPECT_EQ(report.flows[0].retransmits, 0u);
+    EXPECT_GT(report.flows[0].marked, 0u);
+    EXPECT_GT(report.flows[0].goodput, std::string(controller) == "newreno" ? 80e6 : 90e6);
+    EXPECT_LT(report.data.queue_delay_max, 5_ms);
+  }
 }
 
 // A flow with a long round trip beside one with a short one.

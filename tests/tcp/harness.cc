@@ -283,7 +283,7 @@ std::vector<std::uint8_t> Script::build(const Segment& s) const {
   const std::size_t header = kTcpHeader + options.size();
   std::vector<std::uint8_t> p;
   p.push_back(0x45);
-  p.push_back(0);
+  p.push_back(s.ecn);
   put16(p, static_cast<std::uint32_t>(kIpHeader + header + s.payload.size()));
   put32(p, 0x4000);  // identification 0, DF
   p.push_back(s.ttl);
@@ -369,6 +369,7 @@ std::optional<Segment> Script::take() {
   s.win = get16(t + 14);
   s.urgent = static_cast<std::uint16_t>(get16(t + 18));
   s.ttl = p[8];
+  s.ecn = p[1] & 3;
   s.source = get32(&p[12]);
   s.destination = get32(&p[16]);
   read_options(t + kTcpHeader, header - kTcpHeader, s);
@@ -412,6 +413,9 @@ Segment Script::expect_tx(const Want& want, const char* file, int line) {
   }
   if (want.size) {
     EXPECT_EQ(got->payload.size(), *want.size);
+  }
+  if (want.ecn) {
+    EXPECT_EQ(got->ecn, *want.ecn) << "ECN codepoint";
   }
   if (want.mss) {
     EXPECT_EQ(got->mss, want.mss);

@@ -56,6 +56,7 @@ struct Segment {
   std::vector<Block> sack = {};                // the peer's name our numbers, ours name the peer's
   std::vector<std::uint8_t> raw_options = {};  // put as they are, after those above
   std::uint8_t ttl = 64;
+  std::uint8_t ecn = 0;       // codepoint of the IP header
   std::uint8_t reserved = 0;  // the four reserved header bits
   bool bad_checksum = false;
   std::uint16_t src_port = 0;  // 0: the script's
@@ -79,6 +80,7 @@ struct Want {
   std::optional<Segment::Timestamps> ts = {};
   std::optional<std::uint32_t> ts_echo = {};
   std::optional<std::uint16_t> urgent = {};
+  std::optional<std::uint8_t> ecn = {};
   std::optional<bool> sack_ok = {};
   std::optional<std::vector<Segment::Block>> sack = {};
 };

@@ -57,7 +57,8 @@ TEST(Rto, KnownSamples) {
                       {100, 109.360962, 34.893799, 1000},
                       {100, 108.190842, 28.510590, 1000},
                       {3000, 469.666986, 744.335232, 3447.007914}};
-  tcp::RtoEstimator rto({.initial = 1_s, .min = 1_s, .max = 60_s});
+  const tcp::RtoEstimator::Bounds bounds{.initial = 1_s, .min = 1_s, .max = 60_s};
+  tcp::RtoEstimator rto(bounds);
   EXPECT_EQ(rto.rto().to_millis(), 1000);
   for (const Row& r : rows) {
     rto.sample(Duration::nanos(static_cast<std::int64_t>(r.sample * 1e6)), 1);
@@ -69,7 +70,8 @@ TEST(Rto, KnownSamples) {
 
 // (RFC6298-09, -18, -20), S67: backoff doubles to the cap and saturates; absurd samples do no harm.
 TEST(Rto, BackoffAndExtremes) {
-  tcp::RtoEstimator rto({.initial = 1_s, .min = 200_ms, .max = 60_s});
+  const tcp::RtoEstimator::Bounds bounds{.initial = 1_s, .min = 200_ms, .max = 60_s};
+  tcp::RtoEstimator rto(bounds);
   const int want[] = {1, 2, 4, 8, 16, 32, 60, 60};
   for (const int seconds : want) {
     EXPECT_EQ(rto.rto().to_millis(), seconds * 1000);

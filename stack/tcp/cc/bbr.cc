@@ -182,6 +182,7 @@ void Bbr::on_congestion(const Congestion& event) {
 
 // What ended it does not say what the path takes: the model does (§4.2.3.4).
 void Bbr::on_recovery_done(const RecoveryDone&) {
+  if (!recovering_) return;
   recovering_ = false;
   conserving_ = Conserving::kNo;
   restore_window();

@@ -390,6 +390,7 @@ void Bbr3::save_model() {
 }
 
 void Bbr3::on_recovery_done(const RecoveryDone&) {
+  if (!recovering_) return;
   recovering_ = false;
   restore_window();
   bound_window();

@@ -39,9 +39,15 @@ struct RateSample {
 
 enum class Phase : std::uint8_t {
   kOpen,
+  kReducing,  // the window falls because of ECN marks; nothing is lost
   kRecovery,  // losses found by ACKs are being repaired
   kLoss,      // a timeout is being repaired
 };
+
+// Nothing grows meanwhile (RFC3168-07).
+constexpr bool window_falls(Phase phase) {
+  return phase == Phase::kReducing || phase == Phase::kRecovery;
+}
 
 struct Ack {  // it acknowledged something, cumulatively or by SACK
   Instant now{};
@@ -63,7 +69,7 @@ enum class Signal : std::uint8_t { kLoss, kEcn };
 struct Congestion {  // once for each window of data in which loss or an ECN mark was found
   Instant now{};
   Signal signal = Signal::kLoss;
-  std::uint32_t flight = 0;  // bytes in the network, without limited-transmit data (RFC5681-26)
+  std::uint32_t flight = 0;  // bytes in the network, without limited-transmit data (RFC5681-26); for marks, cwnd
 };
 
 struct RecoveryDone {

@@ -60,7 +60,7 @@ void Cubic::on_ack(const Ack& ack) {
   last_ack_ = ack.now;
   // Time in which the application, not the window, held the sender back does not count (RFC9438-04, -13). Nothing
   // grows but by ACKs of new data (RFC9438-25).
-  if (ack.phase == Phase::kRecovery || !ack.cwnd_limited || ack.acked == 0) return;
+  if (window_falls(ack.phase) || !ack.cwnd_limited || ack.acked == 0) return;
   if (now_.cwnd < now_.ssthresh) {
     slow_start(ack);  // (RFC9438-21)
   } else {

@@ -22,7 +22,7 @@ std::uint32_t NewReno::reduced(const Congestion& event) const {
 }
 
 void NewReno::on_ack(const Ack& ack) {
-  if (ack.phase == Phase::kRecovery || !ack.cwnd_limited)
+  if (window_falls(ack.phase) || !ack.cwnd_limited)
     return;                 // a window that was not used is not known to be safe (RFC 7661 §1)
   if (cwnd_ < ssthresh_) {  // slow start (RFC5681-10)
     cwnd_ += slow_start_step(ack.acked, mss_, after_timeout_ ? kAfterTimeout : slow_start_segments_);

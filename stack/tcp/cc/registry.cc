@@ -19,11 +19,12 @@ std::unique_ptr<Controller> make_one() {
 struct Row {
   const char* name;
   std::unique_ptr<Controller> (*make)();
+  bool wants_ecn = false;
 };
 
 constexpr std::array kControllers = {
-    Row{"newreno", make_one<NewReno>}, Row{"cubic", make_one<Cubic>}, Row{"bbr", make_one<Bbr>},
-    Row{"bbr3", make_one<Bbr3>},       Row{"dctcp", make_one<Dctcp>},
+    Row{"newreno", make_one<NewReno>}, Row{"cubic", make_one<Cubic>},       Row{"bbr", make_one<Bbr>},
+    Row{"bbr3", make_one<Bbr3>},       Row{"dctcp", make_one<Dctcp>, true},
 };
 
 }  // namespace
@@ -41,6 +42,10 @@ const char* name_at(std::uint8_t index) {
 
 std::uint8_t count() {
   return static_cast<std::uint8_t>(kControllers.size());
+}
+
+bool wants_ecn(std::uint8_t index) {
+  return index >= 1 && index <= kControllers.size() && kControllers[index - 1u].wants_ecn;
 }
 
 std::unique_ptr<Controller> make(std::uint8_t index) {

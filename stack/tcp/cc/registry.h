@@ -13,6 +13,8 @@ namespace sluice::tcp::cc {
 std::uint8_t index_of(std::string_view name);
 const char* name_at(std::uint8_t index);  // null past the end
 std::uint8_t count();
+// Whether it is of no use without ECN: it is asked for then, and each mark is to be echoed by itself (RFC 8257).
+bool wants_ecn(std::uint8_t index);
 // An index out of range makes the first one.
 std::unique_ptr<Controller> make(std::uint8_t index);
 
