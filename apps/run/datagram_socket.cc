@@ -12,6 +12,8 @@ namespace sluice::apps::run {
 
 namespace {
 
+// Bytes. A burst waits in the stack until the loop comes round, and is charged more there than by the kernel.
+constexpr int kReceiveBuffer = 512 << 10;
 constexpr int kRounds = 64;  // datagrams in a row, before others have their turn
 
 // A control buffer for one descriptor.
@@ -32,6 +34,7 @@ DatagramSocket::DatagramSocket(Context& context, Kind kind, Ends& ends, net::Soc
       receivers_(context.loop) {}
 
 void DatagramSocket::begin() {
+  (void)sl_setsockopt(stack_.fd(), SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
   update();
 }
 
@@ -108,6 +111,7 @@ void DatagramSocket::send_message(Call call, KernelFd theirs) {
 
 // Whether the call has had its answer; it has none while there is no room for the first message.
 bool DatagramSocket::send_all(Call& call) {
+  if (const int error = take_noted_error(); error != 0) return call.fail(error), true;
   const std::size_t count = count_of_messages(call);
   for (std::size_t i = 0; i < count; ++i) {
     const int n = send_one(call, i);

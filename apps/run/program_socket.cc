@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/time.h>
 
 #include <algorithm>
@@ -20,6 +21,13 @@ bool concerns_descriptor(int level, int name) {
   if (level != SOL_SOCKET) return false;
   constexpr int kNames[] = {SO_RCVTIMEO, SO_SNDTIMEO, SO_RCVTIMEO_NEW, SO_SNDTIMEO_NEW, SO_RCVLOWAT, SO_COOKIE};
   return std::ranges::find(kNames, name) != std::end(kNames);
+}
+
+// Hints that the stack has no use for. A program that cannot give them may give up (glibc's resolver without
+// IP_RECVERR); one that could would not see a difference.
+bool may_be_ignored(int level, int name) {
+  if (level == IPPROTO_IP) return name == IP_RECVERR || name == IP_BIND_ADDRESS_NO_PORT;
+  return level == SOL_SOCKET && (name == SO_PRIORITY || name == SO_OOBINLINE || name == SO_BUSY_POLL);
 }
 
 }  // namespace
@@ -44,6 +52,14 @@ void SocketTable::retire(const ProgramSocket& socket) {
   if (retired_.size() <= kMostRetired) return;
   sockets_.erase(retired_.front());
   retired_.pop_front();
+}
+
+void SocketTable::look_for_closed() {
+  std::vector<ProgramSocket*> open_ones;
+  for (const auto& [identity, socket] : sockets_) {
+    if (socket->our_end() >= 0) open_ones.push_back(socket.get());
+  }
+  for (ProgramSocket* socket : open_ones) socket->look_for_close();
 }
 
 // --- pairs -----------------------------------------------------------------------------------------------------------
@@ -105,6 +121,11 @@ void ProgramSocket::unwatch_kernel() {
   kernel_events_.reset();
 }
 
+void ProgramSocket::look_for_close() {
+  pollfd p{ours_.get(), 0, 0};
+  if (::poll(&p, 1, 0) == 1) on_kernel(p.revents);
+}
+
 void ProgramSocket::end() {
   local_.length = sizeof local_.storage;
   (void)sl_getsockname(stack_.fd(), local_.get(), &local_.length);
@@ -121,7 +142,14 @@ void ProgramSocket::bind(Call call) const {
   SocketAddress address;
   if (const int error = address.read_from(call, call.argument(1), call.argument(2)); error != 0) {
     call.fail(error);
-  } else if (sl_bind(stack_.fd(), address.get(), address.length) < 0) {
+    return;
+  }
+  int bound = sl_bind(stack_.fd(), address.get(), address.length);
+  if (bound < 0 && errno == EADDRINUSE) {
+    context_.sockets.look_for_closed();
+    bound = sl_bind(stack_.fd(), address.get(), address.length);
+  }
+  if (bound < 0) {
     call.fail(stack_ ? errno : EINVAL);
   } else {
     call.answer(0);
@@ -159,7 +187,7 @@ void ProgramSocket::tell_peer_name(Call call) const {
 // --- options ---------------------------------------------------------------------------------------------------------
 
 int ProgramSocket::take_error() {
-  int error = std::exchange(error_, 0);
+  int error = take_noted_error();
   socklen_t length = sizeof error;
   if (error == 0 && stack_) (void)sl_getsockopt(stack_.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
   return error;
@@ -172,11 +200,14 @@ void ProgramSocket::set_option(Call call) const {
   std::vector<std::uint8_t> value(std::min(call.argument(4), kLongestOption));
   if (!call.read(call.argument(3), value.data(), value.size())) {
     call.fail(EFAULT);
-  } else if (stack_ &&
-             sl_setsockopt(stack_.fd(), level, name, value.data(), static_cast<socklen_t>(value.size())) < 0) {
-    call.fail(errno);
-  } else {
+    return;
+  }
+  const auto length = static_cast<socklen_t>(value.size());
+  const bool set = !stack_ || sl_setsockopt(stack_.fd(), level, name, value.data(), length) == 0;
+  if (set || (errno == ENOPROTOOPT && may_be_ignored(level, name))) {
     call.answer(0);
+  } else {
+    call.fail(errno);
   }
 }
 

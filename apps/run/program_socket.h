@@ -30,6 +30,8 @@ class SocketTable {
   ProgramSocket& add(std::unique_ptr<ProgramSocket> socket);
   [[nodiscard]] ProgramSocket* find(std::uint64_t identity) const;
   void retire(const ProgramSocket& socket);
+  // Deals with what the program has closed just now, rather than when the loop comes to it: a port may wait for that.
+  void look_for_closed();
   [[nodiscard]] std::size_t open() const { return sockets_.size() - retired_.size(); }
 
  private:
@@ -68,6 +70,8 @@ class ProgramSocket {
   ProgramSocket& operator=(const ProgramSocket&) = delete;
 
   [[nodiscard]] std::uint64_t identity() const { return identity_; }
+  [[nodiscard]] int our_end() const { return ours_.get(); }  // -1 when it is over
+  void look_for_close();
 
   // The trapped calls. `theirs` is a copy of the program's descriptor.
   virtual void connect(Call call, KernelFd theirs) = 0;
@@ -91,6 +95,7 @@ class ProgramSocket {
   // The stack's socket and our end are closed. The object stays for a while, for what may be asked of it.
   void end();
   void note_error(int error) { error_ = error; }
+  [[nodiscard]] int take_noted_error() { return std::exchange(error_, 0); }
   [[nodiscard]] int take_error();  // of the socket (SO_ERROR): ours, or the stack's
 
   Context& context_;

@@ -8,6 +8,15 @@
 
 namespace sluice::apps::run {
 
+namespace {
+
+bool hung_up(int kernel) {
+  pollfd p{kernel, 0, 0};
+  return ::poll(&p, 1, 0) == 1 && (p.revents & POLLHUP) != 0;
+}
+
+}  // namespace
+
 void Pump::on_kernel(short revents) {
   if ((revents & (POLLHUP | POLLERR)) != 0) gone_ = true;
   if (held_ == 0) move_up();
@@ -81,7 +90,8 @@ bool Pump::take_from_program() {
   if (n < 0 && errno == EAGAIN) return false;
   up_ended_ = true;
   aborted_ = n < 0;  // ECONNRESET: closed with something unread
-  if (!aborted_) (void)sl_shutdown(stack_, SHUT_WR);
+  gone_ = gone_ || hung_up(kernel_);
+  if (!gone_) (void)sl_shutdown(stack_, SHUT_WR);  // otherwise the stack's socket is closed, as SO_LINGER has it
   return false;
 }
 

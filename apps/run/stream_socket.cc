@@ -101,36 +101,34 @@ void StreamSocket::make_reset_visible() {
 // --- connect ---------------------------------------------------------------------------------------------------------
 
 void StreamSocket::connect(Call call, KernelFd theirs) {
-  SocketAddress peer;
-  if (const int error = peer.read_from(call, call.argument(1), call.argument(2)); error != 0) {
-    call.fail(error);
-    return;
-  }
   if (!stack_) {
     const int error = take_error();
     call.fail(error != 0 ? error : EISCONN);
     return;
   }
-  owner_ = call.thread();
-  number_ = call.descriptor();
-  int error = sl_connect(stack_.fd(), peer.get(), peer.length) == 0 ? 0 : errno;
-  if (error == EALREADY && std::exchange(untold_, false)) error = EINPROGRESS;
-  if (error == EINPROGRESS && !connecting_) {
-    connecting_ = true;
-    watch_stack(POLLOUT);
-    if (is_nonblocking(theirs)) {
-      hold_back(std::move(theirs));
-      untold_ = !call.fail(EINPROGRESS);
-      return;
-    }
-  }
-  if ((error == EINPROGRESS || error == EALREADY) && !is_nonblocking(theirs)) {
-    waiting_.add(std::move(call), time_limit(theirs, SO_SNDTIMEO), EINPROGRESS);
-  } else if (error == 0) {
-    call.answer(0);
-  } else {
+  SocketAddress peer;
+  if (const int error = peer.read_from(call, call.argument(1), call.argument(2)); error != 0) {
     call.fail(error);
+    return;
   }
+  int error = sl_connect(stack_.fd(), peer.get(), peer.length) == 0 ? 0 : errno;
+  const bool blocking = !is_nonblocking(theirs);
+  const bool begun = error == EINPROGRESS && !connecting_;
+  if (error == EALREADY && std::exchange(untold_, false)) error = EINPROGRESS;
+  if (begun) {
+    connecting_ = true;
+    peer_ = peer;
+    owner_ = call.thread();
+    number_ = call.descriptor();
+    watch_stack(POLLOUT);
+  }
+  if (blocking && (error == EINPROGRESS || error == EALREADY)) {
+    waiting_.add(std::move(call), time_limit(theirs, SO_SNDTIMEO), EINPROGRESS);
+    return;
+  }
+  if (begun) hold_back(std::move(theirs));
+  const bool told = error == 0 ? call.answer(0) : call.fail(error);
+  if (begun) untold_ = !told;
 }
 
 // While we hold a copy of the program's end we do not hear of its closing; that is until the connection is decided.
@@ -160,7 +158,13 @@ void StreamSocket::let_go() {
 }
 
 void StreamSocket::connection_decided() {
-  const int error = take_error();
+  // For a call that blocks connecting again tells the end and takes note of it; others ask for it themselves.
+  int error = 0;
+  if (waiting_.empty()) {
+    error = take_error();
+  } else if (sl_connect(stack_.fd(), peer_.get(), peer_.length) < 0 && errno != EISCONN) {
+    error = errno;
+  }
   connecting_ = false;
   untold_ = false;
   if (error == 0) {

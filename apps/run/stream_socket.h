@@ -52,6 +52,7 @@ class StreamSocket final : public ProgramSocket {
 
   WaitingCalls waiting_;  // blocking connect, or accept
   bool connecting_ = false;
+  SocketAddress peer_;   // that it is connecting to
   bool untold_ = false;  // the caller has not heard that the connection is under way
   HeldBack held_back_;
   int backlog_ = 0;  // not 0: listens

@@ -5,9 +5,6 @@ in TAP. Arguments: the sluice binary, then the names of cases (default: all)."""
 import contextlib
 import os
 import pathlib
-import re
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +13,7 @@ import time
 import cases_clients
 import cases_probes
 import cases_servers
-from world import Native, Skip, Sluice, World
+from world import Native, Skip, Sluice
 
 LISTS = {"server": cases_servers.CASES, "client": cases_clients.CASES, "probe": cases_probes.CASES}
 

@@ -39,6 +39,7 @@ class Done:
 class World:
     name = "?"
     prefix = []
+    root = os.geteuid() == 0
 
     def __init__(self, sluice, folder):
         self.sluice, self.folder, self.stack, self.logs = sluice, folder, contextlib.ExitStack(), []
@@ -91,6 +92,13 @@ class World:
             check(process.poll() is None, f"{process.args} has ended with {process.poll()}")
             time.sleep(0.02)
         raise AssertionError(f"{process.args}: no {what} after 10 s")
+
+    def resolve_at(self, server):
+        """/etc/resolv.conf names this server, for the rest of the case."""
+        place = os.path.realpath("/etc/resolv.conf")
+        ours = self.write("resolv.conf", f"nameserver {server}\noptions timeout:2 attempts:1\n")
+        subprocess.run(["mount", "--bind", str(ours), place], check=True)
+        self.stack.callback(subprocess.run, ["umount", place], check=True)
 
     def file(self, name, size):
         path = self.folder / name
@@ -152,3 +160,22 @@ class Sluice(World):
         asked = subprocess.run([str(self.sluice), "ss", "-lnu" if udp else "-lnt", "--control", str(self.control)],
                                capture_output=True, text=True)
         return any(row.split()[3].endswith(f":{port}") for row in asked.stdout.splitlines()[1:] if len(row.split()) > 3)
+
+
+def certificate(world):
+    """cert.pem and key.pem in the case's folder."""
+    world.peer("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1", "-subj",
+               "/CN=sluice", "-keyout", world.folder / "key.pem", "-out", world.folder / "cert.pem")
+
+
+def ssh_keys(world):
+    """Keys for a server and a client, the server's configuration; options of the client's."""
+    folder = world.folder
+    for name in ("host", "user"):
+        world.peer("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name)
+    world.write("sshd_config", f"Port 2222\nListenAddress 0.0.0.0\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
+                               f"StrictModes no\nUsePAM no\nPidFile none\nSubsystem sftp internal-sftp\nPermitRootLogin yes\n")
+    if world.root:
+        pathlib.Path("/run/sshd").mkdir(exist_ok=True)
+    return ["-q", "-F", "none", "-i", folder / "user", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+            "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none"]
