@@ -1,5 +1,6 @@
 #include "apps/run/filter.h"
 
+#include <errno.h>
 #include <linux/audit.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -24,6 +25,7 @@ constexpr std::uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
 enum class When : std::uint8_t {
   kAlways,
   kInternet,  // the first is AF_INET or AF_INET6
+  kNever,     // its like is not to be had here: what is asked of an io_uring no filter sees
   kNamed,     // the fifth is no null pointer: the peer's address. Without one, sendto and recvfrom are send and recv
 };
 struct Rule {
@@ -31,15 +33,16 @@ struct Rule {
   When when;
 };
 constexpr Rule kRules[] = {
-    {SYS_socket, When::kInternet},    {SYS_connect, When::kAlways},     {SYS_bind, When::kAlways},
-    {SYS_listen, When::kAlways},      {SYS_accept, When::kAlways},      {SYS_accept4, When::kAlways},
-    {SYS_getsockname, When::kAlways}, {SYS_getpeername, When::kAlways}, {SYS_getsockopt, When::kAlways},
-    {SYS_setsockopt, When::kAlways},  {SYS_sendto, When::kNamed},       {SYS_recvfrom, When::kNamed},
-    {SYS_sendmsg, When::kAlways},     {SYS_recvmsg, When::kAlways},     {SYS_sendmmsg, When::kAlways},
-    {SYS_recvmmsg, When::kAlways},
+    {SYS_socket, When::kInternet},    {SYS_connect, When::kAlways},       {SYS_bind, When::kAlways},
+    {SYS_listen, When::kAlways},      {SYS_accept, When::kAlways},        {SYS_accept4, When::kAlways},
+    {SYS_getsockname, When::kAlways}, {SYS_getpeername, When::kAlways},   {SYS_getsockopt, When::kAlways},
+    {SYS_setsockopt, When::kAlways},  {SYS_sendto, When::kNamed},         {SYS_recvfrom, When::kNamed},
+    {SYS_sendmsg, When::kAlways},     {SYS_recvmsg, When::kAlways},       {SYS_sendmmsg, When::kAlways},
+    {SYS_recvmmsg, When::kAlways},    {SYS_io_uring_setup, When::kNever},
 };
 
 constexpr sock_filter kNotify{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_USER_NOTIF};
+constexpr sock_filter kRefuse{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | ENOSYS};
 constexpr sock_filter kAllow{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW};
 
 constexpr sock_filter load(std::size_t offset) {
@@ -58,6 +61,8 @@ std::vector<sock_filter> decision(When when) {
   switch (when) {
     case When::kAlways:
       return {kNotify};
+    case When::kNever:
+      return {kRefuse};
     case When::kInternet:
       return {load(argument(0)), compare(AF_INET, 1, 0), compare(AF_INET6, 0, 1), kNotify, kAllow};
     case When::kNamed:

@@ -14,9 +14,14 @@ namespace {
 
 constexpr int kMostArrivals = 1024;  // whatever the program's backlog; the stack's own comes on top
 
-bool readable_bytes(int socket) {
+bool has_unread(int socket) {
   int n = 0;
   return ::ioctl(socket, FIONREAD, &n) == 0 && n > 0;
+}
+
+void reset_on_close(const net::Socket& socket) {
+  const linger now{1, 0};
+  (void)sl_setsockopt(socket.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
 
 }  // namespace
@@ -56,7 +61,9 @@ void StreamSocket::on_kernel(short revents) {
     return settle();
   }
   if ((revents & (POLLHUP | POLLERR)) == 0) return;
-  if (backlog_ > 0) waiting_.fail_all(EINVAL);  // shut down under those that accept
+  waiting_.fail_all(EINVAL);  // shut down under those that accept
+  for (Arrival& arrival : arrivals_) reset_on_close(arrival.socket);
+  arrivals_.clear();
   end();
 }
 
@@ -75,7 +82,7 @@ void StreamSocket::settle() {
     }
     return;
   }
-  if (outcome == Pump::Outcome::kAborted) abort();
+  if (outcome == Pump::Outcome::kAborted) reset_on_close(stack_);
   if (outcome == Pump::Outcome::kFailed) {
     note_error(pump_->error());
     make_reset_visible();
@@ -84,15 +91,10 @@ void StreamSocket::settle() {
   end();
 }
 
-void StreamSocket::abort() {
-  const linger now{1, 0};
-  (void)sl_setsockopt(stack_.fd(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
-}
-
 // Closing our end with something unread in it tells the program. If it has left nothing there, a copy of its own end
 // serves to put a byte in.
 void StreamSocket::make_reset_visible() {
-  if (readable_bytes(ours_.get())) return;
+  if (has_unread(ours_.get())) return;
   KernelFd theirs = context_.processes.take(owner_, number_);
   if (!theirs || identity_of(theirs.get()) != identity()) theirs = context_.processes.search(identity(), number_);
   if (theirs) (void)::send(theirs.get(), "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);

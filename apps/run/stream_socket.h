@@ -47,7 +47,6 @@ class StreamSocket final : public ProgramSocket {
   void take_arrivals();
   bool hand_out(Call& call);
   void settle();
-  void abort();
   void make_reset_visible();
 
   WaitingCalls waiting_;  // blocking connect, or accept

@@ -73,6 +73,8 @@ BAD = [
     ("ip --control /nonexistent flux", ["'flux'", "addr link route neigh"]),
     ("stat --every 0", ["--every", "0", "sluice stat --help"]),
     (f"ping {MEM} --control /nonexistent/x 10.0.0.2", ["--control /nonexistent/x", "No such file"]),
+    (f"run {MEM}", ["command", "sluice run --help"]),
+    ("run -- true", ["--dev is missing"]),
     ("dump", ["file", "sluice dump --help"]),
     ("dump /nonexistent", ["/nonexistent", "not exist"]),
     (f"replay {SLUICE}", ["--as", "sluice replay --help"]),
@@ -87,6 +89,7 @@ GOOD = [
     ("help perf", ["iperf3", "--bidir"]),
     ("help ss", ["--control", "SLUICE_CONTROL"]),
     ("help sim", ["fq_codel", "--no-timestamps", "rtt=40ms"]),
+    (f"run {MEM} -- curl -sS http://10.0.0.2/", ["hello from sluice"]),
     ("stat", ["no_route"]),
     ("sim --time 1s", ["newreno", "fairness 1.0000", "queue delay"]),
     ("sim --time 1s --rate 10mbit --rtt 10ms --queue 50p --qdisc codel --ecn-threshold 20p --loss 1% --burst 0.1%:20% "

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 
-from cases_servers import repository
+from cases_servers import iperf3_reports, repository
 from world import PEER, certificate, check, need, ssh_keys
 
 ECHO = """
@@ -162,9 +162,10 @@ def siege(world):
 def openssl_s_client(world):
     need("openssl")
     certificate(world)
-    world.start_peer("openssl", "s_server", "-accept", "4433", "-cert", "cert.pem", "-key", "key.pem", "-rev", port=4433, cwd=world.folder)
-    out = world.run("openssl", "s_client", "-connect", f"{PEER}:4433", "-quiet", "-no_ign_eof", data="abc\n", ok=False)
-    return "cba" in out.out or out.code
+    world.write("text", "over TLS\n")
+    world.start_peer("openssl", "s_server", "-accept", "4433", "-cert", "cert.pem", "-key", "key.pem", "-WWW", port=4433, cwd=world.folder)
+    done = world.run("openssl", "s_client", "-connect", f"{PEER}:4433", "-quiet", data="GET /text HTTP/1.0\r\n\r\n", ok=False)
+    return "over TLS" in done.out
 
 
 # --- others --------------------------------------------------------------------------------------------------------------
@@ -180,14 +181,7 @@ def redis_benchmark(world):
 def iperf3(world):
     need("iperf3")
     world.start_peer("iperf3", "-s", port=5201)
-    results = []
-    for extra in (["-n", "50M"], ["-n", "50M", "-R"], ["-n", "20M", "-P", "4"], ["--bidir", "-n", "5M"], ["-u", "-b", "20M", "-n", "1M"],
-                  ["-u", "-b", "20M", "-n", "1M", "-R"]):
-        out = world.run("iperf3", "-c", PEER, "-J", *extra).out
-        report = json.loads(out[out.find("\n{") + 1:])
-        total = report["end"].get("sum_received", {}).get("bytes", 0)
-        results.append((extra, total > 0, report.get("error")))
-    return results
+    return iperf3_reports(lambda *extra: world.run("iperf3", "-c", PEER, "-J", *extra, ok=False))
 
 
 def nc(world):

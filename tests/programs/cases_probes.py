@@ -286,6 +286,26 @@ say("done")
     return said, ends
 
 
+def closes_the_listener_first(world):
+    """Connections that nobody has accepted are reset."""
+    script = script_in_background(world, """
+l = listener(7100)
+while len(polled(l, select.POLLIN)) == 0: pass
+time.sleep(0.3)
+l.close()
+time.sleep(5)
+""", port=7100)
+    clients = [socket.create_connection((PROGRAM, 7100), timeout=10) for _ in range(3)]
+    ends = []
+    for c in clients:
+        try:
+            ends.append(c.recv(10))
+        except OSError as error:
+            ends.append(error.errno)
+    check(script.poll() is None, "the program has ended")
+    return ends
+
+
 def last_words_arrive(world):
     """What was written right before the program's end, to a peer that takes its time."""
     sizes = []
@@ -654,6 +674,6 @@ say(len(socket.if_nameindex()) > 0)
 
 
 CASES = [names_and_options, connects_without_blocking, connects_again_after_refusal, accepts_with_flags, waits_for_many, half_closes,
-         peer_resets, resets_the_peer, last_words_arrive, sends_a_file, workers_share_a_listener, hands_sockets_on, threads_block,
+         peer_resets, resets_the_peer, closes_the_listener_first, last_words_arrive, sends_a_file, workers_share_a_listener, hands_sockets_on, threads_block,
          signals_interrupt, ends_as_the_program_does, port_is_free_again, loopback_is_inside, datagrams, several_messages_at_once,
          datagrams_refused, datagrams_in_bulk, other_families_are_the_kernels]
