@@ -51,6 +51,8 @@ std::string what_of(const Event& event) {
       return "reset" + because(event);
     case EventKind::kTcpSynCookie:
       return "SYN cookie" + because(event);
+    case EventKind::kTcpFastOpen:
+      return "fast open" + because(event) + ", " + number(event.a) + " bytes in the SYN";
   }
   return event.detail;
 }

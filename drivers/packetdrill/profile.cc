@@ -12,25 +12,6 @@ namespace {
 using tcp::Switch;
 using tcp::TcpConfig;
 
-TcpConfig linux_tcp() {
-  TcpConfig c;
-  c.congestion = tcp::cc::index_of("cubic");
-  c.idle_restart = Switch::kOff;
-  c.burst_sizing = Switch::kOn;
-  c.send_blocks = Switch::kOn;
-  c.probe_with_data = Switch::kOff;
-  c.slow_start_limit = Switch::kOff;
-  c.count_sacked = Switch::kOff;
-  c.answer_unsent_ack = Switch::kOff;
-  c.rto_margin = 200_ms;
-  c.timer_slack = 2_ms;
-  c.receive_buffer = 540000;
-  c.max_receive_buffer = 15u << 20;
-  c.send_buffer = 256u << 10;
-  c.max_send_buffer = 4u << 20;
-  return c;
-}
-
 TcpConfig plain_tcp() {
   TcpConfig c;
   c.receive_tuning = Switch::kOff;
@@ -61,6 +42,55 @@ Switch to_switch(std::string_view value) {
 void set_range(std::string_view value, std::size_t& first, std::size_t& most) {
   first = static_cast<std::size_t>(number_at(value, 1, static_cast<std::int64_t>(first)));
   most = static_cast<std::size_t>(number_at(value, 2, static_cast<std::int64_t>(most)));
+}
+
+// The bits of Linux's sysctl.
+void set_fast_open(TcpConfig& c, std::int64_t bits) {
+  const auto bit = [bits](std::int64_t mask) { return (bits & mask) != 0 ? Switch::kOn : Switch::kOff; };
+  c.fast_open_client = bit(0x1);
+  c.fast_open_server = bit(0x2);
+  c.fast_open_client_no_cookie = bit(0x4);
+  c.fast_open_server_no_cookie = bit(0x200);
+  c.fast_open_all_listeners = bit(0x400);
+}
+
+// One key or two with a comma between: each four words of 32 bits in hex, "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4", whose
+// bytes stand with the lowest first.
+void set_fast_open_keys(TcpConfig& c, std::string_view text) {
+  tcp::FastOpenKeys keys;
+  std::size_t at = 0;
+  for (std::size_t word = 0; word < 8 && at < text.size(); ++word) {
+    std::uint32_t value = 0;
+    const auto [end, error] = std::from_chars(text.data() + at, text.data() + text.size(), value, 16);
+    if (error != std::errc()) return;
+    at = static_cast<std::size_t>(end - text.data()) + 1;
+    for (std::size_t i = 0; i < 4; ++i) {
+      keys.key[word / 4][word % 4 * 4 + i] = static_cast<std::uint8_t>(value >> 8 * i);
+    }
+    if (word % 4 == 3) keys.count = static_cast<std::uint8_t>(word / 4 + 1);
+  }
+  if (keys.count > 0) c.fast_open_keys = keys;
+}
+
+TcpConfig linux_tcp() {
+  TcpConfig c;
+  c.congestion = tcp::cc::index_of("cubic");
+  c.idle_restart = Switch::kOff;
+  c.burst_sizing = Switch::kOn;
+  c.send_blocks = Switch::kOn;
+  c.probe_with_data = Switch::kOff;
+  c.slow_start_limit = Switch::kOff;
+  c.count_sacked = Switch::kOff;
+  c.answer_unsent_ack = Switch::kOff;
+  c.rto_margin = 200_ms;
+  c.timer_slack = 2_ms;
+  c.receive_buffer = 540000;
+  c.max_receive_buffer = 15u << 20;
+  c.send_buffer = 256u << 10;
+  c.max_send_buffer = 4u << 20;
+  set_fast_open(c, 0x70403);  // what the tool's defaults.sh sets
+  set_fast_open_keys(c, "a1a1a1a1-b2b2b2b2-c3c3c3c3-d4d4d4d4");
+  return c;
 }
 
 struct Row {
@@ -95,6 +125,8 @@ constexpr Row kSysctls[] = {
      [](TcpConfig& c, std::string_view v) {
        if (const std::uint8_t index = tcp::cc::index_of(v); index != 0) c.congestion = index;
      }},
+    {"tcp_fastopen", [](TcpConfig& c, std::string_view v) { set_fast_open(c, number_at(v, 0)); }},
+    {"tcp_fastopen_key", [](TcpConfig& c, std::string_view v) { set_fast_open_keys(c, v); }},
     {"tcp_fin_timeout",
      [](TcpConfig& c, std::string_view v) { c.fin_wait2_time = Duration::seconds(number_at(v, 0, 60)); }},
 };

@@ -53,6 +53,9 @@ constexpr OptionRow kIntOptions[] = {
     {IPPROTO_TCP, TCP_DEFER_ACCEPT, Option::kTcpDeferAccept},
     {IPPROTO_TCP, TCP_NOTSENT_LOWAT, Option::kTcpNotsentLowWater},
     {IPPROTO_TCP, TCP_WINDOW_CLAMP, Option::kTcpWindowClamp},
+    {IPPROTO_TCP, TCP_FASTOPEN, Option::kTcpFastOpen},
+    {IPPROTO_TCP, TCP_FASTOPEN_CONNECT, Option::kTcpFastOpenConnect},
+    {IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, Option::kTcpFastOpenNoCookie},
     {IPPROTO_IP, IP_TTL, Option::kIpTtl},
     {IPPROTO_IP, IP_TOS, Option::kIpTos},
     {IPPROTO_IP, IP_MTU_DISCOVER, Option::kIpMtuDiscover},
@@ -147,6 +150,20 @@ int store_value(const void* from, std::size_t size, void* value, socklen_t* leng
   return 0;
 }
 
+// TCP_FASTOPEN_KEY: one key, or two: the present one and the one before.
+int set_fast_open_keys(const SocketRef& socket, const void* value, socklen_t length) {
+  tcp::FastOpenKeys keys;
+  if (length != sizeof(SipKey) && length != sizeof keys.key) return set_errno(Errno::kInvalid);
+  memcpy(keys.key.data(), value, length);
+  keys.count = static_cast<std::uint8_t>(length / sizeof(SipKey));
+  return answer(socket.sockets.set_fast_open_keys(socket.handle, keys));
+}
+
+int store_fast_open_keys(const SocketRef& socket, void* value, socklen_t* length) {
+  const auto keys = socket.sockets.fast_open_keys(socket.handle);
+  return keys ? store_value(keys->key.data(), keys->count * sizeof(SipKey), value, length) : set_errno(keys.error());
+}
+
 // SO_MEMINFO: what is in the socket's buffers, and how large they may be; the kernel's other figures have no like here.
 int store_memory(const SocketRef& socket, void* value, socklen_t* length) {
   enum : std::size_t {
@@ -213,6 +230,7 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
     if (index == 0) return errno = ENOENT, -1;  // as on Linux
     return answer(sockets.set_option(socket.handle, Option::kTcpCongestion, index));
   }
+  if (level == IPPROTO_TCP && name == TCP_FASTOPEN_KEY) return set_fast_open_keys(socket, value, length);
   if (level == IPPROTO_IP && name == IP_RECVTTL) return set_flag(socket.settings.receive_ttl, value, length);
   if (level == SOL_SOCKET && name == SO_MAX_PACING_RATE && length >= sizeof(std::uint64_t)) {  // the wide form
     std::uint64_t rate = 0;
@@ -267,6 +285,7 @@ int get_socket_option(const SocketRef& socket, int level, int name, void* value,
     const auto bytes = tcp_info_of(*info);
     return store_value(bytes.data(), bytes.size(), value, length);
   }
+  if (level == IPPROTO_TCP && name == TCP_FASTOPEN_KEY) return store_fast_open_keys(socket, value, length);
   if (level == SOL_SOCKET && name == SO_MEMINFO) return store_memory(socket, value, length);
   if (level == IPPROTO_TCP && name == TCP_CC_INFO) return *length = 0, 0;  // no controller has a struct of its own
   const auto option = int_option(level, name);

@@ -117,7 +117,8 @@ std::array<std::uint8_t, kTcpInfoSize> tcp_info_of(const tcp::Info& i) {
   t.tcpi_ca_state = congestion_state(i);
   t.tcpi_options = static_cast<std::uint8_t>((i.timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (i.sack ? TCPI_OPT_SACK : 0) |
                                              (i.window_scaling ? TCPI_OPT_WSCALE : 0) | (i.ecn ? TCPI_OPT_ECN : 0) |
-                                             (i.ecn_seen ? kEcnSeen : 0));
+                                             (i.ecn_seen ? kEcnSeen : 0) |
+                                             (i.syn_data_acked ? TCPI_OPT_SYN_DATA : 0));
   t.tcpi_snd_wscale = i.send_scale & 0xf;
   t.tcpi_rcv_wscale = i.receive_scale & 0xf;
   t.tcpi_snd_mss = i.send_mss;

@@ -41,6 +41,10 @@
   X(kTcpPassiveOpens, "tcp.passive_opens")             \
   X(kTcpSynCookiesSent, "tcp.syn_cookies_sent")        \
   X(kTcpSynCookiesTaken, "tcp.syn_cookies_taken")      \
+  X(kTcpFastOpensTaken, "tcp.fast_opens_taken")        \
+  X(kTcpFastOpenCookies, "tcp.fast_open_cookies_sent") \
+  X(kTcpFastOpenBad, "tcp.fast_open_cookies_bad")      \
+  X(kTcpFastOpenFull, "tcp.fast_open_queue_full")      \
   X(kTcpRetransmits, "tcp.retransmits")                \
   X(kTcpFastRetransmits, "tcp.fast_retransmits")       \
   X(kTcpTimeouts, "tcp.timeouts")                      \

@@ -25,6 +25,7 @@ enum class EventKind : std::uint8_t {
   kTcpUndo,           // the last reduction was for nothing; detail gives the proof
   kTcpProbe,          // zero-window, keep-alive or tail loss probe; a: first sequence number of the last
   kTcpSynCookie,      // a: local port; detail: sent and why, or accepted
+  kTcpFastOpen,       // a: bytes in the SYN; detail: what was decided about them or about a cookie, and why
   kTcpReset,          // detail: who reset and why
 };
 

@@ -71,16 +71,19 @@ enum class Option : std::uint8_t {  // value and unit
   kTcpKeepCount,
   kTcpUserTimeout,  // milliseconds
   kTcpSynCount,
-  kTcpLinger2,          // seconds; -1: no FIN-WAIT-2
-  kTcpDeferAccept,      // seconds
-  kTcpNotsentLowWater,  // bytes
-  kTcpWindowClamp,      // bytes
-  kMaxPacingRate,       // bytes/s, > 0; UINT32_MAX, which is also -1: no limit
-  kTcpCongestion,       // index into tcp/cc/registry.h
-  kIpTtl,               // 1..255, -1: default
-  kIpTos,               // 0..255
-  kIpMtuDiscover,       // 0/1
-  kIpMulticastTtl,      // 0..255
+  kTcpLinger2,           // seconds; -1: no FIN-WAIT-2
+  kTcpDeferAccept,       // seconds
+  kTcpNotsentLowWater,   // bytes
+  kTcpWindowClamp,       // bytes
+  kMaxPacingRate,        // bytes/s, > 0; UINT32_MAX, which is also -1: no limit
+  kTcpCongestion,        // index into tcp/cc/registry.h
+  kTcpFastOpen,          // connections whose data came with their SYN, handshake incomplete; of a listener
+  kTcpFastOpenConnect,   // 0/1
+  kTcpFastOpenNoCookie,  // 0/1
+  kIpTtl,                // 1..255, -1: default
+  kIpTos,                // 0..255
+  kIpMtuDiscover,        // 0/1
+  kIpMulticastTtl,       // 0..255
 };
 
 enum class Shutdown : std::uint8_t { kRead, kWrite, kBoth };
@@ -151,8 +154,10 @@ class Sockets {
   Result<Endpoint> peer_name(Handle handle) const;
   Status set_option(Handle handle, Option option, std::int64_t value);
   Result<std::int64_t> get_option(Handle handle, Option option);
-  [[nodiscard]] Ready ready(Handle handle) const;                         // kNone when the handle is not open
-  [[nodiscard]] Result<std::size_t> readable_bytes(Handle handle) const;  // FIONREAD
+  Status set_fast_open_keys(Handle handle, const tcp::FastOpenKeys& keys);  // of a listener; streams only
+  Result<tcp::FastOpenKeys> fast_open_keys(Handle handle) const;            // those that count for it
+  [[nodiscard]] Ready ready(Handle handle) const;                           // kNone when the handle is not open
+  [[nodiscard]] Result<std::size_t> readable_bytes(Handle handle) const;    // FIONREAD
   [[nodiscard]] Result<tcp::Info> tcp_info(Handle handle) const;
   Status set_observer(Handle handle, ReadyObserver* observer);  // null: none
   [[nodiscard]] ReadyObserver* observer(Handle handle) const;   // null: none, or the handle is not open

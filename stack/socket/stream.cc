@@ -34,7 +34,8 @@ bool is_over(tcp::State s) {
 constexpr std::int64_t kMinBuffer = 2304;  // as Linux: SO_RCVBUF has this floor, SO_SNDBUF twice it
 constexpr std::int64_t kMaxBuffer = 64 << 20;
 
-constexpr std::int64_t kMaxLinger2 = 120;  // s, as Linux
+constexpr std::int64_t kMaxLinger2 = 120;     // s, as Linux
+constexpr std::int64_t kMaxFastOpens = 4096;  // as Linux's somaxconn
 
 // Between a time and how often a SYN or SYN-ACK is sent again in it: after 1, 2, 4 ... s.
 Duration period_of(int retries) {
@@ -54,10 +55,16 @@ std::uint8_t retries_of(Duration time) {
   return static_cast<std::uint8_t>(retries);
 }
 
+// Of a socket without a connection: what one is going to have, and what a listener has beside that (RFC 7413).
+struct Options : tcp::ConnectionOptions {
+  std::uint32_t fast_open_limit = 0;
+  tcp::FastOpenKeys fast_open_keys{};
+};
+
 class Stream final : public Object, private tcp::ConnectionUser, private tcp::ListenerUser {
  public:
   Stream(tcp::Tcp& tcp, Family family, Handle h)
-      : Object(Type::kStream, h), tcp_(tcp), options_(std::make_unique<tcp::ConnectionOptions>()) {
+      : Object(Type::kStream, h), tcp_(tcp), options_(std::make_unique<Options>()) {
     local_.address = Address::any(family);
   }
   Stream(tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle h)
@@ -85,6 +92,8 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   [[nodiscard]] Result<Endpoint> peer_name() const override;
   Status set_option(Option option, std::int64_t value) override;
   Result<std::int64_t> get_option(Option option) override;
+  Status set_fast_open_keys(const tcp::FastOpenKeys& keys) override;
+  [[nodiscard]] Result<tcp::FastOpenKeys> fast_open_keys() const override;
   [[nodiscard]] Ready ready() const override;
   [[nodiscard]] Result<std::size_t> readable_bytes() const override;
   [[nodiscard]] Result<tcp::Info> tcp_info() const override;
@@ -93,7 +102,7 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   void on_tcp_change() override { changed(); }
   void on_tcp_acceptable() override { changed(); }
   void forget_connection() {  // one that has failed: the socket may connect again
-    options_ = std::make_unique<tcp::ConnectionOptions>(connection_->options());
+    options_ = std::make_unique<Options>(Options{connection_->options()});
     connection_->close();
     connection_ = nullptr;
   }
@@ -117,6 +126,8 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   }
   [[nodiscard]] bool has_to_read() const;
   Result<Received> peek(std::span<const MutableBytes> pieces);
+  [[nodiscard]] bool in_handshake() const;
+  Status take_fast_open_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   Status take_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   Status take_tcp_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   [[nodiscard]] Result<std::int64_t> get_tcp_option(Option option) const;
@@ -124,7 +135,7 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   tcp::Tcp& tcp_;
   tcp::ConnectionHandle* connection_ = nullptr;
   tcp::ListenerHandle* listener_ = nullptr;
-  std::unique_ptr<tcp::ConnectionOptions> options_;  // null while there is a connection: it has them
+  std::unique_ptr<Options> options_;  // null while there is a connection: it has them
   Endpoint local_;
   Errno left_error_ = Errno::kOk;  // of a connection that is forgotten already
   bool shut_read_ = false;
@@ -156,6 +167,8 @@ Status Stream::listen(int backlog) {
   const auto listener = tcp_.listen(local_, claimed_sharing_, backlog, *options_, this);
   if (!listener) return fail(listener.error());
   listener_ = *listener;
+  if (options_->fast_open_limit > 0) listener_->set_fast_open_limit(options_->fast_open_limit);
+  listener_->set_fast_open_keys(options_->fast_open_keys);
   return {};
 }
 
@@ -167,11 +180,10 @@ Result<tcp::ConnectionHandle*> Stream::accept() {
 Status Stream::connect(const Endpoint& peer) {
   if (listener_ != nullptr) return fail(Errno::kIsConnected);
   if (connection_ != nullptr) {
-    const tcp::State state = connection_->state();
     if (connected_) return fail(Errno::kIsConnected);
-    if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return fail(Errno::kAlready);
+    if (in_handshake()) return fail(Errno::kAlready);
     if (const Errno error = connection_->take_error(); error != Errno::kOk) return forget_connection(), fail(error);
-    if (state == tcp::State::kClosed) return forget_connection(), fail(Errno::kConnectionAborted);
+    if (connection_->state() == tcp::State::kClosed) return forget_connection(), fail(Errno::kConnectionAborted);
     connected_ = true;  // the second call tells that the first has succeeded
     return {};
   }
@@ -189,7 +201,7 @@ Status Stream::disconnect() {
   if (listener_ != nullptr) stop_listening();
   if (connection_ == nullptr) return {};
   left_error_ = is_over(connection_->state()) ? connection_->take_error() : Errno::kConnectionReset;
-  options_ = std::make_unique<tcp::ConnectionOptions>(connection_->options());
+  options_ = std::make_unique<Options>(Options{connection_->options()});
   connection_->abort();
   connection_ = nullptr;
   connected_ = shut_read_ = shut_write_ = false;
@@ -199,9 +211,13 @@ Status Stream::disconnect() {
 // Whether there is a connection that is no longer in its handshake; else kAgain, or `without` when there is none.
 Status Stream::check_connection(Errno without) const {
   if (connection_ == nullptr) return fail(without);
-  const tcp::State state = connection_->state();
-  if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return fail(Errno::kAgain);
+  if (in_handshake()) return fail(Errno::kAgain);
   return {};
+}
+
+bool Stream::in_handshake() const {
+  const tcp::State state = connection_->state();
+  return (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) && !connection_->usable();
 }
 
 Result<std::size_t> Stream::send(std::span<const Bytes> pieces, const Endpoint*, SendFlags flags) {
@@ -332,7 +348,7 @@ Ready Stream::ready() const {
   }
   const tcp::State state = connection_->state();
   Ready r = Ready::kNone;
-  if (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) return r;
+  if (in_handshake()) return r;
   if (has_to_read()) r = r | Ready::kIn;
   if (connection_->urgent_byte(Take::kPeek)) r = r | Ready::kUrgent;
   if (connection_->writable()) r = r | Ready::kOut;
@@ -368,7 +384,7 @@ Status Stream::set_option(Option option, std::int64_t value) {
     if (done && option == Option::kTcpNoDelay && value != 0) connection_->push();
     return done;
   }
-  *options_ = wanted;
+  static_cast<tcp::ConnectionOptions&>(*options_) = wanted;
   if (listener_ != nullptr) listener_->set_options(wanted);
   return {};
 }
@@ -449,8 +465,42 @@ Status Stream::take_tcp_option(tcp::ConnectionOptions& options, Option option, s
       if (!in_range(1, tcp::cc::count())) return fail(Errno::kNoProtocolOption);
       return options.congestion = static_cast<std::uint8_t>(v), Status();
     default:
+      return take_fast_open_option(options, option, v);
+  }
+}
+
+// Only before there is a connection (RFC7413-09: nobody gets it who has not asked).
+Status Stream::take_fast_open_option(tcp::ConnectionOptions& options, Option option, std::int64_t v) {
+  const bool is_switch = v == 0 || v == 1;
+  switch (option) {
+    case Option::kTcpFastOpen:
+      if (v < 0 || connection_ != nullptr) return fail(Errno::kInvalid);
+      options_->fast_open_limit = static_cast<std::uint32_t>(std::min<std::int64_t>(v, kMaxFastOpens));
+      if (listener_ != nullptr) listener_->set_fast_open_limit(options_->fast_open_limit);
+      return {};
+    case Option::kTcpFastOpenConnect:
+      if (!is_switch) return fail(Errno::kInvalid);
+      if (tcp_.config().fast_open_client == Switch::kOff) return fail(Errno::kNotSupported);
+      if (connection_ != nullptr || listener_ != nullptr) return fail(Errno::kInvalid);
+      return options.fast_open_connect = to_switch(v), Status();
+    case Option::kTcpFastOpenNoCookie:
+      if (!is_switch || connection_ != nullptr) return fail(Errno::kInvalid);
+      return options.fast_open_no_cookie = to_switch(v), Status();
+    default:
       return fail(Errno::kNoProtocolOption);
   }
+}
+
+Status Stream::set_fast_open_keys(const tcp::FastOpenKeys& keys) {
+  if (connection_ != nullptr) return fail(Errno::kInvalid);
+  options_->fast_open_keys = keys;
+  if (listener_ != nullptr) listener_->set_fast_open_keys(keys);
+  return {};
+}
+
+Result<tcp::FastOpenKeys> Stream::fast_open_keys() const {
+  const bool own = options_ != nullptr && options_->fast_open_keys.count > 0;
+  return own ? options_->fast_open_keys : tcp_.config().fast_open_keys;
 }
 
 Result<std::int64_t> Stream::get_option(Option option) {
@@ -526,6 +576,13 @@ Result<std::int64_t> Stream::get_tcp_option(Option option) const {
           std::min<std::size_t>(o.window_clamp, tcp::receive_range(o, tcp_.config()).most));
     case Option::kMaxPacingRate:
       return std::int64_t{o.max_pacing_rate};
+    case Option::kTcpFastOpen:
+      if (listener_ != nullptr) return std::int64_t{listener_->fast_open_limit()};
+      return std::int64_t{options_ != nullptr ? options_->fast_open_limit : 0};
+    case Option::kTcpFastOpenConnect:
+      return from_switch(o.fast_open_connect);
+    case Option::kTcpFastOpenNoCookie:
+      return from_switch(o.fast_open_no_cookie);
     case Option::kTcpCongestion:
       return std::int64_t{o.congestion != 0 ? o.congestion : tcp_.config().congestion};
     default:

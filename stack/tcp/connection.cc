@@ -5,6 +5,7 @@
 #include <array>
 #include <cassert>
 
+#include "stack/tcp/fast_open_io.h"
 #include "stack/tcp/impl.h"
 
 namespace sluice::tcp {
@@ -95,7 +96,7 @@ void Connection::establish() {
   last_data_ticks_ = now_ticks();
   update_mss();
   if (syn_retransmitted_) rto_.on_syn_timeout();  // (RFC6298-20)
-  start_congestion_control();
+  if (cc_ == nullptr || syn_retransmitted_) start_congestion_control();
   timers_.cancel(TimerKind::kRetransmit);
   progress_at_ = context_.now;
   restart_keep_alive();
@@ -152,10 +153,10 @@ void Connection::notify() {
 }
 
 // To CLOSED because of an error: queues are flushed, the user hears of it once (RFC9293-SEG-12, -TMO-01).
+// DEVIATION(RFC 9293 §3.10.7.4): what was received in order stays to be read, as on Linux.
 void Connection::fail_with(Errno error) {
   error_ = error;
   send_queue_.clear();
-  receive_queue_.clear();
   reassembly_.clear();
   finish();
 }
@@ -165,7 +166,8 @@ void Connection::finish() {
   enter(State::kClosed);
   timers_.cancel_all();
   tcp_.unlist(*this);
-  if (was_waiting) {
+  fast_open_.reset();
+  if (was_waiting && receive_queue_.empty()) {  // with data it is still worth an accept()
     listener_->on_connection_gone(*this);
     listener_ = nullptr;
     detached_ = true;
@@ -268,7 +270,7 @@ Result<std::size_t> Connection::receive(MutableBytes out, Take take) {
 Result<std::size_t> Connection::receive_nothing() {
   if (error_ != Errno::kOk) return fail(take_error());
   if (fin_received_ || receive_shut_ || state_ == State::kClosed || state_ == State::kTimeWait) return std::size_t{0};
-  if (!synchronized()) return fail(Errno::kNotConnected);
+  if (!usable()) return fail(Errno::kNotConnected);
   return fail(Errno::kAgain);
 }
 
@@ -304,7 +306,7 @@ bool Connection::writable() const {
   if (error_ != Errno::kOk || fin_queued_ || state_ == State::kClosed || state_ == State::kTimeWait) return true;
   const std::uint32_t limit = notsent_limit(*options_, tcp_.config);
   if (limit != ConnectionOptions::kUnlimited && unsent() > limit / 2) return false;
-  return synchronized() && send_queue_.bytes() < send_tuning_.buffer() - send_tuning_.buffer() / 3;
+  return usable() && send_queue_.bytes() < send_tuning_.buffer() - send_tuning_.buffer() / 3;
 }
 
 void Connection::push() {
@@ -327,7 +329,7 @@ Status Connection::shutdown_send() {
   held_ = false;
   if (state_ == State::kEstablished) enter(State::kFinWait1);
   if (state_ == State::kCloseWait) enter(State::kLastAck);
-  if (synchronized()) output();
+  if (usable()) output();
   notify();
   return {};
 }
@@ -434,6 +436,7 @@ Info Connection::info() const {
   i.backoff = static_cast<std::uint32_t>(rto_.backoff());
   i.quick_ack = quick_acks_ > 0;
   i.recovering = recovery_.active();
+  i.syn_data_acked = syn_data_acked_;
   i.unsent = unsent();
   i.path_mtu = route_.mtu;
   i.advertised_mss = advertised_mss();

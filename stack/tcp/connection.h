@@ -1,7 +1,7 @@
 // One TCP connection: the state machine of RFC 9293 over components that know nothing of each other. The connection
 // alone moves facts between them. Its methods stand in several files: segment_input.cc (RFC 9293 §3.10.7), ack.cc,
 // loss.cc (what SACK adds to it), output.cc, bursts.cc, timeout.cc (§3.10.8), icmp_input.cc, connection.cc (the user's
-// calls, §3.10.1 to 3.10.5), zero_copy.cc (those without a copy), urgent.cc.
+// calls, §3.10.1 to 3.10.5), zero_copy.cc (those without a copy), urgent.cc, fast_open_io.cc (RFC 7413).
 #pragma once
 
 #include <cstddef>
@@ -38,6 +38,7 @@
 namespace sluice::tcp {
 
 class Listener;
+struct FastOpening;
 
 // A segment on its way in, trimmed as the steps go along.
 struct Arriving {
@@ -84,6 +85,8 @@ class Connection final : public ConnectionHandle, public Flow {
     Instant answered_at = Instant::past();  // when our SYN-ACK went out; past(): not known
   };
   void open_passive(const Handshake& handshake, Listener* listener);
+  // The same when only the SYN has come, whose data is taken now; sends the SYN-ACK. RFC 7413 §4.2.2
+  void open_early(const Handshake& handshake, Listener& listener, std::unique_ptr<FastOpening> opening, Arriving& syn);
 
   // --- from the network
   void input(Arriving& segment);
@@ -105,6 +108,10 @@ class Connection final : public ConnectionHandle, public Flow {
   void close() override;
   void abort() override;
   [[nodiscard]] State state() const override { return state_; }
+  // Before ESTABLISHED a controller is there when data came with the peer's SYN.
+  [[nodiscard]] bool usable() const override {
+    return synchronized() || (state_ == State::kSynReceived && cc_ != nullptr);
+  }
   [[nodiscard]] bool readable() const override;
   [[nodiscard]] bool writable() const override;
   [[nodiscard]] bool peer_closed() const override { return fin_received_; }
@@ -216,6 +223,10 @@ class Connection final : public ConnectionHandle, public Flow {
   // icmp_input.cc
   void neighbor_is_silent();
 
+  // fast_open_io.cc
+  bool answer_repeated_syn(const Arriving& segment);
+  void handshake_done(const Arriving& segment);
+
   // output.cc
   void want_output();
   void output();
@@ -292,7 +303,9 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] const RareState& rare_view() const;
   [[nodiscard]] bool synchronized() const { return state_ >= State::kEstablished; }
   // (RFC9293-SEND-03)
-  [[nodiscard]] bool may_send_data() const { return state_ == State::kEstablished || state_ == State::kCloseWait; }
+  [[nodiscard]] bool may_send_data() const {
+    return state_ == State::kEstablished || state_ == State::kCloseWait || (state_ == State::kSynReceived && usable());
+  }
   [[nodiscard]] std::uint32_t flight() const { return snd_max_ - snd_una_; }
   [[nodiscard]] Seq next_to_read() const {
     return rcv_nxt_ - static_cast<std::uint32_t>(receive_queue_.bytes()) - (fin_received_ ? 1 : 0);
@@ -326,6 +339,7 @@ class Connection final : public ConnectionHandle, public Flow {
   bool fin_seen_ = false;  // the peer's, also ahead of what has arrived
   Ecn ecn_;
   std::uint8_t keep_alive_probes_ = 0;  // unanswered
+  bool syn_data_acked_ = false;
   Negotiated negotiated_;
   Errno error_ = Errno::kOk;
 
@@ -397,7 +411,8 @@ class Connection final : public ConnectionHandle, public Flow {
   TimerSet timers_;
   std::unique_ptr<SendState> out_;  // while data is outstanding, and as long as it is worth keeping
   std::unique_ptr<RareState> rare_;
-  std::unique_ptr<cc::Controller> cc_;  // from ESTABLISHED on
+  std::unique_ptr<cc::Controller> cc_;      // as long as it is usable()
+  std::unique_ptr<FastOpening> fast_open_;  // until the handshake is over, if it is one of RFC 7413
 };
 
 }  // namespace sluice::tcp

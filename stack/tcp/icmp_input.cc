@@ -11,7 +11,8 @@ namespace sluice::tcp {
 void Connection::on_icmp_error(const ip::IcmpError& e) {
   const Seq quoted(load_be32(e.quoted.data() + 4));
   const bool in_flight = snd_una_ <= quoted && quoted < snd_max_;
-  const bool of_syn = state_ == State::kSynSent && quoted == iss_;
+  const bool early = state_ == State::kSynReceived && usable();
+  const bool of_syn = (state_ == State::kSynSent || early) && quoted == iss_;
   if (!in_flight && !of_syn) return context_.drop(Drop::kIcmpQuote, {}, number_);
   if (e.kind == ip::ErrorKind::kFragmentationNeeded) {
     const std::uint32_t before = send_mss_;
@@ -27,6 +28,7 @@ void Connection::on_icmp_error(const ip::IcmpError& e) {
     return output();
   }
   const bool hard = e.kind == ip::ErrorKind::kPortUnreachable || e.kind == ip::ErrorKind::kProtocolUnreachable;
+  if (early && listener_ != nullptr) return fail_with(ip::errno_of(e.kind));  // what came with the SYN can be read
   if (hard && of_syn) return fail_with(ip::errno_of(e.kind));
   if (!synchronized() && e.kind == ip::ErrorKind::kHostUnreachable && e.reporter == e.source) neighbor_is_silent();
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "stack/tcp/connection.h"
+#include "stack/tcp/fast_open.h"
 #include "stack/tcp/flow.h"
 #include "stack/tcp/isn.h"
 #include "stack/tcp/listener.h"
@@ -54,6 +55,7 @@ struct Tcp::Impl {
   RtoEstimator::Bounds rto_bounds;
   IsnGenerator isn;
   SynCookies cookies;
+  FastOpenSecret fast_open_secret;
   FlowTable flows;
   Ports ports;
   struct Exhausted {  // who found no ephemeral port last

@@ -27,6 +27,7 @@ Listener::Listener(Tcp::Impl& tcp, const Endpoint& local, PortSharing sharing, i
       backlog_(0),
       timer_([](void* self) { static_cast<Listener*>(self)->on_timer(); }, this) {
   set_backlog(backlog);
+  if (tcp.config.fast_open_all_listeners == Switch::kOn) set_fast_open_limit(static_cast<std::uint32_t>(backlog_));
 }
 
 Listener::~Listener() {
@@ -86,8 +87,9 @@ void Listener::input(Arriving& s, const FourTuple& tuple, std::optional<Seq> use
   take_syn(s, tuple, used);
 }
 
-// (RFC9293-LIS-03). Data on the SYN is not kept: it is not acknowledged and comes again (RFC9293-DATA-01).
-void Listener::take_syn(const Arriving& s, const FourTuple& tuple, std::optional<Seq> used) {
+// (RFC9293-LIS-03). Data on the SYN is not kept, but for Fast Open: it is not acknowledged and comes again
+// (RFC9293-DATA-01).
+void Listener::take_syn(Arriving& s, const FourTuple& tuple, std::optional<Seq> used) {
   const auto route = tcp_.ip.route(tuple.peer.address, tuple.local.address);
   if (!route) return context_.drop(Drop::kIpNoRoute);
   if (answer_with_cookie()) {
@@ -95,16 +97,29 @@ void Listener::take_syn(const Arriving& s, const FourTuple& tuple, std::optional
     negotiate(s, *route, half);
     return send_cookie(half);
   }
+  const EarlyData early = judge_fast_open(s, tuple);
+  if (early.taken) {
+    HalfOpen half(tuple, *this);
+    negotiate(s, *route, half);
+    half.handshake.iss = choose_iss(tuple, used);
+    return open_early(s, half, *route, early.answer);
+  }
   if (half_open_ >= tcp_.config.max_syn_queue) {  // a flood: the oldest has had its chance (RFC4987-04)
     context_.drop(Drop::kTcpSynQueueFull);
     remove(*oldest_);
   }
   auto* half = new HalfOpen(tuple, *this);
   negotiate(s, *route, *half);
-  Seq& iss = half->handshake.iss = tcp_.isn.isn(tuple.local, tuple.peer, context_.now);
-  if (used && iss <= *used + kLargestWindow) iss = *used + kLargestWindow + 1;  // beyond the last one's (RFC9293-MAY-2)
+  half->handshake.iss = choose_iss(tuple, used);
   keep(*half);
-  send_syn_ack(*half);
+  send_syn_ack(*half, clock_of(*half), early.answer);
+}
+
+Seq Listener::choose_iss(const FourTuple& tuple, std::optional<Seq> used) const {
+  const Seq iss = tcp_.isn.isn(tuple.local, tuple.peer, context_.now);
+  if (used && iss <= *used + kLargestWindow)
+    return *used + kLargestWindow + 1;  // beyond the last one's (RFC9293-MAY-2)
+  return iss;
 }
 
 bool Listener::answer_with_cookie() {
@@ -211,7 +226,8 @@ std::uint32_t Listener::clock_of(const HalfOpen& half) const {
   return static_cast<std::uint32_t>(context_.now.to_nanos() / 1'000'000) + half.ts_offset;
 }
 
-void Listener::send_syn_ack(const HalfOpen& half, std::uint32_t clock) {
+// What it says about Fast Open it says once (RFC7413-07).
+void Listener::send_syn_ack(const HalfOpen& half, std::uint32_t clock, const FastOpenOption& fast_open) {
   const Connection::Handshake& h = half.handshake;
   wire::tcp::Options o;
   o.has_mss = true;
@@ -221,6 +237,7 @@ void Listener::send_syn_ack(const HalfOpen& half, std::uint32_t clock) {
   o.has_timestamps = h.negotiated.timestamps;
   o.sack_permitted = h.negotiated.sack;
   o.timestamps = {clock, h.ts_recent};
+  o.fast_open = fast_open;
   send_from(half,
             {.src_port = half.tuple.local.port,
              .dst_port = half.tuple.peer.port,
@@ -306,13 +323,17 @@ void Listener::complete(const FourTuple& tuple, const Connection::Handshake& han
   const auto route = tcp_.ip.route(tuple.peer.address, tuple.local.address);
   if (!route) return context_.drop(Drop::kIpNoRoute);
   Connection* c = tcp_.make_connection(tuple, *route, options_);
-  context_.counters.add(Counter::kTcpPassiveOpens);
-  (last_ != nullptr ? last_->next_in_line : first_) = c;
-  last_ = c;
-  ++waiting_;
+  wait_for_accept(*c);
   c->open_passive(handshake, this);
   c->input(s);
   if (user_ != nullptr && first_ != nullptr) user_->on_tcp_acceptable();
+}
+
+void Listener::wait_for_accept(Connection& c) {
+  context_.counters.add(Counter::kTcpPassiveOpens);
+  (last_ != nullptr ? last_->next_in_line : first_) = &c;
+  last_ = &c;
+  ++waiting_;
 }
 
 // An error about our SYN-ACK is a hint only: it is sent again, and gives up by itself (RFC 5927 §5.2).

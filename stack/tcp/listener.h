@@ -1,10 +1,11 @@
 // A listener with its two bounded queues: half-open connections (SYN-RECEIVED) and connections to be accepted.
-// RFC 9293 §3.10.7.2, RFC 4987.
+// RFC 9293 §3.10.7.2, RFC 4987, RFC 7413 (its methods for that are in fast_open_io.cc).
 #pragma once
 
 #include <optional>
 
 #include "stack/tcp/connection.h"
+#include "stack/tcp/fast_open.h"
 #include "stack/tcp/flow.h"
 
 namespace sluice::tcp {
@@ -44,6 +45,9 @@ class Listener final : public ListenerHandle {
   [[nodiscard]] std::size_t backlog() const override { return backlog_; }
   void close() override;
   [[nodiscard]] Endpoint local() const override { return local_; }
+  void set_fast_open_limit(std::uint32_t limit) override { fast_open_->limit = limit; }
+  void set_fast_open_keys(const FastOpenKeys& keys) override;
+  [[nodiscard]] std::uint32_t fast_open_limit() const override { return fast_open_->limit; }
   [[nodiscard]] PortSharing sharing() const { return sharing_; }
 
   // --- from the network
@@ -60,17 +64,28 @@ class Listener final : public ListenerHandle {
  private:
   static constexpr int kRetries = 5;
 
-  void take_syn(const Arriving& segment, const FourTuple& tuple, std::optional<Seq> used);
+  void take_syn(Arriving& segment, const FourTuple& tuple, std::optional<Seq> used);
+  [[nodiscard]] Seq choose_iss(const FourTuple& tuple, std::optional<Seq> used) const;
   void take_ack(Arriving& segment, const FourTuple& tuple);
   [[nodiscard]] bool answer_with_cookie();
   void negotiate(const Arriving& syn, const ip::Route& route, HalfOpen& half) const;
   void keep(HalfOpen& half);
   void send_cookie(HalfOpen& half);
   void complete(const FourTuple& tuple, const Connection::Handshake& handshake, Arriving& segment);
+  void wait_for_accept(Connection& connection);
+  // RFC 7413: whether the data of a SYN is taken, and what the SYN-ACK says about cookies.
+  struct EarlyData {
+    bool taken = false;
+    FastOpenOption answer{};
+  };
+  [[nodiscard]] EarlyData judge_fast_open(const Arriving& syn, const FourTuple& tuple);
+  [[nodiscard]] EarlyData judge_fast_open_cookie(const Arriving& syn, const FourTuple& tuple);
+  [[nodiscard]] const FastOpenKeys& fast_open_keys() const;
+  void open_early(Arriving& syn, const HalfOpen& half, const ip::Route& route, const FastOpenOption& answer);
   [[nodiscard]] std::uint16_t first_window() const;
   [[nodiscard]] std::uint32_t clock_of(const HalfOpen& half) const;
   void send_syn_ack(const HalfOpen& half) { send_syn_ack(half, clock_of(half)); }
-  void send_syn_ack(const HalfOpen& half, std::uint32_t clock);
+  void send_syn_ack(const HalfOpen& half, std::uint32_t clock, const FastOpenOption& fast_open = {});
   void challenge(HalfOpen& half);
   void send_from(const HalfOpen& half, const wire::tcp::Header& header, const wire::tcp::Options& options);
   bool half_open_acceptable(HalfOpen& half, const Arriving& segment);
@@ -95,6 +110,8 @@ class Listener final : public ListenerHandle {
   std::size_t half_open_ = 0;
   Instant last_cookie_at_ = Instant::past();
   Timer timer_;
+  std::shared_ptr<FastOpenQueue> fast_open_ = std::make_shared<FastOpenQueue>();
+  std::unique_ptr<FastOpenKeys> fast_open_keys_;  // null: the stack's
 };
 
 }  // namespace sluice::tcp

@@ -1,9 +1,11 @@
 // What can be chosen about TCP, per stack and per connection. Each mechanism that can be studied has its switch here.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
+#include "stack/base/siphash.h"
 #include "stack/base/time.h"
 
 namespace sluice::tcp {
@@ -16,6 +18,13 @@ struct PortSharing {
   Switch address = Switch::kOff;  // SO_REUSEADDR: beside connections, TIME-WAIT included, and others who do not listen
   Switch port = Switch::kOff;     // SO_REUSEPORT: those who listen share what comes
   bool operator==(const PortSharing&) const = default;
+};
+
+// What a server makes its Fast Open cookies with; the second is the one before, whose cookies are still taken.
+struct FastOpenKeys {
+  std::array<SipKey, 2> key{};
+  std::uint8_t count = 0;  // 0: none was chosen
+  bool operator==(const FastOpenKeys&) const = default;
 };
 
 // Chosen by socket option; a listener's are inherited. Every connection has them: the members stand by size.
@@ -44,6 +53,10 @@ struct ConnectionOptions {
   Switch cork = Switch::kOff;           // on: only full segments
   Switch keep_alive = Switch::kOff;     // RFC 9293 §3.8.4: off by default
   Switch urgent_inline = Switch::kOff;  // SO_OOBINLINE: reading does not leave the urgent byte out (RFC6093-03)
+  // RFC 7413, also off by default: connect() waits for the first data, if that may stand in the SYN; and no cookie is
+  // needed for it, with a listener: asked for.
+  Switch fast_open_connect = Switch::kOff;
+  Switch fast_open_no_cookie = Switch::kOff;
   // SO_LINGER: off: close() returns and data is still delivered; on with 0: close() resets.
   Switch linger = Switch::kOff;
 
@@ -80,7 +93,14 @@ struct TcpConfig {
   // The send queue is filled in blocks as large as a burst may be and half of the peer's window at most. One that is
   // begun is filled, even beyond the buffer's size; no segment goes across an end of one. Off: byte by byte.
   Switch send_blocks = Switch::kOff;
-  Switch probe_with_data = Switch::kOn;                // of a closed window; off: with an empty segment below it
+  Switch probe_with_data = Switch::kOn;  // of a closed window; off: with an empty segment below it
+  // RFC 7413. Data in a SYN is sent and taken only where the application asked for it, for a connection or a listener
+  // (RFC7413-01, -09); these allow it for the stack.
+  Switch fast_open_client = Switch::kOn;
+  Switch fast_open_server = Switch::kOn;
+  Switch fast_open_client_no_cookie = Switch::kOff;    // for closed networks: as if every server wanted no cookie,
+  Switch fast_open_server_no_cookie = Switch::kOff;    // and the server wants none
+  Switch fast_open_all_listeners = Switch::kOff;       // as if each listener had asked, with its backlog as limit
   SynCookieUse syn_cookies = SynCookieUse::kWhenFull;  // RFC 4987 §3.6
   std::uint8_t congestion = 1;                         // default controller, index into tcp/cc/registry.h; 1: newreno
 
@@ -106,6 +126,7 @@ struct TcpConfig {
   std::size_t send_buffer = 256u << 10;
   std::size_t max_send_buffer = 16u << 20;
   std::uint32_t notsent_low = ConnectionOptions::kUnlimited;  // bytes that may wait unsent in a queue
+  FastOpenKeys fast_open_keys{};                              // none: drawn, and changed from time to time
   std::size_t max_connections = 262144;                       // TIME-WAIT included
   std::size_t max_syn_queue = 1024;                           // half-open connections of one listener
   std::uint16_t port_first = 1024;                            // ephemeral range: all that is not reserved (RFC6056-02)

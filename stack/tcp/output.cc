@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "stack/tcp/connection.h"
+#include "stack/tcp/fast_open_io.h"
 #include "stack/tcp/impl.h"
 
 namespace sluice::tcp {
@@ -161,7 +162,7 @@ void Connection::after_output() {
   cwnd_usage_.on_output(limited_by_cwnd, flight(), snd_una_, snd_nxt_);
   limit_times_.set(what_limits(rest), context_.now);
   if (out_ != nullptr && rest == 0 && pipe < congestion_window()) out_->rate.on_app_limited(pipe);
-  if (out_ != nullptr && negotiated_.sack && timers_.armed(TimerKind::kRetransmit)) arm_loss_timer();
+  if (out_ != nullptr && negotiated_.sack && synchronized() && timers_.armed(TimerKind::kRetransmit)) arm_loss_timer();
   if (rest == 0 || timers_.armed(TimerKind::kRetransmit) || timers_.armed(TimerKind::kPacing)) {
     timers_.cancel(TimerKind::kPersist);
     if (rest == 0) timers_.cancel(TimerKind::kOverride);
@@ -308,7 +309,9 @@ void Connection::send_syn() {
   wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = iss_.value(), .flags = {}};
   header.flags = Flags((answer ? Flags::kSyn | Flags::kAck : Flags::kSyn) | ecn_setup_flags(answer));
   header.window = static_cast<std::uint16_t>(std::min<std::size_t>(offered_buffer(), 0xffff));
-  emit(header, syn_options(answer), 0, 0);
+  wire::tcp::Options options = syn_options(answer);
+  if (fast_open_ != nullptr) options.fast_open = std::exchange(fast_open_->option, {});  // (RFC7413-07)
+  emit(header, options, 0, 0);
   if (!timing_ && !syn_retransmitted_) {
     timing_ = true;
     timed_at_ = context_.now;

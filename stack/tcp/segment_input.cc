@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "stack/tcp/connection.h"
+#include "stack/tcp/fast_open_io.h"
 #include "stack/tcp/impl.h"
 
 namespace sluice::tcp {
@@ -29,7 +30,10 @@ void Connection::input(Arriving& s) {
   if (!s.payload.empty()) ++data_segments_in_;
   if (fast_path(s)) return;
   if (state_ == State::kSynSent) return input_syn_sent(s);
-  if (state_ == State::kSynReceived) take_crossing_syn_ack(s);
+  if (state_ == State::kSynReceived) {
+    if (answer_repeated_syn(s)) return;
+    take_crossing_syn_ack(s);
+  }
   if (!check_timestamp(s) || !check_sequence(s) || !check_rst(s) || !check_syn(s) || !check_ack(s)) return;
   if (state_ == State::kClosed || state_ == State::kTimeWait) return;
   if (process_content(s)) want_output();
@@ -260,9 +264,10 @@ bool Connection::check_rst(const Arriving& s) {
   }
   context_.counters.add(Counter::kTcpResetsReceived);
   context_.emit({.kind = EventKind::kTcpReset, .flow = number_, .detail = "by the peer"});
+  if (fast_open_ != nullptr) fast_open_->place.leave_after_reset(context_.now);
   switch (state_) {
-    case State::kSynReceived:  // of a simultaneous open (RFC9293-SYNR-01)
-      fail_with(Errno::kConnectionRefused);
+    case State::kSynReceived:  // of a simultaneous open (RFC9293-SYNR-01); or its data is at hand
+      fail_with(passive_ ? Errno::kConnectionReset : Errno::kConnectionRefused);
       break;
     case State::kClosing:
     case State::kLastAck:
@@ -301,7 +306,7 @@ bool Connection::check_ack(const Arriving& s) {
 }
 
 bool Connection::ack_in_syn_received(const Arriving& s) {  // (RFC9293-SYNR-02)
-  if (s.ack <= snd_una_ || s.ack > snd_max_) {
+  if (s.ack <= iss_ || s.ack > snd_max_) {
     context_.drop(Drop::kTcpAck, {}, number_);
     send_rst(s.ack, Flags::kRst);
     return false;
@@ -316,7 +321,7 @@ bool Connection::ack_in_syn_received(const Arriving& s) {  // (RFC9293-SYNR-02)
   timeouts_in_row_ = 0;
   establish();
   if (fin_queued_) enter(State::kFinWait1);
-  if (s.ack > snd_una_) process_ack(s);
+  handshake_done(s);
   return true;
 }
 

@@ -25,6 +25,7 @@ Tcp::Impl::Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& cfg)
       rto_bounds{cfg.initial_rto, cfg.min_rto, cfg.max_rto, cfg.rto_margin},
       isn(c.rng),
       cookies(c.rng),
+      fast_open_secret(c),
       flows(c.rng),
       time_wait_timer([](void* self) { static_cast<Impl*>(self)->on_time_wait_timer(); }, this),
       reaper([](void* self) { static_cast<Impl*>(self)->reap(); }, this) {}

@@ -55,6 +55,7 @@ struct Info {
   bool ecn_seen = false;                        // the peer sends ECN-capable packets
   bool quick_ack = true;                        // acknowledgements are not delayed at present
   bool recovering = false;                      // fast recovery
+  bool syn_data_acked = false;                  // the data of the SYN was taken, by us or by the peer (RFC 7413)
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};  // min_rtt: of the last minutes; zero when not known
   std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0, bytes_acked = 0;
   std::uint32_t retransmits = 0, timeouts = 0, timeouts_in_row = 0, backoff = 0, probes = 0;
@@ -124,6 +125,8 @@ class ConnectionHandle {
   virtual void abort() = 0;             // RST now (RFC9293-ABORT-01); ends the handle
 
   [[nodiscard]] virtual State state() const = 0;
+  // Data may be sent and received: from ESTABLISHED on, or before that where it came with the peer's SYN (RFC 7413).
+  [[nodiscard]] virtual bool usable() const = 0;
   [[nodiscard]] virtual bool readable() const = 0;     // receive() would not give kAgain
   [[nodiscard]] virtual bool writable() const = 0;     // send() would not give kAgain
   [[nodiscard]] virtual bool peer_closed() const = 0;  // FIN received and all data before it
@@ -150,14 +153,19 @@ class ConnectionHandle {
 class ListenerHandle {
  public:
   virtual ~ListenerHandle() = default;
-  // The oldest established connection; kAgain when none waits.
+  // The oldest connection that is usable; kAgain when none waits.
   virtual Result<ConnectionHandle*> accept() = 0;
   [[nodiscard]] virtual bool acceptable() const = 0;
   [[nodiscard]] virtual std::size_t waiting() const = 0;  // connections to be accepted
   [[nodiscard]] virtual std::size_t backlog() const = 0;
   virtual void set_backlog(int backlog) = 0;
   virtual void set_options(const ConnectionOptions& options) = 0;  // inherited by connections made from now on
-  virtual void close() = 0;                                        // resets what was not accepted; ends the handle
+  // How many connections may wait for the end of their handshake while the data of their SYN is at hand already; 0:
+  // data in a SYN is not taken (RFC 7413). And the keys for cookies, count 0: the stack's.
+  virtual void set_fast_open_limit(std::uint32_t limit) = 0;
+  virtual void set_fast_open_keys(const FastOpenKeys& keys) = 0;
+  [[nodiscard]] virtual std::uint32_t fast_open_limit() const = 0;
+  virtual void close() = 0;  // resets what was not accepted; ends the handle
   [[nodiscard]] virtual Endpoint local() const = 0;
 };
 

@@ -36,7 +36,7 @@ void Connection::start_retransmit_timer() {
   if (options_->user_timeout != 0) {  // who waits no longer than this is told then, not when the RTO is over
     at = std::min(at, std::max(context_.now, progress_at_ + Duration::millis(options_->user_timeout)));
   }
-  if (out_ == nullptr || !negotiated_.sack) {
+  if (out_ == nullptr || !negotiated_.sack || !synchronized()) {
     loss_timer_ = LossTimer::kRetransmit;
     return timers_.set(TimerKind::kRetransmit, at);
   }

@@ -47,6 +47,7 @@ std::string options_text(const tcp::Options& o) {
   if (o.sack_permitted) out += " sackOK";
   if (o.has_timestamps) out += format(" TS val %u ecr %u", o.timestamps.value, o.timestamps.echo);
   if (o.has_window_scale) out += format(" wscale %u", o.window_scale);
+  if (o.fast_open.present()) out += o.fast_open.size == 0 ? " fast open request" : " fast open cookie";
   for (std::size_t i = 0; i < o.sack_count; ++i) out += format(" sack %u-%u", o.sack[i].left, o.sack[i].right);
   if (o.malformed) out += " malformed";
   return out;

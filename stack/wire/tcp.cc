@@ -1,5 +1,6 @@
 #include "stack/wire/tcp.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "stack/base/byte_order.h"
@@ -16,6 +17,9 @@ constexpr std::uint8_t kWindowScale = 3;
 constexpr std::uint8_t kSackPermitted = 4;
 constexpr std::uint8_t kSack = 5;
 constexpr std::uint8_t kTimestamps = 8;
+constexpr std::uint8_t kFastOpen = 34;
+constexpr std::uint8_t kExperiment = 254;  // RFC 6994: a number of 16 bits says which
+constexpr std::uint16_t kFastOpenExperiment = 0xf989;
 
 constexpr std::size_t kSackBlockSize = 8;
 
@@ -26,6 +30,15 @@ void read_sack(Bytes value, Options& options) {
     options.sack[i] = {load_be32(p), load_be32(p + 4)};
     ++options.sack_count;
   }
+}
+
+// (RFC7413-02)
+void read_fast_open(FastOpenOption::Kind kind, Bytes cookie, FastOpenOption& option) {
+  const bool fits = cookie.size() >= FastOpenOption::kLeastCookie && cookie.size() <= FastOpenOption::kMostCookie;
+  if (option.present() || cookie.size() % 2 != 0 || (!fits && !cookie.empty())) return;
+  option.kind = kind;
+  option.size = static_cast<std::uint8_t>(cookie.size());
+  std::copy(cookie.begin(), cookie.end(), option.cookie.begin());
 }
 
 // A known option whose length is not its own is skipped like an unknown one.
@@ -43,6 +56,10 @@ void read_option(std::uint8_t kind, Bytes value, Options& options) {
     options.timestamps = {load_be32(value.data()), load_be32(value.data() + 4)};
   } else if (kind == kSack) {
     read_sack(value, options);
+  } else if (kind == kFastOpen) {
+    read_fast_open(FastOpenOption::Kind::kStandard, value, options.fast_open);
+  } else if (kind == kExperiment && value.size() >= 2 && load_be16(value.data()) == kFastOpenExperiment) {
+    read_fast_open(FastOpenOption::Kind::kExperimental, value.subspan(2), options.fast_open);
   }
 }
 
@@ -80,6 +97,19 @@ void write_timestamps(OptionWriter& w, const Timestamps& t) {
   w.u32(t.echo);
 }
 
+// Kind, length and, of the experiment, its number.
+std::size_t fast_open_head(const FastOpenOption& f) {
+  return f.kind == FastOpenOption::Kind::kExperimental ? 4 : 2;
+}
+
+void write_fast_open(OptionWriter& w, const FastOpenOption& f) {
+  const std::size_t size = fast_open_head(f) + f.size;
+  w.octets({f.kind == FastOpenOption::Kind::kExperimental ? kExperiment : kFastOpen, static_cast<std::uint8_t>(size)});
+  if (f.kind == FastOpenOption::Kind::kExperimental) w.u16(kFastOpenExperiment);
+  for (std::size_t i = 0; i < f.size; ++i) w.octets({f.cookie[i]});
+  if (size % 4 != 0) w.octets({kNoOperation, kNoOperation});
+}
+
 void write_options(std::uint8_t* at, const Options& o) {
   OptionWriter w(at);
   if (o.has_mss) {
@@ -91,6 +121,7 @@ void write_options(std::uint8_t* at, const Options& o) {
   if (o.sack_permitted) w.octets({kSackPermitted, 2});
   if (o.has_timestamps) write_timestamps(w, o.timestamps);
   if (o.has_window_scale) w.octets({kNoOperation, kWindowScale, 3, o.window_scale});
+  if (o.fast_open.present()) write_fast_open(w, o.fast_open);
   if (o.sack_count == 0) return;
   w.octets({kNoOperation, kNoOperation, kSack, static_cast<std::uint8_t>(2 + o.sack_count * kSackBlockSize)});
   for (std::size_t i = 0; i < o.sack_count; ++i) {
@@ -148,6 +179,7 @@ std::size_t options_size(const Options& o) {
   if (o.sack_permitted && !o.has_timestamps) n += 4;
   if (o.has_window_scale) n += 4;
   if (o.sack_count > 0) n += 4 + o.sack_count * kSackBlockSize;
+  if (o.fast_open.present()) n += (fast_open_head(o.fast_open) + o.fast_open.size + 3) / 4 * 4;
   return n;
 }
 

@@ -1,4 +1,4 @@
-// The TCP header and its options: RFC 9293 §3.1 and §3.2, RFC 7323, RFC 2018.
+// The TCP header and its options: RFC 9293 §3.1 and §3.2, RFC 7323, RFC 2018, RFC 7413.
 #pragma once
 
 #include <array>
@@ -61,6 +61,20 @@ struct SackBlock {
   bool operator==(const SackBlock&) const = default;
 };
 
+// The Fast Open option (RFC 7413 §4.1.1), or the experimental one that came before it (RFC 6994, magic number 0xF989).
+struct FastOpenOption {
+  static constexpr std::size_t kLeastCookie = 4;
+  static constexpr std::size_t kMostCookie = 16;
+  enum class Kind : std::uint8_t { kNone, kStandard, kExperimental };
+
+  Kind kind = Kind::kNone;
+  std::uint8_t size = 0;                           // of the cookie: 0 asks for one, else 4 to 16 bytes, an even number
+  std::array<std::uint8_t, kMostCookie> cookie{};  // the first `size` bytes, others are zero
+
+  [[nodiscard]] bool present() const { return kind != Kind::kNone; }
+  bool operator==(const FastOpenOption&) const = default;
+};
+
 // Known options. Of one that stands there twice the first counts.
 struct Options {
   static constexpr std::size_t kMaxSackBlocks = 4;
@@ -74,7 +88,8 @@ struct Options {
   Timestamps timestamps{};
   std::uint8_t sack_count = 0;
   std::array<SackBlock, kMaxSackBlocks> sack{};
-  bool malformed = false;  // a length of 0, 1 or past the header ended the walk: what follows has no effect
+  FastOpenOption fast_open{};  // means something in a SYN only
+  bool malformed = false;      // a length of 0, 1 or past the header ended the walk: what follows has no effect
 };
 
 struct Segment {
@@ -101,8 +116,8 @@ Options parse_options(Bytes options);
 std::size_t options_size(const Options& options);
 
 // Writes header and options, options_size() more than kHeaderSize, with a checksum field of `checksum`.
-// SYN options in the usual order MSS, SACK-permitted, timestamps, NOP, window scale; others NOP NOP timestamps,
-// NOP NOP SACK: each with its length (RFC9293-MUST-68), padded by NOP in front, so that nothing follows the last
+// SYN options in the usual order MSS, SACK-permitted, timestamps, NOP, window scale, Fast Open; others NOP NOP
+// timestamps, NOP NOP SACK: each with its length (RFC9293-MUST-68), padded by NOP, so that the list fills the header
 // (RFC9293-MUST-69). Reserved bits are zero (RFC9293-HDR-02); all octets are written.
 void emit(MutableBytes out, const Header& header, const Options& options, std::uint16_t checksum = 0);
 void store_checksum(MutableBytes header, std::uint16_t checksum);

@@ -57,6 +57,15 @@ std::vector<std::uint8_t> build_options(const Segment& s, std::uint32_t our_iss)
     put32(o, our_iss + block.left);
     put32(o, our_iss + block.right);
   }
+  if (s.fast_open) {
+    const auto size = static_cast<std::uint8_t>(s.fast_open->cookie.size());
+    if (s.fast_open->experimental) {
+      o.insert(o.end(), {254, static_cast<std::uint8_t>(4 + size), 0xf9, 0x89});
+    } else {
+      o.insert(o.end(), {34, static_cast<std::uint8_t>(2 + size)});
+    }
+    o.insert(o.end(), s.fast_open->cookie.begin(), s.fast_open->cookie.end());
+  }
   o.insert(o.end(), s.raw_options.begin(), s.raw_options.end());
   while (o.size() % 4 != 0) o.push_back(0);
   return o;
@@ -68,6 +77,9 @@ void read_option(std::uint8_t kind, const std::uint8_t* value, std::size_t size,
   if (kind == 4) s.sack_ok = true;
   for (std::size_t i = 0; kind == 5 && i + 8 <= size; i += 8)
     s.sack.push_back({get32(value + i), get32(value + i + 4)});
+  if (kind == 34) s.fast_open = Segment::FastOpen{{value, value + size}, false};
+  if (kind == 254 && size >= 2 && get16(value) == 0xf989)
+    s.fast_open = Segment::FastOpen{{value + 2, value + size}, true};
   if (kind == 8) s.ts = Segment::Timestamps{get32(value), get32(value + 4)};
 }
 
@@ -374,7 +386,8 @@ std::optional<Segment> Script::take() {
   s.destination = get32(&p[16]);
   read_options(t + kTcpHeader, header - kTcpHeader, s);
   for (Segment::Block& b : s.sack) b = {b.left - options_.peer_iss, b.right - options_.peer_iss};
-  EXPECT_FALSE(!syn && (s.mss || s.scale || s.sack_ok)) << "an option that belongs in a SYN";  // (RFC9293-MUST-65)
+  EXPECT_FALSE(!syn && (s.mss || s.scale || s.sack_ok || s.fast_open))
+      << "an option that belongs in a SYN";  // (RFC9293-MUST-65)
   s.payload.assign(p.begin() + static_cast<std::ptrdiff_t>(kIpHeader + header), p.end());
   return s;
 }
@@ -443,6 +456,12 @@ Segment Script::expect_tx(const Want& want, const char* file, int line) {
   }
   if (want.sack) {
     EXPECT_EQ(got->sack, *want.sack);
+  }
+  if (want.has_fast_open) {
+    EXPECT_EQ(got->fast_open.has_value(), *want.has_fast_open);
+  }
+  if (want.fast_open) {
+    EXPECT_EQ(got->fast_open, want.fast_open);
   }
   return *got;
 }

@@ -53,7 +53,13 @@ struct Segment {
     std::uint32_t right = 0;
     bool operator==(const Block&) const = default;
   };
-  std::vector<Block> sack = {};                // the peer's name our numbers, ours name the peer's
+  std::vector<Block> sack = {};  // the peer's name our numbers, ours name the peer's
+  struct FastOpen {
+    std::vector<std::uint8_t> cookie = {};  // empty: asks for one
+    bool experimental = false;
+    bool operator==(const FastOpen&) const = default;
+  };
+  std::optional<FastOpen> fast_open = {};
   std::vector<std::uint8_t> raw_options = {};  // put as they are, after those above
   std::uint8_t ttl = 64;
   std::uint8_t ecn = 0;       // codepoint of the IP header
@@ -83,6 +89,8 @@ struct Want {
   std::optional<std::uint8_t> ecn = {};
   std::optional<bool> sack_ok = {};
   std::optional<std::vector<Segment::Block>> sack = {};
+  std::optional<bool> has_fast_open = {};
+  std::optional<Segment::FastOpen> fast_open = {};
 };
 
 std::string describe(const Segment& segment);
@@ -167,6 +175,7 @@ class Script {
   Stack& stack() { return *stack_; }
   const Counters& counters() { return stack_->counters(); }
   socket::Handle handle() const { return connection_; }
+  socket::Handle listener() const { return listener_; }
   ip::InterfaceId interface() const { return interface_; }
   ScriptDevice& device() { return device_; }
 

@@ -138,7 +138,8 @@ TEST(SynCookie, NoneUnlessFull) {
 TEST(SynCookie, OptionsWithTimestamps) {
   Script h(with(SynCookieUse::kAlways));
   h.listen();
-  h.rx({.flags = "S", .seq = 0, .ack = 0, .mss = 1460, .scale = 7, .sack_ok = true, .ts = Segment::Timestamps{1000, 0}});
+  h.rx(
+      {.flags = "S", .seq = 0, .ack = 0, .mss = 1460, .scale = 7, .sack_ok = true, .ts = Segment::Timestamps{1000, 0}});
   const Segment answer = h.expect_tx({.flags = "SA", .has_scale = true, .ts_echo = 1000});
   EXPECT_TRUE(answer.sack_ok);
   EXPECT_EQ(flows(h), 0u);

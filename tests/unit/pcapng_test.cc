@@ -274,6 +274,8 @@ TEST(EventText, OfEachKind) {
       {{.kind = EventKind::kTcpUndo, .flow = 7, .detail = "D-SACK"}, "conn 7: undo of the last reduction: D-SACK"},
       {{.kind = EventKind::kTcpProbe, .flow = 7, .detail = "keep-alive"}, "conn 7: probe: keep-alive"},
       {{.kind = EventKind::kTcpSynCookie, .detail = "accepted"}, "SYN cookie: accepted"},
+      {{.kind = EventKind::kTcpFastOpen, .flow = 7, .a = 10, .detail = "data taken"},
+       "conn 7: fast open: data taken, 10 bytes in the SYN"},
       {{.kind = EventKind::kTcpReset, .flow = 7, .detail = "by the peer"}, "conn 7: reset: by the peer"},
   };
   for (const auto& [event, text] : rows) EXPECT_EQ(drivers::text_of(event), text);
