@@ -25,6 +25,11 @@ constexpr TcpSwitch kSwitches[] = {
     {"ecn-answer", &TcpConfig::ecn_answer, "agree to ECN when the peer asks for it"},
     {"pacing", &TcpConfig::pacing, "spread over the round trip what controllers without a rate send"},
     {"idle-restart", &TcpConfig::idle_restart, "a small window after silence (RFC 5681)"},
+    {"fast-open", &TcpConfig::fast_open_client, "data in our SYNs where an app asks for it (RFC 7413)"},
+    {"fast-open-server", &TcpConfig::fast_open_server, "data is taken from SYNs where a listener asks for it"},
+    {"fast-open-listeners", &TcpConfig::fast_open_all_listeners, "as if each listener had asked for that"},
+    {"fast-open-no-cookie", &TcpConfig::fast_open_client_no_cookie, "data in our SYNs also without a cookie"},
+    {"fast-open-server-no-cookie", &TcpConfig::fast_open_server_no_cookie, "data is taken without a cookie, too"},
     {"receive-tuning", &TcpConfig::receive_tuning, "a receive buffer that grows with the path"},
     {"send-tuning", &TcpConfig::send_tuning, "a send buffer that grows with the path"},
 };

@@ -89,8 +89,9 @@ void set_sysctls(Session& session, const Command& command) {
   for (const std::string& word : command.words) {
     const std::size_t equal = word.find('=');
     if (equal == std::string::npos || word.starts_with("-")) continue;
-    (void)session.apply_sysctl(sysctl_name(std::string_view(word).substr(0, equal)),
-                               std::string_view(word).substr(equal + 1));
+    const std::string name = sysctl_name(std::string_view(word).substr(0, equal));
+    (void)session.apply_sysctl(name, std::string_view(word).substr(equal + 1));
+    if (name == "net.ipv4.tcp_fastopen_cookies") session.forget_fast_open();  // of old kernels: their number
   }
 }
 
@@ -124,7 +125,10 @@ bool run_command(Session& session, const Command& command) {
   const std::string_view program = basename_of(command.words.front());
   if (program == "sysctl" || program == "set_sysctls.py") return set_sysctls(session, command), true;
   if (program == "tc") return set_discipline(session, command), true;
-  if (program == "defaults.sh") return session.reset_sysctls(), true;
+  if (program == "defaults.sh") return session.reset_sysctls(), session.forget_fast_open(), true;
+  if (program == "ip" && command.words.size() > 1 && command.words[1] == "tcp_metrics") {
+    return session.forget_fast_open(), true;
+  }
   if (program.starts_with("sysctl_restore")) return true;
   if (program == "echo") return echo_to_kernel(session, command);
   return std::find(kWithoutEffect.begin(), kWithoutEffect.end(), program) != kWithoutEffect.end();

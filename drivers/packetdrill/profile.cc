@@ -127,6 +127,8 @@ constexpr Row kSysctls[] = {
      }},
     {"tcp_fastopen", [](TcpConfig& c, std::string_view v) { set_fast_open(c, number_at(v, 0)); }},
     {"tcp_fastopen_key", [](TcpConfig& c, std::string_view v) { set_fast_open_keys(c, v); }},
+    {"tcp_fastopen_blackhole_timeout_sec",
+     [](TcpConfig& c, std::string_view v) { c.fast_open_rest = Duration::seconds(number_at(v, 0)); }},
     {"tcp_fin_timeout",
      [](TcpConfig& c, std::string_view v) { c.fin_wait2_time = Duration::seconds(number_at(v, 0, 60)); }},
 };

@@ -156,22 +156,28 @@ ssize_t Session::send(int fd, const msghdr& message, int flags) {
   if (d == nullptr) return set_errno(Errno::kBadFile);
   auto left = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!left) return set_errno(left.error());
-  socket::Endpoint to;
-  if (message.msg_name != nullptr) {
-    const auto named = to_endpoint(static_cast<const sockaddr*>(message.msg_name), message.msg_namelen);
-    if (!named) return set_errno(named.error());
-    to = *named;
-  }
+  const auto to = destination_of(message, flags);
+  if (!to) return set_errno(to.error());
+  socket::Sockets& sockets = host_.stack().sockets();
   const Instant deadline = deadline_of(*d, d->settings.send_timeout, flags);
   std::size_t done = 0;
-  for (;;) {  // a blocking stream send returns when all is in the send queue
+  // A blocking stream send returns when all is in the send queue, and the handshake over if it has begun one.
+  for (;; flags &= ~MSG_FASTOPEN) {
     const auto sent = blocking(lock, *d, Ready::kOut, deadline, [&] {
-      return host_.stack().sockets().send(
-          d->handle, left->from(done), message.msg_name != nullptr ? &to : nullptr,
-          {.more = (flags & MSG_MORE) != 0, .end_of_record = (flags & MSG_EOR) != 0, .urgent = (flags & MSG_OOB) != 0});
+      return sockets.send(d->handle, left->from(done), *to ? &**to : nullptr, send_flags_of(flags));
     });
+    if (sent) done += *sent;
+    const bool begun = sent ? sockets.in_handshake(d->handle) : sent.error() == Errno::kInProgress;
+    if (begun && deadline != Instant::past()) {
+      if (!host_.wait(lock, deadline, [&] { return !sockets.in_handshake(d->handle); })) {
+        return done > 0 ? static_cast<ssize_t>(done) : set_errno(Errno::kInProgress);
+      }
+      if (const auto error = sockets.get_option(d->handle, socket::Option::kError); error && *error != 0) {
+        return set_errno(static_cast<Errno>(*error));
+      }
+      if (done < left->size() || !sent) continue;
+    }
     if (!sent) return done > 0 ? static_cast<ssize_t>(done) : set_errno(sent.error());
-    done += *sent;
     if (done >= left->size() || deadline == Instant::past()) return static_cast<ssize_t>(done);
   }
 }
@@ -232,6 +238,11 @@ int Session::setsockopt(int fd, int level, int name, const void* value, socklen_
   const int done = set_socket_option(reference(*d), level, name, value, length);
   host_.after_call();
   return done;
+}
+
+void Session::forget_fast_open() {
+  const Lock lock = host_.lock();
+  if (host_.has_stack()) host_.stack().tcp().forget_fast_open();
 }
 
 bool Session::apply_sysctl(std::string_view name, std::string_view value) {

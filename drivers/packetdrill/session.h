@@ -73,6 +73,7 @@ class Session {
   // One sysctl, as "net.ipv4.tcp_timestamps". False: not one of ours.
   bool apply_sysctl(std::string_view name, std::string_view value);
   void reset_sysctls();
+  void forget_fast_open();  // cookies of servers
 
  private:
   using Lock = Host::Lock;

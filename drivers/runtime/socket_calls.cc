@@ -73,19 +73,33 @@ bool is_stream(const Call& call) {
   return type && *type == static_cast<std::int64_t>(sluice::socket::Type::kStream);
 }
 
-// A blocking stream send returns when all is in the send queue, as Linux.
+// The handshake that a send has begun; kInProgress: not over by then.
+Status await_handshake(Call& call, Instant deadline) {
+  const Status waited = wait_for(call, deadline, [&] { return !call.sockets().in_handshake(call.handle()); });
+  if (!waited) return waited.error() == Errno::kAgain ? fail(Errno::kInProgress) : waited;
+  const auto error = call.sockets().get_option(call.handle(), Option::kError);
+  if (!error) return fail(error.error());
+  return *error == 0 ? Status() : fail(static_cast<Errno>(*error));
+}
+
+// A blocking stream send returns when all is in the send queue, and the handshake over if it has begun one, as Linux.
 ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to) {
   if ((flags & MSG_OOB) != 0 && !is_stream(call)) return set_errno(Errno::kNotSupported);
   const Instant deadline = deadline_of(call, call.settings().send_timeout, flags);
   std::size_t done = 0;
-  for (;;) {
+  for (;; flags &= ~MSG_FASTOPEN) {
     const auto sent = blocking(call, Ready::kOut, deadline, [&] {
-      return call.sockets().send(
-          call.handle(), p.from(done), to,
-          {.more = (flags & MSG_MORE) != 0, .end_of_record = (flags & MSG_EOR) != 0, .urgent = (flags & MSG_OOB) != 0});
+      return call.sockets().send(call.handle(), p.from(done), to, sluice::send_flags_of(flags));
     });
+    if (sent) done += *sent;
+    const bool begun = sent ? call.sockets().in_handshake(call.handle()) : sent.error() == Errno::kInProgress;
+    if (begun && deadline != kNoWait) {
+      const Status over = await_handshake(call, deadline);
+      if (!over && over.error() == Errno::kInProgress && done > 0) return static_cast<ssize_t>(done);
+      if (!over) return set_errno(over.error());
+      if (done < p.size() || !sent) continue;
+    }
     if (!sent) return done > 0 ? static_cast<ssize_t>(done) : set_errno(sent.error());
-    done += *sent;
     if (done >= p.size() || deadline == kNoWait) return static_cast<ssize_t>(done);
   }
 }
@@ -240,9 +254,9 @@ ssize_t sl_sendmsg(int fd, const msghdr* message, int flags) {
   if (!call) return call.refuse();
   auto p = pieces_of(message->msg_iov, message->msg_iovlen);
   if (!p) return set_errno(p.error());
-  if (message->msg_name == nullptr) return send_pieces(call, *p, flags, nullptr);
-  const auto to = to_endpoint(static_cast<const sockaddr*>(message->msg_name), message->msg_namelen);
-  return to ? send_pieces(call, *p, flags, &*to) : set_errno(to.error());
+  const auto to = sluice::destination_of(*message, flags);
+  if (!to) return set_errno(to.error());
+  return send_pieces(call, *p, flags, *to ? &**to : nullptr);
 }
 
 ssize_t sl_sendto(int fd, const void* data, size_t size, int flags, const sockaddr* to, socklen_t length) {

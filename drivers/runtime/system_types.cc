@@ -40,6 +40,22 @@ Result<ip::Endpoint> to_endpoint(const sockaddr* address, socklen_t length) {
   return ip::Endpoint{wire::Ipv4Address{ntohl(in.sin_addr.s_addr)}, ntohs(in.sin_port)};
 }
 
+Result<std::optional<ip::Endpoint>> destination_of(const msghdr& message, int flags) {
+  if (message.msg_name == nullptr) return std::optional<ip::Endpoint>();
+  const auto* address = static_cast<const sockaddr*>(message.msg_name);
+  const bool nowhere = message.msg_namelen >= sizeof(sa_family_t) && address->sa_family == AF_UNSPEC;
+  if ((flags & MSG_FASTOPEN) != 0 && nowhere) return fail(Errno::kNotSupported);
+  const auto to = to_endpoint(address, message.msg_namelen);
+  return to ? Result<std::optional<ip::Endpoint>>(*to) : fail(to.error());
+}
+
+socket::SendFlags send_flags_of(int flags) {
+  return {.more = (flags & MSG_MORE) != 0,
+          .end_of_record = (flags & MSG_EOR) != 0,
+          .urgent = (flags & MSG_OOB) != 0,
+          .fast_open = (flags & MSG_FASTOPEN) != 0};
+}
+
 void store_endpoint(const ip::Endpoint& endpoint, sockaddr* address, socklen_t* length) {
   if (address == nullptr || length == nullptr) return;
   sockaddr_in in{};

@@ -75,6 +75,10 @@ class Pieces {
   std::size_t first_ = 0;    // of what from() has left
   std::size_t skipped_ = 0;  // bytes
 };
+// Of a message; none: it names none. kNotSupported: MSG_FASTOPEN to nowhere.
+Result<std::optional<ip::Endpoint>> destination_of(const msghdr& message, int flags);
+socket::SendFlags send_flags_of(int flags);  // MSG_MORE ...
+
 Result<Pieces> pieces_of(const iovec* vector, std::size_t count);  // kFault: a null pointer; kMessageSize: too many
 
 short poll_events_of(socket::Ready ready);

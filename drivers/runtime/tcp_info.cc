@@ -101,7 +101,8 @@ void put_counts(tcp_info& t, const tcp::Info& i) {
   t.tcpi_bytes_received = i.bytes_received;
   t.tcpi_bytes_sent = i.bytes_sent;
   t.tcpi_bytes_retrans = i.bytes_retransmitted;
-  t.tcpi_delivered = segments(i.delivered, std::max(i.send_mss, 1u));
+  const bool handshake_done = i.state >= tcp::State::kEstablished;  // and so our SYN delivered
+  t.tcpi_delivered = segments(i.delivered, std::max(i.send_mss, 1u)) + (handshake_done ? 1 : 0);
   t.tcpi_dsack_dups = i.duplicates_reported;
   t.tcpi_rcv_ooopack = i.out_of_order;
   t.tcpi_busy_time = static_cast<std::uint64_t>(i.busy_time.to_micros());
@@ -117,8 +118,8 @@ std::array<std::uint8_t, kTcpInfoSize> tcp_info_of(const tcp::Info& i) {
   t.tcpi_ca_state = congestion_state(i);
   t.tcpi_options = static_cast<std::uint8_t>((i.timestamps ? TCPI_OPT_TIMESTAMPS : 0) | (i.sack ? TCPI_OPT_SACK : 0) |
                                              (i.window_scaling ? TCPI_OPT_WSCALE : 0) | (i.ecn ? TCPI_OPT_ECN : 0) |
-                                             (i.ecn_seen ? kEcnSeen : 0) |
-                                             (i.syn_data_acked ? TCPI_OPT_SYN_DATA : 0));
+                                             (i.ecn_seen ? kEcnSeen : 0) | (i.syn_data_acked ? TCPI_OPT_SYN_DATA : 0));
+  t.tcpi_fastopen_client_fail = static_cast<unsigned>(i.fast_open_failure) & 3;
   t.tcpi_snd_wscale = i.send_scale & 0xf;
   t.tcpi_rcv_wscale = i.receive_scale & 0xf;
   t.tcpi_snd_mss = i.send_mss;

@@ -41,6 +41,8 @@
   X(kTcpPassiveOpens, "tcp.passive_opens")             \
   X(kTcpSynCookiesSent, "tcp.syn_cookies_sent")        \
   X(kTcpSynCookiesTaken, "tcp.syn_cookies_taken")      \
+  X(kTcpFastOpensSent, "tcp.fast_opens_sent")          \
+  X(kTcpFastOpensFailed, "tcp.fast_opens_failed")      \
   X(kTcpFastOpensTaken, "tcp.fast_opens_taken")        \
   X(kTcpFastOpenCookies, "tcp.fast_open_cookies_sent") \
   X(kTcpFastOpenBad, "tcp.fast_open_cookies_bad")      \

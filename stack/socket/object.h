@@ -29,6 +29,7 @@ class Object {
   virtual Result<std::int64_t> get_option(Option option) = 0;
   virtual Status set_fast_open_keys(const tcp::FastOpenKeys&) { return fail(Errno::kNoProtocolOption); }
   [[nodiscard]] virtual Result<tcp::FastOpenKeys> fast_open_keys() const { return fail(Errno::kNoProtocolOption); }
+  [[nodiscard]] virtual bool in_handshake() const { return false; }
   [[nodiscard]] virtual Ready ready() const = 0;
   [[nodiscard]] virtual Result<std::size_t> readable_bytes() const = 0;
   [[nodiscard]] virtual Result<tcp::Info> tcp_info() const { return fail(Errno::kNotSupported); }

@@ -163,6 +163,10 @@ Result<std::int64_t> Sockets::get_option(Handle handle, Option option) {
   if (option == Option::kType) return static_cast<std::int64_t>(o->type);
   return o->get_option(option);
 }
+bool Sockets::in_handshake(Handle handle) const {
+  const Object* o = impl_->find(handle);
+  return o != nullptr && o->in_handshake();
+}
 Status Sockets::set_fast_open_keys(Handle handle, const tcp::FastOpenKeys& keys) {
   Object* o = impl_->find(handle);
   return o != nullptr ? o->set_fast_open_keys(keys) : fail(Errno::kBadFile);

@@ -93,6 +93,7 @@ struct SendFlags {
   bool more = false;           // MSG_MORE
   bool end_of_record = false;  // MSG_EOR: on a stream, what follows shares no segment with it
   bool urgent = false;         // MSG_OOB: the last byte is
+  bool fast_open = false;      // MSG_FASTOPEN: a stream without a connection gets one
 };
 struct ReceiveFlags {
   bool peek = false;    // MSG_PEEK
@@ -139,6 +140,7 @@ class Sockets {
   Result<Handle> accept(Handle handle, Endpoint* peer);  // kAgain
   Status connect(Handle handle, const Endpoint& peer);   // stream: kInProgress first
   Status disconnect(Handle handle);                      // datagram: AF_UNSPEC connect
+  // With fast_open, and the first after a connect() that waited for data: how much went with the SYN, or kInProgress.
   Result<std::size_t> send(Handle handle, std::span<const Bytes> pieces, const Endpoint* destination,
                            SendFlags flags = {});
   Result<Received> receive(Handle handle, std::span<const MutableBytes> pieces, ReceiveFlags flags = {});
@@ -148,6 +150,7 @@ class Sockets {
   void give_back(Handle handle, std::size_t bytes);
   Status send(Handle handle, buf::Buffer& block, SendFlags flags);  // streams; others kNotSupported
   Result<ReceivedError> take_error(Handle handle);                  // the latest that was not taken; echo sockets only
+  [[nodiscard]] bool in_handshake(Handle handle) const;  // what connect() or a first send() began is not over
   Status shutdown(Handle handle, Shutdown how);
   Status close(Handle handle);
   Result<Endpoint> local_name(Handle handle) const;

@@ -94,6 +94,7 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   Result<std::int64_t> get_option(Option option) override;
   Status set_fast_open_keys(const tcp::FastOpenKeys& keys) override;
   [[nodiscard]] Result<tcp::FastOpenKeys> fast_open_keys() const override;
+  [[nodiscard]] bool in_handshake() const override;
   [[nodiscard]] Ready ready() const override;
   [[nodiscard]] Result<std::size_t> readable_bytes() const override;
   [[nodiscard]] Result<tcp::Info> tcp_info() const override;
@@ -120,13 +121,14 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
     return local_.address.is_any() ? Address(wire::Ipv4Address{0x7f000001}) : local_.address;
   }
   [[nodiscard]] Status check_connection(Errno without) const;
+  Status begin_connection(const Endpoint& peer, tcp::Tcp::Opening opening);
+  Status prepare_first(const Endpoint* destination);
   Result<Received> receive_urgent(std::span<const MutableBytes> pieces, ReceiveFlags flags);
   [[nodiscard]] bool leaves_mark_out() const {
     return options().urgent_inline == Switch::kOff && connection_->bytes_to_mark() == 0;
   }
   [[nodiscard]] bool has_to_read() const;
   Result<Received> peek(std::span<const MutableBytes> pieces);
-  [[nodiscard]] bool in_handshake() const;
   Status take_fast_open_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   Status take_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   Status take_tcp_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
@@ -180,20 +182,39 @@ Result<tcp::ConnectionHandle*> Stream::accept() {
 Status Stream::connect(const Endpoint& peer) {
   if (listener_ != nullptr) return fail(Errno::kIsConnected);
   if (connection_ != nullptr) {
-    if (connected_) return fail(Errno::kIsConnected);
+    if (connected_ || connection_->waits_for_data()) return fail(Errno::kIsConnected);
     if (in_handshake()) return fail(Errno::kAlready);
     if (const Errno error = connection_->take_error(); error != Errno::kOk) return forget_connection(), fail(error);
     if (connection_->state() == tcp::State::kClosed) return forget_connection(), fail(Errno::kConnectionAborted);
     connected_ = true;  // the second call tells that the first has succeeded
     return {};
   }
+  const bool waits = options_->fast_open_connect == Switch::kOn && tcp_.config().fast_open_client == Switch::kOn;
+  const auto opening = waits ? tcp::Tcp::Opening::kWithData : tcp::Tcp::Opening::kAtOnce;
+  if (const Status begun = begin_connection(peer, opening); !begun) return begun;
+  if (waits && connection_->may_send_in_syn()) return changed(), Status();  // the first send() does the rest
+  if (waits) (void)connection_->open_with({});
+  return fail(Errno::kInProgress);
+}
+
+Status Stream::begin_connection(const Endpoint& peer, tcp::Tcp::Opening opening) {
   const Errno error = std::exchange(left_error_, Errno::kOk);
   if (std::exchange(connect_cut_, false) && error != Errno::kOk) return fail(error);
-  const auto connection = tcp_.connect(local_, {to_this_host(peer.address), peer.port}, *options_, this);
+  const auto connection = tcp_.connect(local_, {to_this_host(peer.address), peer.port}, *options_, this, opening);
   if (!connection) return fail(connection.error());
   connection_ = *connection;
   options_.reset();
-  return fail(Errno::kInProgress);
+  return {};
+}
+
+// Before a send() with MSG_FASTOPEN, of a socket that has no connection, or one that waits for data (RFC 7413 §4.3.1).
+Status Stream::prepare_first(const Endpoint* destination) {
+  if (tcp_.config().fast_open_client == Switch::kOff) return fail(Errno::kNotSupported);
+  if (listener_ != nullptr || connected_) return fail(Errno::kIsConnected);
+  if (connection_ != nullptr)
+    return in_handshake() && !connection_->waits_for_data() ? fail(Errno::kAlready) : Status();
+  if (destination == nullptr) return fail(Errno::kInvalid);
+  return begin_connection(*destination, tcp::Tcp::Opening::kWithData);
 }
 
 // Whatever there is ends at once; the peer of a connection gets a reset. An address that was bound stays.
@@ -216,11 +237,20 @@ Status Stream::check_connection(Errno without) const {
 }
 
 bool Stream::in_handshake() const {
+  if (connection_ == nullptr) return false;
   const tcp::State state = connection_->state();
   return (state == tcp::State::kSynSent || state == tcp::State::kSynReceived) && !connection_->usable();
 }
 
-Result<std::size_t> Stream::send(std::span<const Bytes> pieces, const Endpoint*, SendFlags flags) {
+Result<std::size_t> Stream::send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags flags) {
+  if (flags.fast_open) {
+    if (const Status prepared = prepare_first(destination); !prepared) return fail(prepared.error());
+  }
+  if (connection_ != nullptr && connection_->waits_for_data()) {
+    const std::size_t taken = connection_->open_with(pieces);
+    changed();
+    return taken > 0 ? Result<std::size_t>(taken) : fail(Errno::kInProgress);
+  }
   if (const Status there = check_connection(Errno::kPipe); !there) return fail(there.error());
   return connection_->send(pieces, more_of(flags));
 }
@@ -348,7 +378,7 @@ Ready Stream::ready() const {
   }
   const tcp::State state = connection_->state();
   Ready r = Ready::kNone;
-  if (in_handshake()) return r;
+  if (in_handshake()) return connection_->waits_for_data() ? Ready::kOut : r;
   if (has_to_read()) r = r | Ready::kIn;
   if (connection_->urgent_byte(Take::kPeek)) r = r | Ready::kUrgent;
   if (connection_->writable()) r = r | Ready::kOut;

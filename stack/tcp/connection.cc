@@ -50,12 +50,17 @@ Connection::~Connection() {
   if (out_ != nullptr) tcp_.send_states.give_back(std::move(out_));
 }
 
-void Connection::open_active(Seq iss) {
+void Connection::open_active(Seq iss, Tcp::Opening opening) {
   iss_ = snd_una_ = iss;
   snd_nxt_ = snd_max_ = data_base_ = iss + 1;  // (RFC9293-OPEN-02)
   recovery_.start(iss);                        // (RFC6582-01)
   negotiated_.receive_scale = ReceiveWindow::scale_for(receive_range(*options_, tcp_.config).most);
   enter(State::kSynSent);
+  if (opening == Tcp::Opening::kWithData) {
+    fast_open_ = std::make_unique<FastOpening>();
+    fast_open_->waits = true;
+    return;
+  }
   send_syn();
   start_retransmit_timer();
 }
@@ -437,6 +442,7 @@ Info Connection::info() const {
   i.quick_ack = quick_acks_ > 0;
   i.recovering = recovery_.active();
   i.syn_data_acked = syn_data_acked_;
+  i.fast_open_failure = fast_open_failure_;
   i.unsent = unsent();
   i.path_mtu = route_.mtu;
   i.advertised_mss = advertised_mss();

@@ -74,8 +74,8 @@ class Connection final : public ConnectionHandle, public Flow {
   ~Connection() override;
 
   // --- how it begins
-  void open_active(Seq iss);  // sends SYN
-  struct Handshake {          // of a half-open connection whose last ACK has come
+  void open_active(Seq iss, Tcp::Opening opening);  // sends SYN, or waits for open_with()
+  struct Handshake {                                // of a half-open connection whose last ACK has come
     Seq iss;
     Seq irs;
     Negotiated negotiated;
@@ -98,6 +98,9 @@ class Connection final : public ConnectionHandle, public Flow {
   void set_user(ConnectionUser* user) override { user_ = user; }
   Result<std::size_t> send(std::span<const Bytes> pieces) override { return send(pieces, More::kPush); }
   Result<std::size_t> send(std::span<const Bytes> pieces, More more) override;
+  [[nodiscard]] bool waits_for_data() const override;
+  [[nodiscard]] bool may_send_in_syn() const override;
+  std::size_t open_with(std::span<const Bytes> pieces) override;
   Result<std::size_t> receive(MutableBytes out, Take take) override;
   Status send(buf::Buffer& block, More more) override;
   Result<buf::Buffer> lend() override;
@@ -224,6 +227,15 @@ class Connection final : public ConnectionHandle, public Flow {
   void neighbor_is_silent();
 
   // fast_open_io.cc
+  void learn_from_syn_ack(const Arriving& segment);
+  void take_syn_ack_number(Seq ack);
+  [[nodiscard]] bool needs_no_cookie() const;
+  [[nodiscard]] std::uint32_t room_in_syn() const;
+  std::uint32_t put_in_syn(std::span<const Bytes> pieces);
+  void resend_syn_data();
+  void repeat_syn_without_data();
+  void fast_open_timed_out(bool given_up);
+  void emit_fast_open(const char* what);
   bool answer_repeated_syn(const Arriving& segment);
   void handshake_done(const Arriving& segment);
 
@@ -340,6 +352,7 @@ class Connection final : public ConnectionHandle, public Flow {
   Ecn ecn_;
   std::uint8_t keep_alive_probes_ = 0;  // unanswered
   bool syn_data_acked_ = false;
+  FastOpenFailure fast_open_failure_ = FastOpenFailure::kNone;
   Negotiated negotiated_;
   Errno error_ = Errno::kOk;
 

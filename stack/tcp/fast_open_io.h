@@ -29,6 +29,10 @@ class FastOpenPlace {
 struct FastOpening {
   FastOpenOption option{};  // for the next SYN or SYN-ACK, and no later one
   FastOpenPlace place{};    // of a server
+  // Of a client:
+  bool waits = false;      // for open_with()
+  FastOpenOption sent{};   // with the first SYN
+  std::uint32_t data = 0;  // bytes that go with the next SYN, and no later one
 };
 
 }  // namespace sluice::tcp

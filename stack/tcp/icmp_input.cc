@@ -18,6 +18,7 @@ void Connection::on_icmp_error(const ip::IcmpError& e) {
     const std::uint32_t before = send_mss_;
     tcp_.ip.accept_path_mtu(tuple.peer.address, e.mtu);
     refresh_route();
+    if (state_ == State::kSynSent && flight() > 1) return repeat_syn_without_data();
     if (send_mss_ >= before || !synchronized()) return;  // once for a burst (RFC1191-08)
     // What was too large is sent again in smaller segments (RFC1191-02); not a sign of congestion.
     if (negotiated_.sack && out_ != nullptr) {

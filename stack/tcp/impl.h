@@ -56,6 +56,7 @@ struct Tcp::Impl {
   IsnGenerator isn;
   SynCookies cookies;
   FastOpenSecret fast_open_secret;
+  FastOpenCache fast_open_cache;
   FlowTable flows;
   Ports ports;
   struct Exhausted {  // who found no ephemeral port last

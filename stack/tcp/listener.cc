@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "stack/base/byte_order.h"
 #include "stack/tcp/impl.h"
 
 namespace sluice::tcp {
@@ -336,9 +337,14 @@ void Listener::wait_for_accept(Connection& c) {
   ++waiting_;
 }
 
-// An error about our SYN-ACK is a hint only: it is sent again, and gives up by itself (RFC 5927 §5.2).
-void Listener::on_icmp_error(HalfOpen&, const ip::IcmpError&) {
-  context_.drop(Drop::kIcmpIgnored);
+// A router says that there is nobody to whom we sent a SYN-ACK, as in a flood with invented sources: forgotten, as on
+// Linux. Whoever is real sends the SYN again. Other errors are hints (RFC 5927 §5.2).
+void Listener::on_icmp_error(HalfOpen& half, const ip::IcmpError& e) {
+  const bool of_syn_ack = load_be32(e.quoted.data() + 4) == half.handshake.iss.value();
+  const bool nobody = e.kind == ip::ErrorKind::kNetUnreachable || e.kind == ip::ErrorKind::kHostUnreachable;
+  if (!of_syn_ack) return context_.drop(Drop::kIcmpQuote);
+  if (!nobody || e.reporter == e.source) return context_.drop(Drop::kIcmpIgnored);
+  remove(half);
 }
 
 void Listener::arm(Instant at) {

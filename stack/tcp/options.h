@@ -114,8 +114,9 @@ struct TcpConfig {
   Duration timer_slack{};             // tail loss probes and reordering timers wait so much longer
   Duration msl = 30_s;                // TIME-WAIT lasts twice this
   Duration fin_wait2_time = 60_s;     // after close(), for a peer that never closes
-  Duration r2 = 924_s;                // give up on data after this long without progress; at least 100 s
-  Duration r2_syn = 180_s;            // the same for SYN: 3 minutes at least (RFC9293-MUST-23)
+  Duration fast_open_rest = Duration::seconds(3600);  // no data in SYNs after a black hole, the first time; 0: never
+  Duration r2 = 924_s;      // give up on data after this long without progress; at least 100 s
+  Duration r2_syn = 180_s;  // the same for SYN: 3 minutes at least (RFC9293-MUST-23)
 
   // Buffers, bytes. They begin with the first value and grow with what the path carries, up to the second. A tuning
   // that is off, or a size chosen for the connection, leaves one value. The window scale lets all of it be offered.

@@ -219,7 +219,8 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
                       std::uint32_t size) {
   wire::tcp::Header header = wanted;
   if (header.flags.ack()) header.ack = rcv_nxt_.value();
-  if (!header.flags.syn()) header.window = window_field();
+  const bool bare_reset = header.flags.rst() && !header.flags.ack();  // takes nothing more
+  if (!header.flags.syn() && !bare_reset) header.window = window_field();
   add_urgent_pointer(header);
   const std::uint8_t ecn = add_ecn(header, size);
   buf::TxPacket packet;
@@ -310,8 +311,12 @@ void Connection::send_syn() {
   header.flags = Flags((answer ? Flags::kSyn | Flags::kAck : Flags::kSyn) | ecn_setup_flags(answer));
   header.window = static_cast<std::uint16_t>(std::min<std::size_t>(offered_buffer(), 0xffff));
   wire::tcp::Options options = syn_options(answer);
-  if (fast_open_ != nullptr) options.fast_open = std::exchange(fast_open_->option, {});  // (RFC7413-07)
-  emit(header, options, 0, 0);
+  std::uint32_t data = 0;
+  if (fast_open_ != nullptr) {  // once (RFC7413-07)
+    options.fast_open = std::exchange(fast_open_->option, {});
+    data = std::exchange(fast_open_->data, 0);
+  }
+  emit(header, options, 0, data);
   if (!timing_ && !syn_retransmitted_) {
     timing_ = true;
     timed_at_ = context_.now;

@@ -51,7 +51,7 @@ bool Connection::process_content(Arriving& s) {
 // The SYN-ACK of a simultaneous open repeats the peer's SYN (RFC 9293 figure 8): its ACK is what we wait for. Its
 // window is not scaled; the shift makes it so, rounded down.
 void Connection::take_crossing_syn_ack(Arriving& s) {
-  if (!s.header.flags.has(Flags::kSyn | Flags::kAck) || s.seq != irs_ || s.ack != snd_max_) return;
+  if (!s.header.flags.has(Flags::kSyn | Flags::kAck) || s.seq != irs_ || s.ack <= iss_ || s.ack > snd_max_) return;
   s.header.flags = Flags(s.header.flags.bits() & ~Flags::kSyn);
   s.header.window = static_cast<std::uint16_t>(s.header.window >> negotiated_.send_scale);
   s.seq += 1;
@@ -117,7 +117,13 @@ void Connection::input_syn_sent(Arriving& s) {
 
 // First: the ACK bit (RFC9293-SYNS-01).
 bool Connection::syn_sent_ack(const Arriving& s) {
-  if (!s.header.flags.ack() || (snd_una_ < s.ack && s.ack <= snd_max_)) return true;
+  if (!s.header.flags.ack()) return true;
+  // An echo of what no SYN of ours has said is as wrong as such a number; none at all is 0.
+  const std::uint32_t first = ticks_at(progress_at_);
+  const bool right_echo = !s.options.has_timestamps || s.options.timestamps.echo == 0 ||
+                          tcp_.config.timestamps == Switch::kOff || s.header.flags.rst() ||
+                          s.options.timestamps.echo - first <= now_ticks() - first;
+  if (snd_una_ < s.ack && s.ack <= snd_max_ && right_echo) return true;
   context_.drop(Drop::kTcpAck, {}, number_);
   if (!s.header.flags.rst()) send_rst(s.ack, Flags::kRst);  // (RFC9293-RST-03)
   return false;
@@ -141,9 +147,11 @@ void Connection::syn_sent_syn(Arriving& s) {
     return start_retransmit_timer();
   }
   measure_handshake(s);
-  snd_una_ = s.ack;
+  take_syn_ack_number(s.ack);
+  learn_from_syn_ack(s);
   timeouts_in_row_ = 0;
   establish();
+  resend_syn_data();
   s.header.flags = Flags(s.header.flags.bits() & ~Flags::kSyn);
   s.seq = rcv_nxt_;
   want_ack(Ack::kNow);

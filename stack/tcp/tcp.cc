@@ -26,6 +26,7 @@ Tcp::Impl::Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& cfg)
       isn(c.rng),
       cookies(c.rng),
       fast_open_secret(c),
+      fast_open_cache(c),
       flows(c.rng),
       time_wait_timer([](void* self) { static_cast<Impl*>(self)->on_time_wait_timer(); }, this),
       reaper([](void* self) { static_cast<Impl*>(self)->reap(); }, this) {}
@@ -281,7 +282,7 @@ void Tcp::Impl::free_retired() {
 // -----------------------------------------------------------------------------------------------------------
 
 Result<ConnectionHandle*> Tcp::connect(const Endpoint& local, const Endpoint& peer, const ConnectionOptions& options,
-                                       ConnectionUser* user) {
+                                       ConnectionUser* user, Opening opening) {
   Impl& im = *impl_;
   if (peer.port == 0 || peer.address.is_any()) return fail(Errno::kInvalid);  // (RFC9293-OPEN-01)
   if (im.table_full()) return fail(Errno::kNoBuffers);                        // (RFC9293-OPEN-03)
@@ -301,7 +302,7 @@ Result<ConnectionHandle*> Tcp::connect(const Endpoint& local, const Endpoint& pe
   Connection* c = im.make_connection(tuple, *route, options);
   im.context.counters.add(Counter::kTcpActiveOpens);
   c->set_user(user);
-  c->open_active(im.isn.isn(tuple.local, peer, im.context.now));
+  c->open_active(im.isn.isn(tuple.local, peer, im.context.now), opening);
   return c;
 }
 
@@ -358,6 +359,9 @@ const TcpConfig& Tcp::config() const {
 }
 void Tcp::set_config(const TcpConfig& config) {
   impl_->config = config;
+}
+void Tcp::forget_fast_open() {
+  impl_->fast_open_cache.clear();
 }
 
 void Tcp::visit_connections(Visitor visit, void* arg) const {

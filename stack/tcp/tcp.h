@@ -44,6 +44,9 @@ class ListenerUser {
   virtual void on_tcp_acceptable() = 0;
 };
 
+// Why data did not go with a SYN, or was not taken there (RFC 7413).
+enum class FastOpenFailure : std::uint8_t { kNone, kNoCookie, kNotAcknowledged, kSynRetransmitted };
+
 // Facts about a connection, for people and tests. Sizes in bytes.
 struct Info {
   State state = State::kClosed;
@@ -56,6 +59,7 @@ struct Info {
   bool quick_ack = true;                        // acknowledgements are not delayed at present
   bool recovering = false;                      // fast recovery
   bool syn_data_acked = false;                  // the data of the SYN was taken, by us or by the peer (RFC 7413)
+  FastOpenFailure fast_open_failure = FastOpenFailure::kNone;
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};  // min_rtt: of the last minutes; zero when not known
   std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0, bytes_acked = 0;
   std::uint32_t retransmits = 0, timeouts = 0, timeouts_in_row = 0, backoff = 0, probes = 0;
@@ -127,6 +131,11 @@ class ConnectionHandle {
   [[nodiscard]] virtual State state() const = 0;
   // Data may be sent and received: from ESTABLISHED on, or before that where it came with the peer's SYN (RFC 7413).
   [[nodiscard]] virtual bool usable() const = 0;
+  // Of Opening::kWithData, until open_with(): SYN-SENT, but no SYN was sent.
+  [[nodiscard]] virtual bool waits_for_data() const = 0;
+  [[nodiscard]] virtual bool may_send_in_syn() const = 0;  // there is a cookie for this server, or none is needed
+  // Sends the SYN with what may go in it, and returns how many bytes that were; it may be none.
+  virtual std::size_t open_with(std::span<const Bytes> pieces) = 0;
   [[nodiscard]] virtual bool readable() const = 0;     // receive() would not give kAgain
   [[nodiscard]] virtual bool writable() const = 0;     // send() would not give kAgain
   [[nodiscard]] virtual bool peer_closed() const = 0;  // FIN received and all data before it
@@ -176,8 +185,10 @@ class Tcp : public ip::Transport {
 
   // Starts an active open: SYN-SENT. local.port 0 chooses one (RFC 6056), local.address any() lets IP choose.
   // kAddressInUse, kAddressNotAvailable, kNetworkUnreachable, kInvalid (RFC9293-MUST-46), kNoBuffers (RFC9293-OPEN-03).
+  // kWithData: the SYN waits for open_with() (RFC 7413).
+  enum class Opening : std::uint8_t { kAtOnce, kWithData };
   Result<ConnectionHandle*> connect(const Endpoint& local, const Endpoint& peer, const ConnectionOptions& options,
-                                    ConnectionUser* user);
+                                    ConnectionUser* user, Opening opening = Opening::kAtOnce);
   // local.address any() accepts on all addresses. Bounds: `backlog` connections waiting for accept(), and the SYN
   // queue.
   Result<ListenerHandle*> listen(const Endpoint& local, PortSharing sharing, int backlog,
@@ -190,6 +201,7 @@ class Tcp : public ip::Transport {
   [[nodiscard]] const TcpConfig& config() const;
   // Holds for connections and listeners made from now on; those there are keep what was copied or agreed.
   void set_config(const TcpConfig& config);
+  void forget_fast_open();  // what is known of servers (RFC 7413)
 
   using Visitor = void (*)(void* arg, const Endpoint& local, const Endpoint& peer, const Info& info);
   void visit_connections(Visitor visit, void* arg) const;

@@ -71,7 +71,9 @@ void Connection::on_retransmit_timeout() {
   timing_ = false;
   if (!synchronized()) {  // SYN or SYN-ACK (RFC9293-MUST-22, -23)
     const bool enough = options_->syn_count != 0 && rare_view().timeouts > options_->syn_count;
-    if (enough || gave_up(options_->syn_count != 0 ? Duration::max() : tcp_.config.r2_syn)) {
+    const bool over = enough || gave_up(options_->syn_count != 0 ? Duration::max() : tcp_.config.r2_syn);
+    fast_open_timed_out(over);
+    if (over) {
       return fail_with(Errno::kTimedOut);
     }
     syn_retransmitted_ = true;
@@ -94,6 +96,7 @@ void Connection::on_retransmit_timeout() {
   cc_->on_timeout({.now = context_.now, .flight = flight(), .first = timeouts_in_row_ == 0});
   window_changed();
   ++timeouts_in_row_;
+  fast_open_timed_out(false);
   if (with_sack) lose_by_timeout();
   recovery_.on_timeout(snd_max_);  // (RFC6582-07)
   rto_.back_off();                 // (RFC6298-18)

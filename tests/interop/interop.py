@@ -9,12 +9,13 @@ import pathlib
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 
-SLUICE = sys.argv[1]
+SLUICE, FAST_OPEN_PEER = sys.argv[1:3]
 KERNEL, STACK = "10.0.0.1", "10.0.0.2"
 LONG = 120  # s: far more than any case needs; the limit of a hanging program
 
@@ -702,20 +703,75 @@ def restart_after_kill(folder):
 
 
 
+# The first connection brings the cookie, the others carry their question in the SYN: both ends say so.
+QUESTION = b"a question that fits into a SYN"
+SYN_DATA = 32  # of tcpi_options
+
+
+def syn_data_acked(connection):
+    return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[5] & SYN_DATA)
+
+
+def fast_open_by_kernel(bits):
+    path = pathlib.Path("/proc/sys/net/ipv4/tcp_fastopen")
+    try:
+        path.write_text(str(bits))
+    except OSError as error:
+        raise Skip(f"tcp_fastopen of this namespace cannot be set: {error}") from error
+
+
+def fast_open_from_kernel(folder):
+    fast_open_by_kernel(1)
+    with interface(), background(FAST_OPEN_PEER, "server", "tap:tap0", STACK + "/24", stdout=subprocess.PIPE, text=True) as peer:
+        answers()
+        kernel = []
+        for _ in range(3):
+            with socket.socket() as connection:
+                connection.sendto(QUESTION, socket.MSG_FASTOPEN, (STACK, 7))
+                connection.settimeout(LONG)
+                check(connection.recv(256) == QUESTION, "another answer")
+                kernel.append(syn_data_acked(connection))
+        check(kernel == [False, True, True], f"the kernel's client says {kernel}")
+        ours = [peer.stdout.readline().strip() for _ in range(3)]
+        check(ours == ["0", "1", "1"], f"our server says {ours}")
+
+
+def fast_open_to_kernel(folder):
+    fast_open_by_kernel(3)
+    with interface(), socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 16)
+        listener.bind((KERNEL, 7))
+        listener.listen()
+        listener.settimeout(LONG)
+        with background(FAST_OPEN_PEER, "client", "tap:tap0", STACK + "/24", KERNEL, stdout=subprocess.PIPE, text=True) as peer:
+            kernel = []
+            for _ in range(3):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.settimeout(LONG)
+                    check(connection.recv(256) == QUESTION, "another question")
+                    kernel.append(syn_data_acked(connection))
+                    connection.sendall(QUESTION)
+            ours = [peer.stdout.readline().strip() for _ in range(3)]
+        check(kernel == [False, True, True], f"the kernel's server says {kernel}")
+        check(ours == ["0", "1", "1"], f"our client says {ours}")
+
+
 CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, arping_both_ways, curl_one_page, curl_ten_parallel,
          wrk_sixty_four, checksums_beyond_a_bridge, on_a_packet_socket, on_libpcap, without_offload, written_in_batches,
          datagrams_joined_by_the_kernel,
          get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large,
          half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, iperf3_measures_us,
          we_measure_iperf3, perf_serves_one_at_a_time, get_from_nginx, nc_udp_listen, capture_as_interface, capture_is_sound,
-         ss_beside_the_kernels, marks_agreed, reasons_beside_packets,
+         fast_open_from_kernel, fast_open_to_kernel, ss_beside_the_kernels, marks_agreed, reasons_beside_packets,
          restart_after_kill]
 
 
 def main():
     enter_namespace()
     run("ip", "link", "set", "lo", "up")
-    wanted = sys.argv[2:]
+    wanted = sys.argv[3:]
     cases = [case for case in CASES if not wanted or case.__name__ in wanted]
     print(f"1..{len(cases)}")
     failed = 0

@@ -203,6 +203,24 @@ void Script::connect(const ip::Endpoint& local) {
   run();
 }
 
+void Script::open_socket() {
+  connection_ = stack_->sockets().open(ip::Family::kV4, socket::Type::kStream).value();
+}
+
+Result<std::size_t> Script::send_first(std::string_view data) {
+  const Bytes bytes(reinterpret_cast<const std::uint8_t*>(data.data()), data.size());
+  const ip::Endpoint peer{wire::Ipv4Address{kPeerAddress}, options_.peer_port};
+  const auto sent = stack_->sockets().send(connection_, std::span(&bytes, 1), &peer, {.fast_open = true});
+  run();
+  return sent;
+}
+
+Status Script::begin_connect() {
+  const Status done = stack_->sockets().connect(connection_, {wire::Ipv4Address{kPeerAddress}, options_.peer_port});
+  run();
+  return done;
+}
+
 Errno Script::write(std::string_view data) {
   const Bytes bytes(reinterpret_cast<const std::uint8_t*>(data.data()), data.size());
   const auto sent = stack_->sockets().send(connection_, std::span(&bytes, 1), nullptr);

@@ -134,6 +134,10 @@ class Script {
   void accept();
   // Active open to the peer, from this address and port if given (bound for reuse). The SYN is left to be expected.
   void connect(const ip::Endpoint& local = {wire::Ipv4Address{}, 0});
+  // A socket of its own; and what begins a connection with MSG_FASTOPEN: how many bytes went with the SYN, or why none.
+  void open_socket();
+  Result<std::size_t> send_first(std::string_view data);
+  Status begin_connect();                        // connect() of that socket
   Errno write(std::string_view data);            // kOk, or why nothing or not all was taken
   std::string read(std::size_t most = 1 << 20);  // what is there, "" when nothing
   Errno read_error();                            // kOk at the end of the stream, kAgain when open and empty

@@ -433,5 +433,27 @@ TEST(EphemeralPort, Unpredictable) {
   EXPECT_GT(highest, 62'000);
 }
 
+// A router reports that there is nobody who could have sent the SYN: it is forgotten. Other reports, and such about
+// something else, change nothing.
+TEST(Open, SynOfNobody) {
+  struct Row {
+    std::uint8_t type, code;
+    std::uint32_t seq;
+    bool forgotten;
+  };
+  for (const Row& row :
+       {Row{3, 1, 0, true}, Row{3, 0, 0, true}, Row{3, 1, 1, false}, Row{3, 3, 0, false}, Row{11, 0, 0, false}}) {
+    SCOPED_TRACE(int{row.type} * 100 + row.code);
+    Script h;
+    h.listen();
+    h.rx({.flags = "S", .seq = 0, .ack = 0, .mss = 1460});
+    h.expect_tx({.flags = "SA"});
+    h.rx_icmp(row.type, row.code, 0, {.flags = "SA", .seq = row.seq});
+    h.rx({.seq = 1, .ack = 1});
+    EXPECT_EQ(h.acceptable(), !row.forgotten);
+    if (row.forgotten) h.expect_tx({.flags = "R", .seq = 1});
+  }
+}
+
 }  // namespace
 }  // namespace sluice::test
