@@ -16,9 +16,9 @@ constexpr Duration kOrphanPatience = 120_s;  // for a closed window, once nobody
 void Connection::on_timer() {
   const Instant now = context_.now;
   if (timers_.take_due(TimerKind::kDelayedAck, now) && ack_due_ == Ack::kDelayed) send_ack();
-  if (timers_.take_due(TimerKind::kOverride, now) && unsent() > 0 && may_send_data()) {
+  if (timers_.take_due(TimerKind::kOverride, now) && synchronized()) {  // also what is queued before our FIN
     const std::uint32_t size = std::min({unsent(), usable_window(), send_mss_, until_boundary(snd_nxt_)});
-    transmit(snd_nxt_, size, Flags(Flags::kAck | Flags::kPsh));
+    if (size > 0) transmit(snd_nxt_, size, Flags(Flags::kAck | Flags::kPsh));
     output();
   }
   if (timers_.take_due(TimerKind::kPacing, now)) output();

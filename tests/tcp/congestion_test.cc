@@ -235,6 +235,28 @@ TEST(Congestion, EachRoundTripIsMeasured) {
 
 // --- silly windows, pushes and window updates (RFC 9293 §3.8.6)
 
+// The override timer also moves what was queued before the user ended the stream, into a window that stays small
+// (RFC9293-MUST-60, RFC9293-CLOSE-02).
+TEST(Congestion, SmallWindowAfterTheEndOfTheStream) {
+  for (const bool peer_first : {false, true}) {
+    SCOPED_TRACE(peer_first);
+    Script h;
+    h.establish();
+    h.rx({.seq = 1, .ack = 1, .win = 100});
+    if (peer_first) h.rx({.flags = "FA", .seq = 1, .ack = 1, .win = 100});
+    const std::uint32_t seq = peer_first ? 2 : 1;
+    h.write(std::string(250, 'x'));
+    h.shutdown_write();
+    h.discard_tx();
+    for (std::uint32_t sent = 1; sent < 201; sent += 100) {
+      h.after(200_ms);
+      h.expect_tx({.seq = sent, .size = 100});
+      h.rx({.seq = seq, .ack = sent + 100, .win = 100});
+    }
+    h.expect_tx({.flags = "FPA", .seq = 201, .size = 50});
+  }
+}
+
 // (RFC9293-SWS-01, RFC9293-MUST-38): a full segment, or all there is, or half of the largest window, or the override
 // timer: less does not go.
 TEST(SillyWindow, Sender) {

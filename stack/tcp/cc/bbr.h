@@ -18,7 +18,10 @@ class Bbr final : public Controller {
   void on_timeout(const Timeout& event) override;
   void on_undo(const Undo& event) override;
   void on_idle(const Idle& event) override;
-  void on_mss_change(std::uint32_t mss) override { mss_ = mss; }
+  void on_mss_change(std::uint32_t mss) override {
+    cwnd_ = std::max(cwnd_, mss);
+    mss_ = mss;
+  }
 
   [[nodiscard]] std::uint32_t cwnd() const override { return cwnd_; }
   [[nodiscard]] std::uint32_t ssthresh() const override { return UINT32_MAX; }

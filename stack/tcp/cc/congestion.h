@@ -91,6 +91,14 @@ struct Idle {  // sending again after more than one RTO of silence (RFC 5681 §4
   Instant now{};
 };
 
+// A window after a change of the segment size: as many segments as before when they become smaller, as many bytes when
+// they become larger (RFC4821-04), and never less than one.
+constexpr std::uint32_t resized(std::uint32_t window, std::uint32_t old_mss, std::uint32_t mss) {
+  if (window == UINT32_MAX) return window;
+  const std::uint64_t same = mss < old_mss ? std::uint64_t{window} * mss / old_mss : window;
+  return static_cast<std::uint32_t>(same > mss ? same : mss);
+}
+
 class Controller {
  public:
   virtual ~Controller() = default;

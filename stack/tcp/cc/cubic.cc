@@ -178,7 +178,9 @@ void Cubic::on_idle(const Idle& event) {
 
 // (RFC5681-07)
 void Cubic::on_mss_change(std::uint32_t mss) {
-  now_.cwnd = std::max(mss, static_cast<std::uint32_t>(std::uint64_t{now_.cwnd} * mss / mss_));
+  now_.cwnd = resized(now_.cwnd, mss_, mss);
+  initial_window_ = resized(initial_window_, mss_, mss);
+  now_.ssthresh = std::max(now_.ssthresh, mss);
   mss_ = mss;
 }
 

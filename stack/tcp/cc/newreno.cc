@@ -81,7 +81,9 @@ void NewReno::on_idle(const Idle&) {
 }
 
 void NewReno::on_mss_change(std::uint32_t mss) {
-  cwnd_ = std::max(mss, static_cast<std::uint32_t>(std::uint64_t{cwnd_} * mss / mss_));
+  cwnd_ = resized(cwnd_, mss_, mss);
+  initial_window_ = resized(initial_window_, mss_, mss);
+  ssthresh_ = std::max(ssthresh_, mss);
   mss_ = mss;
 }
 

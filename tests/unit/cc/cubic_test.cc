@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "stack/tcp/cc/cubic.h"
+#include "stack/tcp/cc/registry.h"
 #include "tests/unit/cc/path.h"
 
 namespace sluice::test {
@@ -261,11 +262,29 @@ TEST(Cubic, RandomLoss) {
   EXPECT_GT(path.goodput(300_s), 0.9 * 12 * Path::kMss / 0.1);
 }
 
-TEST(Cubic, SegmentSize) {  // (RFC5681-07)
-  tcp::cc::Cubic cc;
-  cc.start({.mss = 1000, .initial_window = 10'000});
-  cc.on_mss_change(500);
-  EXPECT_EQ(cc.cwnd(), 5000u);
+// Smaller segments: as many of them (RFC5681-07). Larger ones: as many bytes (RFC4821-04), and one at least, also after
+// an idle time and at the end of a recovery.
+TEST(Cubic, SegmentSize) {
+  for (std::uint8_t index = 1; index <= tcp::cc::count(); ++index) {
+    const auto cc = tcp::cc::make(index);
+    SCOPED_TRACE(cc->name());
+    cc->start({.mss = 1000, .initial_window = 10'000});
+    const bool in_segments = cc->ssthresh() == UINT32_MAX && !cc->rules_recovery();
+    cc->on_mss_change(500);
+    if (in_segments) {
+      EXPECT_EQ(cc->cwnd(), 5000u);
+    }
+    cc->on_timeout({.flight = 500});
+    cc->on_mss_change(8000);
+    EXPECT_GE(cc->cwnd(), 8000u);
+    if (in_segments) {
+      EXPECT_EQ(cc->cwnd(), 8000u);
+    }
+    cc->on_idle({});
+    EXPECT_GE(cc->cwnd(), 8000u);
+    cc->on_recovery_done({.window = std::min(cc->cwnd(), cc->ssthresh())});
+    EXPECT_GE(cc->cwnd(), 8000u);
+  }
 }
 
 }  // namespace
