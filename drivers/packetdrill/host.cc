@@ -34,8 +34,14 @@ Instant Host::look_at_clock(Lock& lock) {
   return now_;
 }
 
+// A call that has just ended gets real time to tell the tool so, which holds no lock of its own while it sleeps.
 void Host::sleep(Lock& lock, Duration time) {
+  constexpr std::chrono::milliseconds kToTell(5);
   advance_to(lock, now_ + time);
+  if (!std::exchange(call_ended_, false)) return;
+  lock.unlock();
+  std::this_thread::sleep_for(kToTell);
+  lock.lock();
 }
 
 Instant Host::next_event() const {
@@ -104,6 +110,7 @@ void Host::let_woken_look(Lock& lock) {
 
 bool Host::forget_woken(std::thread::id thread) {
   if (std::erase(woken_, thread) == 0) return false;
+  call_ended_ = true;
   changed_.notify_all();
   return true;
 }

@@ -70,6 +70,7 @@ class Host {
   // Threads whose wait is over and that have not looked at the clock since. Until they have, it stands still: so the
   // tool sees a call end when it ended, however slow the threads are.
   std::vector<std::thread::id> woken_;
+  bool call_ended_ = false;  // one has looked: it is about to tell the tool
   std::unique_ptr<Stack> stack_;
 };
 

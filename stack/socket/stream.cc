@@ -255,8 +255,15 @@ Result<std::size_t> Stream::send(std::span<const Bytes> pieces, const Endpoint* 
   return connection_->send(pieces, more_of(flags));
 }
 
+// The first data of a connection that waits for it: what fits into the SYN is copied there, the rest is queued.
 Status Stream::send(buf::Buffer& block, SendFlags flags) {
-  if (const Status there = check_connection(Errno::kPipe); !there) return there;
+  if (connection_ != nullptr && connection_->waits_for_data()) {
+    const Bytes view = block.bytes();
+    block.trim_front(connection_->open_with(std::span(&view, 1)));
+    changed();
+  } else if (const Status there = check_connection(Errno::kPipe); !there) {
+    return there;
+  }
   return connection_->send(block, more_of(flags));
 }
 

@@ -154,7 +154,8 @@ std::uint32_t Connection::room_in_syn() const {
   if (const std::uint32_t known = tcp_.fast_open_cache.mss_of(tuple.peer.address); known != 0)
     mss = std::min(mss, known);
   if (options_->max_segment != 0) mss = std::min(mss, options_->max_segment);
-  return mss > wire::tcp::kMaxOptionSize ? mss - static_cast<std::uint32_t>(wire::tcp::kMaxOptionSize) : 0;
+  const std::uint32_t room = mss - std::min<std::uint32_t>(mss, wire::tcp::kMaxOptionSize);
+  return static_cast<std::uint32_t>(std::min<std::size_t>(room, send_tuning_.buffer() / 2));  // more may follow it
 }
 
 // Into the send queue, as one block; how many bytes that were.

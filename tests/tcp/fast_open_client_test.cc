@@ -334,6 +334,23 @@ TEST(FastOpenClient, ConnectWaitsForData) {
   h.expect_nothing();
 }
 
+// A block of the application's is no different: what does not fit into the SYN follows.
+TEST(FastOpenClient, FirstBlock) {
+  Script h;
+  learn(h);
+  h.open_socket();
+  h.set(Option::kTcpFastOpenConnect, 1);
+  EXPECT_TRUE(h.begin_connect());
+  const std::string text = std::string(1420, 'a') + std::string(1000, 'b');
+  buf::Buffer block = h.stack().pool().allocate(buf::Pool::kLarge);
+  ASSERT_TRUE(block.append({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}));
+  EXPECT_TRUE(h.stack().sockets().send(h.handle(), block, {}));
+  EXPECT_FALSE(block);
+  h.expect_tx({.flags = "S", .payload = text.substr(0, 1420)});
+  h.rx(syn_ack(1421));
+  h.expect_tx({.flags = "PA", .seq = 1421, .payload = text.substr(1420)});
+}
+
 // The server answers with data.
 TEST(FastOpenClient, DataInTheSynAck) {
   Script h;

@@ -203,5 +203,31 @@ TEST(Timestamps, SavedValueNeverDecreases) {
   h.expect_tx({.ack = 5, .ts_echo = 1500});
 }
 
+// A SYN-ACK that echoes a timestamp which no SYN of ours had is as wrong as one with a wrong number: a reset, which
+// offers no window, and the connection waits on. An echo of 0 says nothing.
+TEST(Timestamps, EchoInTheSynAck) {
+  struct Row {
+    std::uint32_t offset;  // to the SYN's value
+    bool right;
+  };
+  for (const Row& row : {Row{0, true}, Row{1, false}, Row{UINT32_MAX, false}, Row{5000, false}}) {
+    Script h;
+    h.connect();
+    const std::uint32_t value = h.expect_tx({.flags = "S", .has_ts = true}).ts->value;
+    Segment answer{.flags = "SA", .seq = 0, .ack = 1, .mss = 1460};
+    answer.ts = Segment::Timestamps{77, value + row.offset};
+    h.rx(answer);
+    EXPECT_EQ(h.state(), row.right ? "ESTABLISHED" : "SYN-SENT") << row.offset;
+    if (!row.right) h.expect_tx({.flags = "R", .seq = 1, .win = 0});
+  }
+  Script h;
+  h.connect();
+  h.expect_tx({.flags = "S"});
+  Segment answer{.flags = "SA", .seq = 0, .ack = 1, .mss = 1460};
+  answer.ts = Segment::Timestamps{77, 0};
+  h.rx(answer);
+  EXPECT_EQ(h.state(), "ESTABLISHED");
+}
+
 }  // namespace
 }  // namespace sluice::test
