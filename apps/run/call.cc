@@ -31,11 +31,13 @@ bool Call::write(std::uint64_t address, const void* from, std::size_t size) cons
 
 // The caller may have gone, and another process may have its number: what was read counts only if it still waits.
 bool Call::read(std::span<const iovec> pieces, void* to, std::size_t size) const {
+  if (size == 0) return true;
   const iovec ours{to, size};
   const ssize_t n = ::process_vm_readv(thread(), &ours, 1, pieces.data(), pieces.size(), 0);
   return n == static_cast<ssize_t>(size) && waits();
 }
 bool Call::write(std::span<const iovec> pieces, const void* from, std::size_t size) const {
+  if (size == 0) return true;
   const iovec ours{const_cast<void*>(from), size};
   return waits() &&
          ::process_vm_writev(thread(), &ours, 1, pieces.data(), pieces.size(), 0) == static_cast<ssize_t>(size);

@@ -61,7 +61,7 @@ void DatagramSocket::on_stack(short revents) {
 void DatagramSocket::on_kernel(short revents) {
   gone_ = gone_ || (revents & (POLLHUP | POLLERR)) != 0;
   if (!up_) move_up();
-  if (down_ && (revents & POLLOUT) != 0 && give_to_program(down_->bytes, down_->tag)) {
+  if (down_ && (revents & POLLOUT) != 0 && give_to_program(down_->bytes, down_->tag, down_->control)) {
     down_.reset();
     move_down();
   }
@@ -81,7 +81,7 @@ void DatagramSocket::move_up() {
     }
     const Bytes bytes(room.data(), static_cast<std::size_t>(n));
     if (!send_up(bytes)) {
-      up_ = Parked{{bytes.begin(), bytes.end()}, kNoTag};
+      up_ = Parked{{bytes.begin(), bytes.end()}, kNoTag, {}};
       return;
     }
   }
@@ -127,41 +127,58 @@ bool DatagramSocket::send_all(Call& call) {
 
 int DatagramSocket::send_one(const Call& call, std::size_t index) {
   ProgramMessage message;
-  Bytes bytes;
-  SocketAddress to;
+  Datagram datagram;
   if (const int error = message.find(call, index); error != 0) return -error;
-  if (const int error = message.read(call, context_.scratch, bytes, to); error != 0) return -error;
-  const sockaddr* name = to.length > 0 ? to.get() : nullptr;
-  const ssize_t n = sl_sendto(stack_.fd(), bytes.data(), bytes.size(), MSG_DONTWAIT, name, to.length);
+  if (const int error = message.read(call, context_.scratch, datagram); error != 0) return -error;
+  iovec piece{};
+  const msghdr header = datagram.header(piece);
+  const ssize_t n = sl_sendmsg(stack_.fd(), &header, MSG_DONTWAIT);
   if (n < 0) return -errno;
-  if (const int error = message.set_sent(call, bytes.size()); error != 0) return -error;
+  if (const int error = message.set_sent(call, datagram.bytes.size()); error != 0) return -error;
   return static_cast<int>(n);
 }
 
 // --- to the program --------------------------------------------------------------------------------------------------
 
+// 0, or an errno.
+int DatagramSocket::receive_from_stack(Datagram& datagram, int flags) {
+  datagram.bytes = context_.scratch;
+  datagram.name.length = sizeof datagram.name.storage;
+  datagram.control_size = datagram.control.size();
+  iovec piece{};
+  msghdr header = datagram.header(piece);
+  const ssize_t n = sl_recvmsg(stack_.fd(), &header, flags);
+  if (n < 0) return errno;
+  datagram.bytes = datagram.bytes.first(static_cast<std::size_t>(n));
+  datagram.name.length = header.msg_namelen;
+  datagram.control_size = header.msg_controllen;
+  return 0;
+}
+
 void DatagramSocket::move_down() {
-  std::vector<std::uint8_t>& room = context_.scratch;
   for (int i = 0; !down_ && !gone_ && i < kRounds; ++i) {
-    SocketAddress from;
-    from.length = sizeof from.storage;
-    const ssize_t n = sl_recvfrom(stack_.fd(), room.data(), room.size(), 0, from.get(), &from.length);
-    if (n < 0 && errno == EAGAIN) break;
-    if (n < 0) note_error(errno);
-    const Bytes bytes(room.data(), n < 0 ? 0 : static_cast<std::size_t>(n));
-    const std::uint64_t tag = n < 0 ? error_tag(errno) : source_tag(from);
-    if (!give_to_program(bytes, tag)) down_ = Parked{{bytes.begin(), bytes.end()}, tag};
+    Datagram datagram;
+    const int error = receive_from_stack(datagram, 0);
+    if (error == EAGAIN) break;
+    if (error != 0) {
+      note_error(error);
+      datagram = {};
+    }
+    const std::uint64_t tag = error != 0 ? error_tag(error) : source_tag(datagram.name);
+    const Bytes control = Bytes(datagram.control).first(datagram.control_size);
+    if (!give_to_program(datagram.bytes, tag, control))
+      down_ = Parked{{datagram.bytes.begin(), datagram.bytes.end()}, tag, {control.begin(), control.end()}};
   }
   receivers_.serve([this](Call& call) { return receive_later(call); });
 }
 
-bool DatagramSocket::give_to_program(Bytes bytes, std::uint64_t tag) {
+bool DatagramSocket::give_to_program(Bytes bytes, std::uint64_t tag, Bytes ancillary) {
   iovec piece{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
   Control control;
   msghdr message{};
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  const int descriptor = context_.tags.descriptor_for(tag);
+  const int descriptor = context_.tags.descriptor_for(tag, ancillary);
   if (descriptor >= 0) {
     message.msg_control = control.bytes.data();
     message.msg_controllen = control.bytes.size();
@@ -177,7 +194,8 @@ bool DatagramSocket::give_to_program(Bytes bytes, std::uint64_t tag) {
 void DatagramSocket::receive_message(Call call, KernelFd theirs) {
   if (!stack_) return call.let_through();
   if ((flags_of_messages(call) & MSG_ERRQUEUE) != 0) {
-    call.fail(EAGAIN);
+    const int n = receive_error(call);
+    (void)(n < 0 ? call.fail(-n) : call.answer(n));
     return;
   }
   if (receivers_.empty()) move_down();
@@ -212,19 +230,29 @@ bool DatagramSocket::receive_all(Call& call, const KernelFd& theirs) {
   return call.answer(static_cast<int>(count)), true;
 }
 
+// How long the datagram is, or -errno.
 int DatagramSocket::receive_one(const Call& call, const KernelFd& theirs, std::size_t index, int flags) {
   ProgramMessage message;
+  Datagram datagram;
   if (const int error = message.find(call, index); error != 0) return -error;
-  Received received;
-  if (const int error = take_record(theirs, flags, received); error != 0) return -error;
-  if (const int error = message.store(call, received.bytes, received.from, 0); error != 0) return -error;
-  const std::size_t length =
-      (flags & MSG_TRUNC) != 0 ? received.bytes.size() : std::min(received.bytes.size(), message.room());
-  return static_cast<int>(length);
+  if (const int error = take_record(theirs, flags, datagram); error != 0) return -error;
+  if (const int error = message.store(call, datagram, 0); error != 0) return -error;
+  const std::size_t size = datagram.bytes.size();
+  return static_cast<int>((flags & MSG_TRUNC) != 0 ? size : std::min(size, message.room()));
+}
+
+// The same of the stack's queue of errors.
+int DatagramSocket::receive_error(const Call& call) {
+  ProgramMessage message;
+  Datagram datagram;
+  if (const int error = message.find(call, 0); error != 0) return -error;
+  if (const int error = receive_from_stack(datagram, MSG_ERRQUEUE); error != 0) return -error;
+  if (const int error = message.store(call, datagram, MSG_ERRQUEUE); error != 0) return -error;
+  return static_cast<int>(std::min(datagram.bytes.size(), message.room()));
 }
 
 // The next datagram from the program's end of the pair. 0, or an errno: also that of the socket.
-int DatagramSocket::take_record(const KernelFd& theirs, int flags, Received& received) {
+int DatagramSocket::take_record(const KernelFd& theirs, int flags, Datagram& datagram) {
   for (;;) {
     Control control;
     iovec piece{context_.scratch.data(), context_.scratch.size()};
@@ -235,14 +263,15 @@ int DatagramSocket::take_record(const KernelFd& theirs, int flags, Received& rec
     message.msg_controllen = control.bytes.size();
     const ssize_t n = ::recvmsg(theirs.get(), &message, (flags & MSG_PEEK) | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0) return errno;
-    received.bytes = Bytes(context_.scratch).first(static_cast<std::size_t>(n));
+    datagram.bytes = Bytes(context_.scratch).first(static_cast<std::size_t>(n));
     const cmsghdr* header = CMSG_FIRSTHDR(&message);
     if (header == nullptr) return 0;
     int descriptor = -1;
     memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
     const KernelFd owned(descriptor);
     const std::uint64_t tag = Tags::read(descriptor);
-    if (names_source(tag)) received.from = source_of(tag);
+    datagram.control_size = Tags::read_control(descriptor, datagram.control).size();
+    if (names_source(tag)) datagram.name = source_of(tag);
     if (error_of(tag) == 0) return 0;
     if ((flags & MSG_PEEK) == 0 && take_error() == 0) continue;  // it has been told meanwhile
     return error_of(tag);

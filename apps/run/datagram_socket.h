@@ -28,11 +28,8 @@ class DatagramSocket final : public ProgramSocket {
  private:
   struct Parked {  // what the other side has no room for just now
     std::vector<std::uint8_t> bytes;
-    std::uint64_t tag = 0;
-  };
-  struct Received {
-    Bytes bytes;
-    SocketAddress from;
+    std::uint64_t tag = kNoTag;
+    std::vector<std::uint8_t> control;
   };
 
   void on_stack(short revents) override;
@@ -41,11 +38,13 @@ class DatagramSocket final : public ProgramSocket {
   void move_up();
   bool send_up(Bytes bytes);
   void move_down();
-  bool give_to_program(Bytes bytes, std::uint64_t tag);
+  bool give_to_program(Bytes bytes, std::uint64_t tag, Bytes control);
   int send_one(const Call& call, std::size_t index);
   bool send_all(Call& call);
   int receive_one(const Call& call, const KernelFd& theirs, std::size_t index, int flags);
-  int take_record(const KernelFd& theirs, int flags, Received& received);
+  int take_record(const KernelFd& theirs, int flags, Datagram& datagram);
+  int receive_from_stack(Datagram& datagram, int flags);
+  int receive_error(const Call& call);
   bool receive_all(Call& call, const KernelFd& theirs);
   bool receive_later(Call& call);
 

@@ -108,7 +108,15 @@ void ProgramSocket::watch_kernel(int events) {
   if (kernel_events_) {
     context_.loop.set_events(ours_.get(), static_cast<short>(events));
   } else {
-    context_.loop.watch(ours_.get(), static_cast<short>(events), [this](short revents) { on_kernel(revents); });
+    context_.loop.watch(ours_.get(), static_cast<short>(events), [this](short revents) {
+      // The loop may have heard the end of a descriptor that had the number before.
+      const bool end = (revents & (POLLHUP | POLLERR)) != 0;
+      if (end) {
+        look_for_close();
+      } else {
+        on_kernel(revents);
+      }
+    });
   }
   kernel_events_ = events;
 }
@@ -122,8 +130,8 @@ void ProgramSocket::unwatch_kernel() {
 }
 
 void ProgramSocket::look_for_close() {
-  pollfd p{ours_.get(), 0, 0};
-  if (::poll(&p, 1, 0) == 1) on_kernel(p.revents);
+  pollfd p{ours_.get(), POLLIN | POLLOUT, 0};
+  if (::poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)) != 0) on_kernel(p.revents);
 }
 
 void ProgramSocket::end() {

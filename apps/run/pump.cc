@@ -19,8 +19,8 @@ bool hung_up(int kernel) {
 
 void Pump::on_kernel(short revents) {
   if ((revents & (POLLHUP | POLLERR)) != 0) gone_ = true;
-  if (held_ == 0) move_up();
-  if (count_ > 0) move_down();
+  if (held_ == 0 && (gone_ || (revents & POLLIN) != 0)) move_up();
+  if (count_ > 0 && (gone_ || (revents & POLLOUT) != 0)) move_down();
 }
 
 void Pump::on_stack(short revents) {

@@ -202,17 +202,21 @@ void StreamSocket::take_arrivals() {
     arrival.socket = net::Socket(sl_accept4(stack_.fd(), arrival.peer.get(), &arrival.peer.length, SOCK_NONBLOCK));
     if (!arrival.socket) break;
     arrivals_.push_back(std::move(arrival));
-    (void)::send(ours_.get(), "", 1, MSG_NOSIGNAL);
   }
-  waiting_.serve([this](Call& call) { return hand_out(call); });
+  announce_arrivals();
+  waiting_.serve([this](Call& call) { return hand_out_later(call); });
   watch_stack(arrivals_.size() < static_cast<std::size_t>(backlog_) ? POLLIN : 0);
+}
+
+void StreamSocket::announce_arrivals() {
+  while (announced_ < arrivals_.size() && ::send(ours_.get(), "", 1, MSG_NOSIGNAL) == 1) ++announced_;
 }
 
 void StreamSocket::accept(Call call, KernelFd theirs) {
   if (backlog_ == 0 || !stack_) {
     call.fail(EINVAL);
   } else if (!arrivals_.empty() && waiting_.empty()) {
-    (void)hand_out(call);
+    (void)hand_out(call, theirs);
     take_arrivals();
   } else if (is_nonblocking(theirs)) {
     call.fail(EAGAIN);
@@ -222,14 +226,21 @@ void StreamSocket::accept(Call call, KernelFd theirs) {
 }
 
 // Whether the call has had its answer. A connection whose caller has gone waits for the next.
-bool StreamSocket::hand_out(Call& call) {
+bool StreamSocket::hand_out_later(Call& call) {
   if (arrivals_.empty()) return false;
   const KernelFd listener = context_.processes.take(call.thread(), call.descriptor());
+  if (listener && identity_of(listener.get()) == identity()) return hand_out(call, listener);
+  call.fail(EBADF);
+  return true;
+}
+
+bool StreamSocket::hand_out(Call& call, const KernelFd& listener) {
   char token = 0;
-  if (!listener || identity_of(listener.get()) != identity() || ::recv(listener.get(), &token, 1, MSG_DONTWAIT) != 1) {
+  if (::recv(listener.get(), &token, 1, MSG_DONTWAIT) != 1) {
     call.fail(EBADF);
     return true;
   }
+  --announced_;
   const int flags = call.number() == SYS_accept4 ? call.int_argument(3) : 0;
   Result<Ends> ends = make_ends(SOCK_STREAM, flags);
   int number = -1;
@@ -241,7 +252,7 @@ bool StreamSocket::hand_out(Call& call) {
     number = call.give(ends->theirs, flags);
   }
   if (number < 0) {
-    (void)::send(ours_.get(), "", 1, MSG_NOSIGNAL);
+    announce_arrivals();
     return true;
   }
   ends->theirs.reset();

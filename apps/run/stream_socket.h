@@ -45,7 +45,9 @@ class StreamSocket final : public ProgramSocket {
   void let_go();
   void connection_decided();
   void take_arrivals();
-  bool hand_out(Call& call);
+  void announce_arrivals();
+  bool hand_out(Call& call, const KernelFd& listener);
+  bool hand_out_later(Call& call);
   void settle();
   void make_reset_visible();
 
@@ -56,6 +58,7 @@ class StreamSocket final : public ProgramSocket {
   HeldBack held_back_;
   int backlog_ = 0;  // not 0: listens
   std::deque<Arrival> arrivals_;
+  std::size_t announced_ = 0;  // of them: bytes in the pair, which has room for some hundreds
   std::optional<Pump> pump_;
   // Who has had the program's end, under which number.
   pid_t owner_ = 0;

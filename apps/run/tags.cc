@@ -16,6 +16,13 @@ constexpr std::uint64_t kSource = std::uint64_t{1} << 48;
 constexpr std::uint64_t kError = std::uint64_t{1} << 49;
 constexpr std::size_t kMostKnown = 64;
 
+KernelFd make_file(std::uint64_t tag, Bytes control) {
+  KernelFd file(::memfd_create("sluice-tag", MFD_CLOEXEC));
+  if (!control.empty()) (void)!::pwrite(file.get(), control.data(), control.size(), 0);
+  (void)::lseek(file.get(), static_cast<off_t>(tag), SEEK_SET);
+  return file;
+}
+
 }  // namespace
 
 std::uint64_t source_tag(const SocketAddress& source) {
@@ -44,14 +51,20 @@ int error_of(std::uint64_t tag) {
   return (tag & kError) != 0 ? static_cast<int>(tag & ~kError) : 0;
 }
 
-int Tags::descriptor_for(std::uint64_t tag) {
+int Tags::descriptor_for(std::uint64_t tag, Bytes control) {
+  if (!control.empty()) {
+    latest_ = make_file(tag, control);
+    return latest_.get();
+  }
   if (known_.size() >= kMostKnown) known_.clear();
   KernelFd& file = known_[tag];
-  if (!file) {
-    file = KernelFd(::memfd_create("sluice-tag", MFD_CLOEXEC));
-    (void)::lseek(file.get(), static_cast<off_t>(tag), SEEK_SET);
-  }
+  if (!file) file = make_file(tag, {});
   return file.get();
+}
+
+Bytes Tags::read_control(int descriptor, MutableBytes room) {
+  const ssize_t n = ::pread(descriptor, room.data(), room.size(), 0);
+  return room.first(n < 0 ? 0 : static_cast<std::size_t>(n));
 }
 
 std::uint64_t Tags::read(int descriptor) {

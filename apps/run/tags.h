@@ -1,5 +1,6 @@
 // What is to be known of a datagram beside its bytes, in a form that travels with it through a kernel socket: a
-// descriptor (SCM_RIGHTS) of an empty file whose offset is the tag. Whoever does not ask for it loses nothing.
+// descriptor (SCM_RIGHTS) of a file whose offset is the tag, and whose content is the ancillary data. Whoever does not
+// ask for it loses nothing.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,7 @@
 
 #include "apps/run/call.h"
 #include "apps/run/kernel_fd.h"
+#include "stack/base/types.h"
 
 namespace sluice::apps::run {
 
@@ -19,12 +21,14 @@ std::uint64_t error_tag(int error);
 
 class Tags {
  public:
-  // A descriptor that says so; -1 when there can be none.
-  int descriptor_for(std::uint64_t tag);
+  // A descriptor that says so, until the next is asked for; -1 when there can be none.
+  int descriptor_for(std::uint64_t tag, Bytes control);
   static std::uint64_t read(int descriptor);
+  static Bytes read_control(int descriptor, MutableBytes room);
 
  private:
-  std::unordered_map<std::uint64_t, KernelFd> known_;
+  std::unordered_map<std::uint64_t, KernelFd> known_;  // without ancillary data
+  KernelFd latest_;                                    // with
 };
 
 }  // namespace sluice::apps::run

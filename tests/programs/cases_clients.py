@@ -251,6 +251,13 @@ def names_resolve(world):
     return got.out == path.read_bytes(), [(a.code, a.out) for a in asked]
 
 
+def ping(world):
+    """Its socket is one for ICMP echo. The device of the native run has another address, but as many answers."""
+    need("ping")
+    out = world.run("ping", "-c3", "-i0.1", "-s1000", PEER).out
+    return re.search(r"3 packets transmitted, 3 received, 0% packet loss", out)[0], re.findall(r"(\d+) bytes from ([\d.]+): icmp_seq=(\d+) ttl=(\d+)", out)
+
+
 def bash_dev_tcp(world):
     need("bash")
     http_server(world)
@@ -258,4 +265,4 @@ def bash_dev_tcp(world):
 
 
 CASES = [curl, curl_h2_tls, curl_refused, wget, busybox_wget_static, python_urllib, python_asyncio, node_fetch, wrk, ab, hey, h2load, siege,
-         openssl_s_client, redis_benchmark, iperf3, nc, nc_udp, socat, ssh, git_over_http, dig, names_resolve, bash_dev_tcp]
+         openssl_s_client, redis_benchmark, iperf3, nc, nc_udp, socat, ssh, git_over_http, dig, names_resolve, ping, bash_dev_tcp]

@@ -12,6 +12,7 @@ from world import PEER, PROGRAM, check
 PRELUDE = f"""
 import array, ctypes, errno, fcntl, os, select, signal, socket, struct, subprocess, sys, threading, time
 PEER, PROGRAM = "{PEER}", "{PROGRAM}"
+IP_RECVTTL = 12
 def say(*values): print(*values, flush=True)
 def error(call, *arguments):
     try:
@@ -77,6 +78,7 @@ def echo(connection):
 
 
 def reset(connection):
+    time.sleep(0.1)  # or it may come while the other end is still connecting
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -203,6 +205,23 @@ while True:
     for c in clients:
         c.close()
     return all(same), len(same)
+
+
+def accepts_late(world):
+    """More connections wait than a socket pair has room for bytes, one a segment."""
+    script_in_background(world, """
+l = listener(7100, backlog=600)
+m = listener(7101)
+m.accept()
+for _ in range(600):
+    c, _ = l.accept()
+    c.sendall(b"late")
+    c.close()
+""", port=7101)
+    clients = [socket.create_connection((PROGRAM, 7100), timeout=20) for _ in range(600)]
+    time.sleep(0.3)
+    socket.create_connection((PROGRAM, 7101), timeout=10).close()
+    return {c.recv(10) for c in clients}
 
 
 # --- how a connection ends -----------------------------------------------------------------------------------------------
@@ -562,6 +581,12 @@ u.sendto(b"y" * 9000, (PEER, 7000))
 say(u.recvfrom(10, socket.MSG_PEEK), u.recvmsg(100)[2], polled(u, select.POLLIN, 0))
 u.sendto(b"y" * 100, (PEER, 7000))
 say(u.recvmsg(10), u.sendmsg([b"ab", b"cd"], [], 0, (PEER, 7001)), u.recvmsg(10, 100))
+u.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+u.sendto(b"ttl", (PEER, 7000))
+say(polled(u, select.POLLIN), u.recvmsg(10, 100), error(u.recv, 10, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT))
+u.sendto(b"ttl", (PEER, 7000))
+say(polled(u, select.POLLIN), u.recvmsg(10, 4)[1:3])
+u.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 0)
 say(error(u.sendto, b"z" * 70000, (PEER, 7000)), error(u.sendto, b"z", ("255.255.255.255", 1)))
 u.setblocking(False)
 say(error(u.recvfrom, 10), error(u.recv, 10), error(u.recvmsg, 10))
@@ -673,7 +698,7 @@ say(len(socket.if_nameindex()) > 0)
 """)
 
 
-CASES = [names_and_options, connects_without_blocking, connects_again_after_refusal, accepts_with_flags, waits_for_many, half_closes,
+CASES = [names_and_options, connects_without_blocking, connects_again_after_refusal, accepts_with_flags, waits_for_many, accepts_late, half_closes,
          peer_resets, resets_the_peer, closes_the_listener_first, last_words_arrive, sends_a_file, workers_share_a_listener, hands_sockets_on, threads_block,
          signals_interrupt, ends_as_the_program_does, port_is_free_again, loopback_is_inside, datagrams, several_messages_at_once,
          datagrams_refused, datagrams_in_bulk, other_families_are_the_kernels]
