@@ -3,6 +3,10 @@
 sluice sends to iperf3, and the kernel's iperf3 sends to sluice over the same link, by turns.
 
     python3 bench/tap/impaired.py --sluice build-release/apps/sluice [--loss 0,0.1%,1%] [--seconds 10] [--json FILE]
+    python3 bench/tap/impaired.py --sluice build-release/apps/sluice --shares bbr,cubic
+
+The second form runs two flows over the link at the same time, each with a controller of its own, and says what each
+received: iperf3 on sluice sends to iperf3 on the kernel (`sluice run`), and the kernel's sends to sluice's.
 
 Each direction of the link has half of the round trip, a queue of one bandwidth-delay product, and the loss. Runs in a
 network namespace that ends with it; needs root (or user namespaces and /dev/net/tun) and iperf3: exit code 77 and the
@@ -11,10 +15,13 @@ reason if not.
 import argparse
 import contextlib
 import json
+import os
+import pathlib
 import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import bench
@@ -65,6 +72,36 @@ def kernels(sluice, link, control, seconds):
         return received(["iperf3", "-c", STACK, "-C", control, "-J", "-t", str(seconds)], seconds)
 
 
+def both(sluice, link, sender, controls, seconds):
+    """Mbit/s of two flows that begin together, one for each controller."""
+    runner = [sluice, "run", "--dev", "tap:bench0", "--addr", STACK + "/24", "--impair", link, "--"]
+    wait = "; wait"
+    receive = " & ".join(f"iperf3 -s -1 -p {5301 + i}" for i in range(2)) + wait
+    host = KERNEL if sender == "sluice" else STACK
+    send = " & ".join(f"iperf3 -c {host} -p {5301 + i} -C {control} -J -t {seconds} > $OUT/{i}"
+                      for i, control in enumerate(controls)) + wait
+    with tempfile.TemporaryDirectory() as folder, tap():
+        environment = {**os.environ, "OUT": folder}
+        receiving = subprocess.Popen([*([] if sender == "sluice" else runner), "sh", "-c", receive],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1.5)
+        subprocess.run([*(runner if sender == "sluice" else []), "sh", "-c", send], env=environment, timeout=seconds + 60,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        receiving.wait(timeout=30)
+        reports = [json.loads((pathlib.Path(folder) / str(i)).read_text()) for i in range(2)]
+    return [report["end"]["sum_received"]["bits_per_second"] / 1e6 for report in reports]
+
+
+def shares(arguments, link):
+    controls = arguments.shares.split(",")
+    if len(controls) != 2:
+        sys.exit(f"--shares {arguments.shares}: name two controllers, like bbr,cubic")
+    print(f"{'sender':10}{controls[0]:>10}{controls[1]:>10}   Mbit/s, medians of {arguments.rounds}")
+    for sender in ("sluice", "kernel"):
+        runs = [both(arguments.sluice, link, sender, controls, arguments.seconds) for _ in range(arguments.rounds)]
+        print(f"{sender:10}" + "".join(f"{statistics.median(run[i] for run in runs):10.1f}" for i in range(2)), flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sluice", required=True, help="the sluice binary")
@@ -74,6 +111,7 @@ def main():
     parser.add_argument("--rtt", type=float, default=10, help="ms (default 10)")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--shares", help="two flows at the same time, with these controllers")
     parser.add_argument("--json", help="write all results to this file")
     arguments = parser.parse_args()
     if not shutil.which("iperf3"):
@@ -82,6 +120,8 @@ def main():
     bench.enter_namespace()
     bench.prepare_kernel()
     product = int(arguments.rate * 1e6 / 8 * arguments.rtt / 1e3)
+    if arguments.shares:
+        return shares(arguments, f"rate={arguments.rate:g}mbit,delay={arguments.rtt / 2:g}ms,queue={product}")
     rows = []
     print(f"{'loss':8}{'control':10}{'sluice':>10}{'kernel':>10}{'ratio':>8}   Mbit/s, medians of {arguments.rounds}")
     for loss in arguments.loss.split(","):
