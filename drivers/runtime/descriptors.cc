@@ -1,4 +1,6 @@
 // The process's table of sluice descriptors. Looking one up takes no lock: entries never move.
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <bit>
@@ -151,6 +153,7 @@ Call::Call(int fd, On on)
 }  // namespace sluice
 
 int sl_dup(int fd) {
+  if (fd < SL_FD_BASE) return ::dup(fd);
   const sluice::Call call(fd, sluice::Call::On::kAny);
   if (!call) return call.refuse();
   const int copy = sluice::allocate_descriptor(call.runtime(), call.handle(), call.file());

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <linux/errqueue.h>  // needs time.h
 
@@ -122,20 +123,49 @@ int sl_socket(int domain, int type, int protocol) {
   return set_errno(Errno::kTooManyFiles);
 }
 
+namespace {
+
+// SO_LINGER with a time: until the peer has acknowledged all, our FIN included, or the time is over. The number is
+// given back already; calls of other threads on it have ended.
+void linger_before_close(Call& call, const std::shared_ptr<sluice::OpenFile>& file, sluice::socket::Handle handle) {
+  Impl& impl = call.runtime();
+  sluice::socket::Sockets& sockets = impl.stack->sockets();
+  const auto seconds = sockets.get_option(handle, Option::kLinger);
+  const auto info = sockets.tcp_info(handle);
+  const bool in_vain = !info || info->receive_queued > 0 || !impl.threaded;  // it will be reset; it may not block
+  if (in_vain || !seconds || *seconds <= 0 || file.use_count() > 1) return;
+  if (!sockets.shutdown(handle, sluice::socket::Shutdown::kWrite)) return;
+  impl.observe(handle);
+  const auto is_over = [&] {
+    using sluice::tcp::State;
+    const auto now = sockets.tcp_info(handle);
+    if (impl.stopping || !now) return true;
+    return now->state != State::kFinWait1 && now->state != State::kClosing && now->state != State::kLastAck;
+  };
+  (void)impl.wait(call.guard(), sluice::monotonic_now() + Duration::seconds(*seconds), handle, is_over);
+}
+
+}  // namespace
+
 int sl_close(int fd) {
-  const Call call(fd, Call::On::kAny);
+  if (fd < SL_FD_BASE) return ::close(fd);
+  Call call(fd, Call::On::kAny);
   if (!call) return call.refuse();
-  const bool is_last = call.file().use_count() == 1;
+  Impl& impl = call.runtime();
+  const std::shared_ptr<sluice::OpenFile> file = call.file();
+  const sluice::socket::Handle handle = call.handle();
+  sluice::release_descriptor(fd);
+  const bool is_last = file.use_count() == 1;
   Status closed;
-  if (call.handle() >= 0) {
-    call.runtime().on_ready(call.handle());
+  if (handle >= 0) {
+    impl.on_ready(handle);
     if (is_last) {
-      sluice::EpollSet::forget(call.runtime(), call.handle());
-      closed = call.sockets().close(call.handle());
+      sluice::EpollSet::forget(impl, handle);
+      linger_before_close(call, file, handle);
+      closed = call.sockets().close(handle);
     }
   }
-  sluice::release_descriptor(fd);
-  call.runtime().after_call();
+  impl.after_call();
   return answer(closed);
 }
 
@@ -272,9 +302,11 @@ ssize_t sl_send(int fd, const void* data, size_t size, int flags) {
   return sl_sendto(fd, data, size, flags, nullptr, 0);
 }
 ssize_t sl_write(int fd, const void* data, size_t size) {
+  if (fd < SL_FD_BASE) return ::write(fd, data, size);
   return sl_sendto(fd, data, size, 0, nullptr, 0);
 }
 ssize_t sl_writev(int fd, const iovec* pieces, int count) {
+  if (fd < SL_FD_BASE) return ::writev(fd, pieces, count);
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces);
   message.msg_iovlen = static_cast<std::size_t>(std::max(count, 0));
@@ -399,9 +431,11 @@ ssize_t sl_recv(int fd, void* data, size_t size, int flags) {
   return sl_recvfrom(fd, data, size, flags, nullptr, nullptr);
 }
 ssize_t sl_read(int fd, void* data, size_t size) {
+  if (fd < SL_FD_BASE) return ::read(fd, data, size);
   return sl_recvfrom(fd, data, size, 0, nullptr, nullptr);
 }
 ssize_t sl_readv(int fd, const iovec* pieces, int count) {
+  if (fd < SL_FD_BASE) return ::readv(fd, pieces, count);
   msghdr message{};
   message.msg_iov = const_cast<iovec*>(pieces);
   message.msg_iovlen = static_cast<std::size_t>(std::max(count, 0));

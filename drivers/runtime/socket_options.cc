@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "drivers/runtime/impl.h"
+#include "drivers/runtime/interface_requests.h"
 #include "drivers/runtime/system_types.h"
 #include "drivers/runtime/tcp_info.h"
 #include "stack/tcp/cc/registry.h"
@@ -359,13 +360,18 @@ int sl_getsockopt(int fd, int level, int name, void* value, socklen_t* length) {
 }
 
 int sl_fcntl(int fd, int command, long argument) {
+  if (fd < SL_FD_BASE) return ::fcntl(fd, command, argument);
   const sluice::Call call(fd);
   if (!call) return call.refuse();
   return sluice::control_descriptor(call.settings(), command, argument);
 }
 
 int sl_ioctl(int fd, unsigned long request, void* argument) {
+  if (fd < SL_FD_BASE) return ::ioctl(fd, request, argument);
   const sluice::Call call(fd);
   if (!call) return call.refuse();
+  if (sluice::is_interface_request(request)) {
+    return sluice::answer_interface_request(call.runtime().stack->ip(), request, argument);
+  }
   return sluice::control_device(socket_of(call), request, argument);
 }

@@ -207,6 +207,40 @@ TEST_F(Closing, EndOfTheRuntimeEndsTheCallsOfItsThreads) {
   ::close(with_kernel[1].fd);
 }
 
+// A client that has more to send than its peer takes, and whose close() is to wait for that, so many seconds.
+void fill_and_linger(int client, int server, int seconds) {
+  set_int(server, SOL_SOCKET, SO_RCVBUF, 4096);
+  set_int(client, SOL_SOCKET, SO_SNDBUF, 1 << 20);
+  const std::string data(200'000, 'd');
+  ASSERT_EQ(sl_send(client, data.data(), data.size(), 0), static_cast<ssize_t>(data.size()));
+  const linger wait{1, seconds};
+  ASSERT_EQ(sl_setsockopt(client, SOL_SOCKET, SO_LINGER, &wait, sizeof wait), 0);
+}
+
+TEST_F(Closing, LingersUntilThePeerHasAll) {
+  const Pair pair = connected();
+  fill_and_linger(pair.client, pair.server, 10'000);
+  Background closing([&] { return sl_close(pair.client); });
+  wait_for_blocked(*client_, 1);
+  EXPECT_FALSE(closing.done());
+  EXPECT_EQ(outcome_of([&] { return sl_send(pair.client, "x", 1, 0); }), failed(EBADF));
+  std::size_t got = 0;
+  char room[8192];
+  for (ssize_t n = 1; n > 0; got += static_cast<std::size_t>(n)) n = sl_recv(pair.server, room, sizeof room, 0);
+  EXPECT_EQ(got, 200'000u);
+  EXPECT_EQ(closing.get(), (Outcome{0}));
+}
+
+TEST_F(Closing, LingersNoLongerThanItWasTold) {
+  const Pair pair = connected();
+  fill_and_linger(pair.client, pair.server, 1);
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(sl_close(pair.client), 0);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+  char byte = 0;
+  EXPECT_EQ(sl_recv(pair.server, &byte, 1, 0), 1);  // it goes on without us
+}
+
 TEST_F(Closing, WithoutARuntimeThereAreNoSockets) {
   server_.reset();
   client_.reset();

@@ -48,7 +48,7 @@ class ErrnoTest : public TwoRuntimes {
 TEST_F(ErrnoTest, BadDescriptor) {
   const int closed = socket_of(*client_, SOCK_STREAM);
   ASSERT_EQ(sl_close(closed), 0);
-  for (const int fd : {closed, SL_FD_BASE + 999'999, -1, 0, 1 << 30}) {
+  for (const int fd : {closed, SL_FD_BASE + 999'999, -1, 1 << 30}) {
     SCOPED_TRACE(fd);
     int number = 0;
     socklen_t length = sizeof number;

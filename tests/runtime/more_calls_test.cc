@@ -1,11 +1,15 @@
-// sl_dup(), sl_select(), sl_ppoll(), several messages in one call, and names.
+// sl_dup(), sl_select(), sl_ppoll(), several messages in one call, and what is about the host.
 #include <fcntl.h>
+#include <net/if.h>
+#include <net/if_arp.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
 #include <csignal>
+#include <cstring>
 
 #include "tests/runtime/two_runtimes.h"
 
@@ -142,25 +146,84 @@ TEST_F(MoreCalls, SeveralMessages) {
   EXPECT_EQ(sl_recvmmsg(server, got.data(), 4, 0, &limit), 1);  // over after the first
 }
 
-TEST(Names, NumbersOnly) {
-  addrinfo* found = nullptr;
-  addrinfo wanted{};
-  wanted.ai_socktype = SOCK_STREAM;
-  ASSERT_EQ(sl_getaddrinfo("10.0.0.7", "80", &wanted, &found), 0);
-  const auto* a = reinterpret_cast<const sockaddr_in*>(found->ai_addr);
-  EXPECT_EQ(a->sin_addr.s_addr, htonl(0x0a000007));
-  EXPECT_EQ(ntohs(a->sin_port), 80);
-  EXPECT_EQ(found->ai_next, nullptr);
-  char host[32], service[8];
-  EXPECT_EQ(
-      sl_getnameinfo(found->ai_addr, found->ai_addrlen, host, sizeof host, service, sizeof service, NI_NUMERICSERV), 0);
-  EXPECT_STREQ(host, "10.0.0.7");
-  EXPECT_STREQ(service, "80");
-  EXPECT_EQ(sl_getnameinfo(found->ai_addr, found->ai_addrlen, host, sizeof host, nullptr, 0, NI_NAMEREQD), EAI_NONAME);
-  sl_freeaddrinfo(found);
-  EXPECT_EQ(sl_getaddrinfo("localhost", "80", &wanted, &found), EAI_NONAME);
-  wanted.ai_family = AF_INET6;
-  EXPECT_EQ(sl_getaddrinfo("::1", "80", &wanted, &found), EAI_FAMILY);
+TEST_F(MoreCalls, NumbersOfTheKernelArePassedOn) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  EXPECT_EQ(sl_write(ends[1], "abc", 3), 3);
+  char room[8] = "";
+  iovec piece{room, 2};
+  int waiting = 0;
+  EXPECT_EQ(sl_ioctl(ends[0], FIONREAD, &waiting), 0);
+  EXPECT_EQ(waiting, 3);
+  EXPECT_EQ(sl_readv(ends[0], &piece, 1), 2);
+  EXPECT_EQ(sl_read(ends[0], room + 2, 4), 1);
+  EXPECT_STREQ(room, "abc");
+  const int copy = sl_dup(ends[1]);
+  EXPECT_LT(copy, SL_FD_BASE);
+  EXPECT_EQ(sl_fcntl(copy, F_SETFD, FD_CLOEXEC), 0);
+  EXPECT_EQ(sl_writev(copy, &piece, 1), 2);
+  for (const int fd : {copy, ends[0], ends[1]}) EXPECT_EQ(sl_close(fd), 0);
+  EXPECT_EQ(outcome_of([&] { return sl_close(copy); }), failed(EBADF));
+}
+
+TEST_F(MoreCalls, AnEventWakesWhoWaitsForSockets) {
+  const Pair pair = connected();
+  const int event = sl_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  pollfd fds[] = {{pair.server, POLLIN, 0}, {event, POLLIN, 0}};
+  Background polling([&] { return sl_poll(fds, 2, -1); });
+  wait_for_blocked(*server_, 1);
+  const std::uint64_t one = 1;
+  EXPECT_EQ(sl_write(event, &one, sizeof one), static_cast<ssize_t>(sizeof one));
+  EXPECT_EQ(polling.get(), (Outcome{1}));
+  EXPECT_EQ(fds[0].revents, 0);
+  EXPECT_EQ(fds[1].revents, POLLIN);
+  EXPECT_EQ(sl_close(event), 0);
+}
+
+TEST_F(MoreCalls, Interfaces) {
+  const int fd = socket_of(*server_, SOCK_DGRAM);
+  ifreq row{};
+  std::strncpy(row.ifr_name, "sl1", IFNAMSIZ);
+  const auto address_in = [&row] {
+    sockaddr_in in{};
+    std::memcpy(&in, &row.ifr_addr, sizeof in);
+    return ntohl(in.sin_addr.s_addr);
+  };
+  ASSERT_EQ(sl_ioctl(fd, SIOCGIFADDR, &row), 0);
+  EXPECT_EQ(address_in(), 0x0a000001u);
+  ASSERT_EQ(sl_ioctl(fd, SIOCGIFNETMASK, &row), 0);
+  EXPECT_EQ(address_in(), 0xffffff00u);
+  ASSERT_EQ(sl_ioctl(fd, SIOCGIFBRDADDR, &row), 0);
+  EXPECT_EQ(address_in(), 0x0a0000ffu);
+  ASSERT_EQ(sl_ioctl(fd, SIOCGIFMTU, &row), 0);
+  EXPECT_EQ(row.ifr_mtu, 1500);
+  ASSERT_EQ(sl_ioctl(fd, SIOCGIFFLAGS, &row), 0);
+  EXPECT_EQ(row.ifr_flags & (IFF_UP | IFF_LOOPBACK), IFF_UP);
+  ASSERT_EQ(sl_ioctl(fd, SIOCGIFHWADDR, &row), 0);
+  EXPECT_EQ(row.ifr_hwaddr.sa_family, ARPHRD_ETHER);
+  ASSERT_EQ(sl_ioctl(fd, SIOCGIFINDEX, &row), 0);
+  EXPECT_EQ(row.ifr_ifindex, 1);
+  ASSERT_EQ(sl_ioctl(fd, SIOCGIFNAME, &row), 0);
+  EXPECT_STREQ(row.ifr_name, "sl1");
+  std::strncpy(row.ifr_name, "eth9", IFNAMSIZ);
+  EXPECT_EQ(outcome_of([&] { return sl_ioctl(fd, SIOCGIFMTU, &row); }), failed(ENODEV));
+
+  std::array<ifreq, 4> rows{};
+  ifconf list{};
+  list.ifc_len = sizeof rows;
+  list.ifc_req = rows.data();
+  ASSERT_EQ(sl_ioctl(fd, SIOCGIFCONF, &list), 0);
+  ASSERT_EQ(list.ifc_len, static_cast<int>(2 * sizeof(ifreq)));
+  EXPECT_STREQ(rows[0].ifr_name, "lo");
+  EXPECT_STREQ(rows[1].ifr_name, "sl1");
+
+  sl_use(server_->c_handle());
+  char name[IF_NAMESIZE];
+  EXPECT_EQ(sl_if_nametoindex("sl1"), 1u);
+  EXPECT_EQ(sl_if_nametoindex("eth9"), 0u);
+  EXPECT_STREQ(sl_if_indextoname(1, name), "sl1");
+  EXPECT_EQ(sl_if_indextoname(9, name), nullptr);
+  sl_use(nullptr);
 }
 
 }  // namespace

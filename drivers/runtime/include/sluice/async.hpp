@@ -145,8 +145,8 @@ class Scope {
   Node first_;
 };
 
-// A descriptor of sluice's or of the kernel's that coroutines wait for: at a time one to read and one to write. Must not
-// outlive the loop.
+// A descriptor of sluice's or of the kernel's that coroutines wait for: at a time one to read and one to write. Must
+// not outlive the loop.
 class Readiness {
  public:
   Readiness(EventLoop& loop, int fd) : state_(std::make_unique<State>(loop, fd)) {}
@@ -222,7 +222,9 @@ class Sleep {
   Duration time_;
   EventLoop::TimerId timer_ = 0;  // none
 };
-[[nodiscard]] inline Sleep sleep(EventLoop& loop, Duration time) { return {loop, time}; }
+[[nodiscard]] inline Sleep sleep(EventLoop& loop, Duration time) {
+  return {loop, time};
+}
 
 class TcpStream {
  public:

@@ -29,6 +29,9 @@ struct Options {
   // Unix socket on which other processes of this user may ask for connections, counters, routes ... (docs/CONTROL.md);
   // empty: none.
   std::string control;
+  // What names are looked up in: a hosts(5) file, then the name servers that a resolv.conf(5) has.
+  std::string hosts = "/etc/hosts";
+  std::string resolver = "/etc/resolv.conf";
   tcp::TcpConfig tcp{};    // the mechanisms of TCP, each with its switch
   std::string congestion;  // name; empty: that of `tcp`
   std::uint64_t seed = 0;  // 0: from the system's entropy

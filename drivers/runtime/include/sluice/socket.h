@@ -2,8 +2,9 @@
  *
  * Each call is the one of the same name without the prefix: system types, -1 and errno, blocking unless the descriptor
  * is non-blocking. A socket program ports by renaming. Descriptors are numbers from SL_FD_BASE up, so they cannot be
- * mistaken for the kernel's; sl_poll() takes both kinds together.
- * Any number of threads may call, on one descriptor or on many. Differences to Linux:
+ * mistaken for the kernel's. sl_poll(), sl_select() and sl_epoll_wait() take both kinds together; sl_read(),
+ * sl_write(), sl_readv(), sl_writev(), sl_close(), sl_dup(), sl_fcntl() and sl_ioctl() of one of the kernel's are the
+ * kernel's calls. Any number of threads may call, on one descriptor or on many. Differences to Linux:
  * - a thread blocked on a descriptor that another thread closes gets EBADF, sl_poll() POLLNVAL;
  * - a signal handler that runs in a blocked thread ends its wait with EINTR, even one installed with SA_RESTART;
  * - no SIGPIPE, only EPIPE;
@@ -61,8 +62,9 @@ int sl_getsockopt(int fd, int level, int name, void* value, socklen_t* length);
 int sl_dup(int fd);
 int sl_poll(struct pollfd* fds, nfds_t count, int timeout_ms);
 int sl_ppoll(struct pollfd* fds, nfds_t count, const struct timespec* timeout, const sigset_t* signals);
-int sl_fcntl(int fd, int command, long argument);            /* F_GETFL, F_SETFL with O_NONBLOCK */
-int sl_ioctl(int fd, unsigned long request, void* argument); /* FIONREAD, FIONBIO, SIOCATMARK, SIOCOUTQ, SIOCOUTQNSD */
+int sl_fcntl(int fd, int command, long argument); /* F_GETFL, F_SETFL with O_NONBLOCK */
+/* FIONREAD, FIONBIO, SIOCATMARK, SIOCOUTQ, SIOCOUTQNSD, SIOCGIFCONF, SIOCGIFADDR and others of netdevice(7) */
+int sl_ioctl(int fd, unsigned long request, void* argument);
 
 int sl_sendmmsg(int fd, struct mmsghdr* messages, unsigned count, int flags);
 int sl_recvmmsg(int fd, struct mmsghdr* messages, unsigned count, int flags, struct timespec* timeout);
@@ -86,11 +88,21 @@ int SL_FD_ISSET(int fd, const sl_fd_set* set);
 /* `count` is one more than the largest number, of either kind. The timeout is not changed. */
 int sl_select(int count, sl_fd_set* readable, sl_fd_set* writable, sl_fd_set* exceptional, struct timeval* timeout);
 
-/* --- names: there is no resolver, only numbers. A host's name: EAI_NONAME. Free with sl_freeaddrinfo() --- */
+/* --- names. A host's is looked up in the hosts file, and by DNS over this stack (Options::hosts, Options::resolver);
+ * IPv4 addresses only. Free with sl_freeaddrinfo(). Services and the host's own name are the system's. --- */
 int sl_getaddrinfo(const char* host, const char* service, const struct addrinfo* hints, struct addrinfo** found);
 void sl_freeaddrinfo(struct addrinfo* found);
 int sl_getnameinfo(const struct sockaddr* address, socklen_t length, char* host, socklen_t host_room, char* service,
                    socklen_t service_room, int flags);
+
+struct hostent* sl_gethostbyname(const char* name); /* of this thread, until its next call */
+struct servent* sl_getservbyname(const char* name, const char* protocol);
+struct servent* sl_getservbyport(int port, const char* protocol);
+int sl_gethostname(char* name, size_t room);
+unsigned sl_if_nametoindex(const char* name); /* sl1, sl2 ...; lo */
+char* sl_if_indextoname(unsigned index, char* name);
+
+int sl_eventfd(unsigned count, int flags); /* the kernel's: wakes a thread in any of our waits */
 
 /* --- without a copy ---
  * A buffer of the stack's memory in the application's hands: received bytes, or room for bytes to send. It belongs to

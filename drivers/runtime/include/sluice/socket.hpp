@@ -15,7 +15,9 @@
 
 namespace sluice::net {
 
-inline Unexpected<Errno> last_error() { return fail(static_cast<Errno>(errno)); }
+inline Unexpected<Errno> last_error() {
+  return fail(static_cast<Errno>(errno));
+}
 
 inline sockaddr_in to_sockaddr(const wire::Endpoint& endpoint) {
   sockaddr_in a{};
@@ -27,8 +29,12 @@ inline sockaddr_in to_sockaddr(const wire::Endpoint& endpoint) {
 inline wire::Endpoint to_endpoint(const sockaddr_in& a) {
   return {wire::Ipv4Address{ntohl(a.sin_addr.s_addr)}, ntohs(a.sin_port)};
 }
-inline const sockaddr* generic(const sockaddr_in& a) { return static_cast<const sockaddr*>(static_cast<const void*>(&a)); }
-inline sockaddr* generic(sockaddr_in& a) { return static_cast<sockaddr*>(static_cast<void*>(&a)); }
+inline const sockaddr* generic(const sockaddr_in& a) {
+  return static_cast<const sockaddr*>(static_cast<const void*>(&a));
+}
+inline sockaddr* generic(sockaddr_in& a) {
+  return static_cast<sockaddr*>(static_cast<void*>(&a));
+}
 
 // Owns a descriptor.
 class Socket {
