@@ -79,6 +79,9 @@ TcpConfig linux_tcp() {
   c.burst_sizing = Switch::kOn;
   c.send_blocks = Switch::kOn;
   c.probe_with_data = Switch::kOff;
+  c.count_memory = Switch::kOn;
+  c.require_timestamps = Switch::kOff;
+  c.unpaced_segments = 10;
   c.slow_start_limit = Switch::kOff;
   c.count_sacked = Switch::kOff;
   c.answer_unsent_ack = Switch::kOff;

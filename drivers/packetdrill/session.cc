@@ -10,6 +10,8 @@
 #include <cstring>
 #include <utility>
 
+#include "drivers/runtime/ancillary.h"
+
 namespace sluice::packetdrill {
 
 using socket::Ready;
@@ -170,16 +172,19 @@ ssize_t Session::send(int fd, const msghdr& message, int flags) {
     const bool begun = sent ? sockets.in_handshake(d->handle) : sent.error() == Errno::kInProgress;
     if (begun && deadline != Instant::past()) {
       if (!host_.wait(lock, deadline, [&] { return !sockets.in_handshake(d->handle); })) {
-        return done > 0 ? static_cast<ssize_t>(done) : set_errno(Errno::kInProgress);
+        if (done > 0) break;
+        return set_errno(Errno::kInProgress);
       }
       if (const auto error = sockets.get_option(d->handle, socket::Option::kError); error && *error != 0) {
         return set_errno(static_cast<Errno>(*error));
       }
       if (done < left->size() || !sent) continue;
     }
-    if (!sent) return done > 0 ? static_cast<ssize_t>(done) : set_errno(sent.error());
-    if (done >= left->size() || deadline == Instant::past()) return static_cast<ssize_t>(done);
+    if (!sent && done == 0) return set_errno(sent.error());
+    if (!sent || done >= left->size() || deadline == Instant::past()) break;
   }
+  ask_for_reports(reference(*d), flags, done);
+  return static_cast<ssize_t>(done);
 }
 
 ssize_t Session::receive(int fd, msghdr& message, int flags) {
@@ -188,7 +193,7 @@ ssize_t Session::receive(int fd, msghdr& message, int flags) {
   if (d == nullptr) return set_errno(Errno::kBadFile);
   const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!p) return set_errno(p.error());
-  if ((flags & MSG_ERRQUEUE) != 0) return set_errno(Errno::kAgain);
+  if ((flags & MSG_ERRQUEUE) != 0) return receive_report(reference(*d), Duration(), message);
   const Instant deadline = deadline_of(*d, d->settings.receive_timeout, flags);
   const auto got = blocking(lock, *d, Ready::kIn, deadline, [&] {
     return host_.stack().sockets().receive(
@@ -197,7 +202,8 @@ ssize_t Session::receive(int fd, msghdr& message, int flags) {
   });
   if (!got) return set_errno(got.error());
   message.msg_flags = got->truncated ? MSG_TRUNC : 0;
-  message.msg_controllen = 0;
+  Ancillary ancillary(message);
+  store_inq(reference(*d), ancillary);
   if (message.msg_name != nullptr) {
     store_endpoint(got->source, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   }

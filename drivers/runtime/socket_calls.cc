@@ -13,6 +13,7 @@
 #include <array>
 #include <optional>
 
+#include "drivers/runtime/ancillary.h"
 #include "drivers/runtime/blocking.h"
 #include "drivers/runtime/epoll_set.h"
 #include "drivers/runtime/impl.h"
@@ -83,6 +84,10 @@ Status await_handshake(Call& call, Instant deadline) {
   return *error == 0 ? Status() : fail(static_cast<Errno>(*error));
 }
 
+sluice::SocketRef reference(const Call& call) {
+  return {call.sockets(), call.handle(), call.settings()};
+}
+
 // A blocking stream send returns when all is in the send queue, and the handshake over if it has begun one, as Linux.
 ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to) {
   if ((flags & MSG_OOB) != 0 && !is_stream(call)) return set_errno(Errno::kNotSupported);
@@ -96,13 +101,15 @@ ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to) {
     const bool begun = sent ? call.sockets().in_handshake(call.handle()) : sent.error() == Errno::kInProgress;
     if (begun && deadline != kNoWait) {
       const Status over = await_handshake(call, deadline);
-      if (!over && over.error() == Errno::kInProgress && done > 0) return static_cast<ssize_t>(done);
+      if (!over && over.error() == Errno::kInProgress && done > 0) break;
       if (!over) return set_errno(over.error());
       if (done < p.size() || !sent) continue;
     }
-    if (!sent) return done > 0 ? static_cast<ssize_t>(done) : set_errno(sent.error());
-    if (done >= p.size() || deadline == kNoWait) return static_cast<ssize_t>(done);
+    if (!sent && done == 0) return set_errno(sent.error());
+    if (!sent || done >= p.size() || deadline == kNoWait) break;
   }
+  sluice::ask_for_reports(reference(call), flags, done);
+  return static_cast<ssize_t>(done);
 }
 
 }  // namespace
@@ -315,49 +322,31 @@ ssize_t sl_writev(int fd, const iovec* pieces, int count) {
 
 namespace {
 
-// The received TTL as ancillary data, where it was asked for (IP_RECVTTL) and there is room.
-void store_ttl(const Descriptor::Settings& settings, int ttl, msghdr& message) {
-  const std::size_t room = message.msg_control != nullptr ? message.msg_controllen : 0;
-  message.msg_controllen = 0;
-  if (!settings.receive_ttl) return;
-  if (room < CMSG_SPACE(sizeof ttl)) {
-    message.msg_flags |= MSG_CTRUNC;
-    return;
-  }
-  message.msg_controllen = CMSG_SPACE(sizeof ttl);
-  cmsghdr* control = CMSG_FIRSTHDR(&message);
-  control->cmsg_level = IPPROTO_IP;
-  control->cmsg_type = IP_TTL;
-  control->cmsg_len = CMSG_LEN(sizeof ttl);
-  memcpy(CMSG_DATA(control), &ttl, sizeof ttl);
+// What the stack's clock lacks to the system's.
+Duration clock_offset() {
+  timespec now{};
+  (void)clock_gettime(CLOCK_REALTIME, &now);
+  return Instant::from_nanos(now.tv_sec * 1'000'000'000 + now.tv_nsec) - sluice::monotonic_now();
 }
 
 // MSG_ERRQUEUE, as on Linux: what the error quotes as data, the destination as the name, and as ancillary data the
 // error with the address of its sender. Does not wait.
 ssize_t receive_error(Call& call, msghdr& message) {
+  if (is_stream(call)) return sluice::receive_report(reference(call), clock_offset(), message);
   struct {
     sock_extended_err error;
     sockaddr_in reporter;
   } report{};
   const auto got = call.sockets().take_error(call.handle());
   if (!got) return set_errno(got.error());
-  const std::size_t room = message.msg_control != nullptr ? message.msg_controllen : 0;
-  const bool fits = room >= CMSG_SPACE(sizeof report);
-  message.msg_flags = MSG_ERRQUEUE | (fits ? 0 : MSG_CTRUNC);
-  message.msg_controllen = fits ? CMSG_SPACE(sizeof report) : 0;
-  if (fits) {
-    report.error.ee_errno = static_cast<std::uint32_t>(got->error);
-    report.error.ee_origin = SO_EE_ORIGIN_ICMP;
-    report.error.ee_type = got->type;
-    report.error.ee_code = got->code;
-    socklen_t length = sizeof report.reporter;
-    store_endpoint({got->reporter, 0}, sluice::net::generic(report.reporter), &length);
-    cmsghdr* control = CMSG_FIRSTHDR(&message);
-    control->cmsg_level = IPPROTO_IP;
-    control->cmsg_type = IP_RECVERR;
-    control->cmsg_len = CMSG_LEN(sizeof report);
-    memcpy(CMSG_DATA(control), &report, sizeof report);
-  }
+  message.msg_flags = MSG_ERRQUEUE;
+  report.error.ee_errno = static_cast<std::uint32_t>(got->error);
+  report.error.ee_origin = SO_EE_ORIGIN_ICMP;
+  report.error.ee_type = got->type;
+  report.error.ee_code = got->code;
+  socklen_t length = sizeof report.reporter;
+  store_endpoint({got->reporter, 0}, sluice::net::generic(report.reporter), &length);
+  sluice::Ancillary(message).put(IPPROTO_IP, IP_RECVERR, report);
   if (message.msg_name != nullptr) {
     store_endpoint({got->destination, 0}, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   }
@@ -386,7 +375,9 @@ ssize_t receive_message(Call& call, msghdr& message, int flags, Instant deadline
   });
   if (!got) return set_errno(got.error());
   message.msg_flags = (got->truncated ? MSG_TRUNC : 0) | (got->urgent ? MSG_OOB : 0);
-  store_ttl(call.settings(), got->ttl, message);
+  sluice::Ancillary ancillary(message);
+  if (call.settings().receive_ttl) ancillary.put(IPPROTO_IP, IP_TTL, int{got->ttl});
+  sluice::store_inq(reference(call), ancillary);
   if (message.msg_name != nullptr && is_stream(call)) {
     message.msg_namelen = 0;
   } else if (message.msg_name != nullptr) {

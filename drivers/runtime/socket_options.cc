@@ -12,6 +12,7 @@
 #include <array>
 #include <optional>
 
+#include "drivers/runtime/ancillary.h"
 #include "drivers/runtime/impl.h"
 #include "drivers/runtime/interface_requests.h"
 #include "drivers/runtime/system_types.h"
@@ -41,6 +42,7 @@ constexpr OptionRow kIntOptions[] = {
     {SOL_SOCKET, SO_ERROR, Option::kError},
     {SOL_SOCKET, SO_ACCEPTCONN, Option::kAcceptConnection},
     {SOL_SOCKET, SO_MAX_PACING_RATE, Option::kMaxPacingRate},
+    {SOL_SOCKET, SO_ZEROCOPY, Option::kZeroCopy},
     {IPPROTO_TCP, TCP_NODELAY, Option::kTcpNoDelay},
     {IPPROTO_TCP, TCP_CORK, Option::kTcpCork},
     {IPPROTO_TCP, TCP_QUICKACK, Option::kTcpQuickAck},
@@ -186,6 +188,15 @@ int store_memory(const SocketRef& socket, void* value, socklen_t* length) {
   return store_value(figures.data(), sizeof figures, value, length);
 }
 
+// Options that only the calls know of, not the stack; nothing for others.
+std::optional<int> setting_of(const SocketRef& socket, int level, int name) {
+  if (level == IPPROTO_TCP && name == TCP_INQ) return socket.settings.report_inq ? 1 : 0;
+  if (level == SOL_SOCKET && name == SO_TIMESTAMPING && type_of(socket) == socket::Type::kStream) {
+    return static_cast<int>(socket.settings.timestamping);
+  }
+  return {};
+}
+
 // SO_DOMAIN, SO_TYPE and SO_PROTOCOL; nothing for other options.
 std::optional<int> kind_of(const SocketRef& socket, int level, int name) {
   if (level != SOL_SOCKET) return {};
@@ -233,6 +244,10 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
   }
   if (level == IPPROTO_TCP && name == TCP_FASTOPEN_KEY) return set_fast_open_keys(socket, value, length);
   if (level == IPPROTO_IP && name == IP_RECVTTL) return set_flag(socket.settings.receive_ttl, value, length);
+  if (level == IPPROTO_TCP && name == TCP_INQ) return set_flag(socket.settings.report_inq, value, length);
+  if (level == SOL_SOCKET && name == SO_TIMESTAMPING && type_of(socket) == socket::Type::kStream) {
+    return set_timestamping(socket, value, length);
+  }
   if (level == SOL_SOCKET && name == SO_MAX_PACING_RATE && length >= sizeof(std::uint64_t)) {  // the wide form
     std::uint64_t rate = 0;
     memcpy(&rate, value, sizeof rate);
@@ -268,6 +283,7 @@ int get_socket_option(const SocketRef& socket, int level, int name, void* value,
     const linger l{*seconds >= 0, static_cast<int>(std::max<std::int64_t>(*seconds, 0))};
     return store_value(&l, sizeof l, value, length);
   }
+  if (const auto set = setting_of(socket, level, name)) return store_value(&*set, sizeof *set, value, length);
   if (const KeptRow* row = kept_option(socket, level, name)) {
     const int number = kept_value(socket.settings, *row);
     return store_value(&number, sizeof number, value, length);

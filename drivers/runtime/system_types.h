@@ -23,9 +23,12 @@ struct SocketSettings {
   };
 
   bool nonblocking = false;
-  bool close_on_exec = false;  // kept for who asks; no descriptor outlives an exec
-  bool receive_ttl = false;    // IP_RECVTTL
-  Duration receive_timeout;    // 0: none
+  bool close_on_exec = false;        // kept for who asks; no descriptor outlives an exec
+  bool receive_ttl = false;          // IP_RECVTTL
+  bool report_inq = false;           // TCP_INQ
+  std::uint32_t timestamping = 0;    // SO_TIMESTAMPING: its flags,
+  std::uint32_t timestamp_base = 0;  // and from where bytes are counted
+  Duration receive_timeout;          // 0: none
   Duration send_timeout;
   std::vector<Kept> kept;  // options that are only remembered
 };

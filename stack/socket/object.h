@@ -22,6 +22,9 @@ class Object {
   virtual void give_back(std::size_t) {}
   virtual Status send(buf::Buffer&, SendFlags) { return fail(Errno::kNotSupported); }
   virtual Result<ReceivedError> take_error() { return fail(Errno::kAgain); }
+  virtual void report_copied() {}
+  virtual void report_progress() {}
+  virtual Result<Report> take_report() { return fail(Errno::kAgain); }
   virtual Status shutdown(Shutdown) { return fail(Errno::kNotConnected); }
   [[nodiscard]] virtual Endpoint local_name() const = 0;
   [[nodiscard]] virtual Result<Endpoint> peer_name() const = 0;

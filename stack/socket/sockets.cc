@@ -141,6 +141,16 @@ Result<ReceivedError> Sockets::take_error(Handle handle) {
   Object* o = impl_->find(handle);
   return o != nullptr ? o->take_error() : fail(Errno::kBadFile);
 }
+void Sockets::report_copied(Handle handle) {
+  if (Object* o = impl_->find(handle); o != nullptr) o->report_copied();
+}
+void Sockets::report_progress(Handle handle) {
+  if (Object* o = impl_->find(handle); o != nullptr) o->report_progress();
+}
+Result<Report> Sockets::take_report(Handle handle) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->take_report() : fail(Errno::kBadFile);
+}
 Status Sockets::shutdown(Handle handle, Shutdown how) {
   Object* o = impl_->find(handle);
   return o != nullptr ? o->shutdown(how) : fail(Errno::kBadFile);

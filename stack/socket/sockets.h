@@ -75,6 +75,7 @@ enum class Option : std::uint8_t {  // value and unit
   kTcpDeferAccept,       // seconds
   kTcpNotsentLowWater,   // bytes
   kTcpWindowClamp,       // bytes
+  kZeroCopy,             // 0/1
   kMaxPacingRate,        // bytes/s, > 0; UINT32_MAX, which is also -1: no limit
   kTcpCongestion,        // index into tcp/cc/registry.h
   kTcpFastOpen,          // connections whose data came with their SYN, handshake incomplete; of a listener
@@ -124,6 +125,19 @@ struct ReceivedError {
   Address reporter{};                    // who sent the error
   Address destination{};                 // of the quoted packet
   std::array<std::uint8_t, 8> quoted{};  // the ICMP header of the request
+};
+
+// What became of data that was given to a stream, for MSG_ERRQUEUE.
+struct Report {
+  enum class Kind : std::uint8_t {
+    kCopied,        // calls with MSG_ZEROCOPY: the data was copied, and the caller's memory is free again
+    kQueued,        // a byte has left the send queue,
+    kSent,          // was handed to the device,
+    kAcknowledged,  // and has arrived
+  };
+  Kind kind = Kind::kCopied;
+  std::uint32_t first = 0, last = 0;  // calls, counted from 0; or both: the byte's offset in the stream, modulo 2^32
+  Instant at{};
 };
 
 class Sockets {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "stack/socket/object.h"
+#include "stack/socket/reports.h"
 #include "stack/tcp/cc/registry.h"
 
 namespace sluice::socket {
@@ -87,6 +88,9 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   Result<Lent> lend() override;
   void give_back(std::size_t bytes) override;
   Status send(buf::Buffer& block, SendFlags flags) override;
+  void report_copied() override;
+  void report_progress() override;
+  Result<Report> take_report() override;
   Status shutdown(Shutdown how) override;
   [[nodiscard]] Endpoint local_name() const override;
   [[nodiscard]] Result<Endpoint> peer_name() const override;
@@ -101,6 +105,7 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
 
  private:
   void on_tcp_change() override { changed(); }
+  void on_tcp_progress(Progress what, std::uint32_t offset, Instant now) override;
   void on_tcp_acceptable() override { changed(); }
   void forget_connection() {  // one that has failed: the socket may connect again
     options_ = std::make_unique<Options>(Options{connection_->options()});
@@ -144,8 +149,9 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   bool shut_write_ = false;
   bool connect_cut_ = false;  // the forgotten one was in its handshake, and connect() is to tell
   bool claimed_ = false;
-  bool connected_ = false;    // connect() has succeeded and was told so, or accepted
-  tcp::PortSharing sharing_;  // wanted
+  bool connected_ = false;            // connect() has succeeded and was told so, or accepted
+  std::unique_ptr<Reports> reports_;  // null: none ever
+  tcp::PortSharing sharing_;          // wanted
   tcp::PortSharing claimed_sharing_;
 };
 
@@ -345,6 +351,34 @@ bool Stream::has_to_read() const {
   return !only_mark || connection_->peer_closed() || connection_->pending_error() != Errno::kOk;
 }
 
+void Stream::report_copied() {
+  if (connection_ == nullptr || options().zero_copy == Switch::kOff) return;
+  if (reports_ == nullptr) reports_ = std::make_unique<Reports>();
+  reports_->copied();
+  changed();
+}
+
+void Stream::report_progress() {
+  if (connection_ != nullptr) connection_->report_progress();
+}
+
+// To a device that takes packets at once a byte is queued and sent in the same moment.
+void Stream::on_tcp_progress(Progress what, std::uint32_t offset, Instant now) {
+  if (reports_ == nullptr) reports_ = std::make_unique<Reports>();
+  if (what == Progress::kSent) {
+    reports_->add({Report::Kind::kQueued, offset, offset, now});
+    reports_->add({Report::Kind::kSent, offset, offset, now});
+  } else {
+    reports_->add({Report::Kind::kAcknowledged, offset, offset, now});
+  }
+  changed();
+}
+
+Result<Report> Stream::take_report() {
+  if (reports_ == nullptr || reports_->empty()) return fail(Errno::kAgain);
+  return reports_->take();
+}
+
 Status Stream::shutdown(Shutdown how) {
   if (listener_ != nullptr) {
     if (how != Shutdown::kWrite) stop_listening();
@@ -389,7 +423,8 @@ Ready Stream::ready() const {
   if (has_to_read()) r = r | Ready::kIn;
   if (connection_->urgent_byte(Take::kPeek)) r = r | Ready::kUrgent;
   if (connection_->writable()) r = r | Ready::kOut;
-  if (connection_->pending_error() != Errno::kOk) r = r | Ready::kError;
+  const bool reports = reports_ != nullptr && !reports_->empty();
+  if (reports || connection_->pending_error() != Errno::kOk) r = r | Ready::kError;
   const bool read_over = connection_->peer_closed() || state == tcp::State::kClosed || shut_read_;
   if (read_over) r = r | Ready::kReadHangup;
   const bool both_over = state == tcp::State::kClosed || state == tcp::State::kTimeWait ||
@@ -443,6 +478,8 @@ Status Stream::take_option(tcp::ConnectionOptions& options, Option option, std::
     case Option::kLinger:
       options.linger = v >= 0 ? Switch::kOn : Switch::kOff;
       return options.linger_time = static_cast<std::uint16_t>(std::clamp<std::int64_t>(v, 0, UINT16_MAX)), Status();
+    case Option::kZeroCopy:
+      return in_range(0, 1) ? (options.zero_copy = to_switch(v), Status()) : bad;
     case Option::kSendBuffer:
       return options.send_buffer = static_cast<std::uint32_t>(std::clamp(v, 2 * kMinBuffer, kMaxBuffer)), Status();
     case Option::kReceiveBuffer:
@@ -557,6 +594,8 @@ Result<std::int64_t> Stream::get_option(Option option) {
       return std::int64_t{connection_ != nullptr && connection_->bytes_to_mark() == 0};
     case Option::kLinger:
       return o.linger == Switch::kOn ? std::int64_t{o.linger_time} : std::int64_t{-1};
+    case Option::kZeroCopy:
+      return from_switch(o.zero_copy);
     case Option::kSendBuffer:
       return static_cast<std::int64_t>(connection_ != nullptr ? connection_->info().send_buffer
                                                               : tcp::send_range(o, tcp_.config()).first);

@@ -87,6 +87,7 @@ std::uint32_t Connection::advance(Seq ack, Delivery& d) {
     bytes_acked_ += data;
   }
   if (boundaries_ != nullptr) boundaries_->acknowledge(ack);
+  if (marks_ != nullptr) tell_progress();
   if (out_ != nullptr) {
     out_->board.acknowledge(ack, d);
   } else {
@@ -142,7 +143,7 @@ void Connection::after_advance() {
   }
   if (fin_sent_ && snd_una_ == data_end() + 1) fin_acknowledged();
   if (route_.interface != ip::kLoopback) tcp_.ip.confirm_reachable(route_);
-  if (user_ != nullptr && writable()) notify();
+  if (tcp_.config.count_memory == Switch::kOff && user_ != nullptr && writable()) notify();
 }
 
 void Connection::congestion_on_ack(const cc::Ack& ack) {
@@ -163,7 +164,7 @@ void Connection::congestion_on_ack(const cc::Ack& ack) {
       context_.emit({.kind = EventKind::kTcpRecoveryExit, .flow = number_, .a = snd_una_.value()});
       break;
   }
-  send_tuning_.on_cwnd(congestion_window());
+  tune_send_buffer();
   window_changed();
 }
 

@@ -23,6 +23,9 @@ class Boundaries {
     const auto next = std::upper_bound(ends_.begin(), ends_.end(), from, [](Seq a, Seq b) { return a < b; });
     return next != ends_.end() ? *next - from : UINT32_MAX;
   }
+  [[nodiscard]] std::size_t count_after(Seq from) const {
+    return static_cast<std::size_t>(std::count_if(ends_.begin(), ends_.end(), [from](Seq end) { return from < end; }));
+  }
 
  private:
   std::deque<Seq> ends_;

@@ -63,6 +63,33 @@ std::size_t Connection::room_to_fill() {
   return size;
 }
 
+std::size_t Connection::send_buffer_used() const {
+  const std::size_t bytes = send_queue_.bytes();
+  if (tcp_.config.count_memory == Switch::kOff || bytes == 0) return bytes;
+  constexpr std::size_t kEach = 1280;
+  const std::size_t transmissions = out_ != nullptr ? out_->board.records() : 0;
+  const std::size_t blocks = boundaries_ != nullptr ? boundaries_->count_after(snd_nxt_) : 0;
+  return bytes + kEach * (transmissions + blocks + (unsent() > 0 ? 1 : 0));
+}
+
+void Connection::tune_send_buffer() {
+  if (tcp_.config.count_memory == Switch::kOff) send_tuning_.on_cwnd(congestion_window());
+}
+
+// After sending what an ACK allowed.
+void Connection::tell_of_room() {
+  if (tcp_.config.count_memory == Switch::kOff) {
+    const bool limited = notsent_limit(*options_, tcp_.config) != ConnectionOptions::kUnlimited;
+    if (limited && user_ != nullptr && writable()) notify();
+    return;
+  }
+  if (!refused_) return;
+  if (in_flight() < congestion_window()) send_tuning_.on_full_buffer(cc_->cwnd() / send_mss_, send_mss_);
+  if (user_ == nullptr || !writable()) return;
+  refused_ = false;
+  notify();
+}
+
 // What is queued from now on does not share a segment with what is queued already.
 void Connection::end_segment_here() {
   if (boundaries_ == nullptr) boundaries_ = std::make_unique<Boundaries>();

@@ -239,7 +239,7 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
     }
   }
   context_.counters.add(Counter::kTcpBytesCopied, taken);
-  refused_ = taken < wanted;
+  refused_ = taken < wanted || (refused_ && tcp_.config.count_memory == Switch::kOn);
   if (taken == 0 && wanted > 0) return fail(Errno::kAgain);
   push_ = more != More::kMore;
   held_ = !push_;
@@ -251,11 +251,13 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
 
 // What fits into the send queue. TCP_NOTSENT_LOWAT limits what it leaves unsent.
 std::size_t Connection::send_room() const {
-  const std::size_t queued = send_queue_.bytes();
+  const std::size_t queued = send_buffer_used();
   const std::size_t room = queued < send_tuning_.buffer() ? send_tuning_.buffer() - queued : 0;
   const std::uint32_t limit = notsent_limit(*options_, tcp_.config);
   if (limit == ConnectionOptions::kUnlimited) return room;
-  const std::size_t may_go = cc_ != nullptr ? usable_window() : 0;
+  // Where blocks are filled, what may go has gone.
+  const bool gone = cc_ == nullptr || tcp_.config.send_blocks == Switch::kOn;
+  const std::size_t may_go = gone ? 0 : usable_window();
   const std::size_t waiting = unsent();
   return std::min(room, waiting < limit + may_go ? limit + may_go - waiting : 0);
 }
@@ -311,7 +313,7 @@ bool Connection::writable() const {
   if (error_ != Errno::kOk || fin_queued_ || state_ == State::kClosed || state_ == State::kTimeWait) return true;
   const std::uint32_t limit = notsent_limit(*options_, tcp_.config);
   if (limit != ConnectionOptions::kUnlimited && unsent() > limit / 2) return false;
-  return usable() && send_queue_.bytes() < send_tuning_.buffer() - send_tuning_.buffer() / 3;
+  return usable() && send_buffer_used() < send_tuning_.buffer() - send_tuning_.buffer() / 3;
 }
 
 void Connection::push() {

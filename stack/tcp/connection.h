@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <memory>
 
 #include "stack/base/context.h"
@@ -106,6 +107,7 @@ class Connection final : public ConnectionHandle, public Flow {
   Result<buf::Buffer> lend() override;
   void give_back(std::size_t bytes) override;
   void push() override;
+  void report_progress() override;
   Status shutdown_send() override;
   void shutdown_receive() override;
   void close() override;
@@ -277,6 +279,9 @@ class Connection final : public ConnectionHandle, public Flow {
   void probe_window();
   void probe_below_window();
 
+  // progress.cc
+  void tell_progress();
+
   // bursts.cc
   [[nodiscard]] std::uint32_t largest_burst() const;
   [[nodiscard]] std::uint32_t most_at_once() const;
@@ -284,6 +289,9 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] std::uint32_t block_size() const;
   std::size_t room_to_fill();
   void end_segment_here();
+  [[nodiscard]] std::size_t send_buffer_used() const;
+  void tell_of_room();
+  void tune_send_buffer();
   [[nodiscard]] std::uint32_t until_boundary(Seq from) const;
   [[nodiscard]] bool ends_push(Seq end) const;
 
@@ -346,7 +354,7 @@ class Connection final : public ConnectionHandle, public Flow {
   bool fin_received_ = false;  // in order
   bool receive_shut_ = false;
   bool push_ = false;      // the user has ended the queue: PSH on its last byte
-  bool refused_ = false;   // the last call had more than the buffer takes
+  bool refused_ = false;   // a call had more than the buffer took, and the user was not told of room since
   bool held_ = false;      // or wants to add to it: a short end waits for an ACK (MSG_MORE)
   bool fin_seen_ = false;  // the peer's, also ahead of what has arrived
   Ecn ecn_;
@@ -374,7 +382,12 @@ class Connection final : public ConnectionHandle, public Flow {
   SendTuning send_tuning_;
   Seq block_begin_;  // of the last block in the queue, see TcpConfig::send_blocks
   buf::Queue send_queue_;
-  std::unique_ptr<Boundaries> boundaries_;  // where segments have to end; null: nowhere
+  struct Mark {
+    Seq end;  // behind the byte
+    bool sent = false;
+  };
+  std::unique_ptr<std::deque<Mark>> marks_;  // what report_progress() waits for; null: nothing
+  std::unique_ptr<Boundaries> boundaries_;   // where segments have to end; null: nowhere
 
   // Receive sequence space.
   Seq irs_, rcv_nxt_;

@@ -136,7 +136,7 @@ void Connection::ack_with_sack(const Arriving& s) {
     o.prr.on_ack(d.bytes, o.board.in_flight(), acked > 0 && found.bytes == 0, send_mss_);
   }
   step_tail_probe(s, d, acked, repeated);
-  send_tuning_.on_cwnd(congestion_window());
+  tune_send_buffer();
   window_changed();
   if (acked > 0) {
     after_advance();

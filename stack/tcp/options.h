@@ -51,6 +51,7 @@ struct ConnectionOptions {
   std::uint8_t congestion = 0;          // index into the table of tcp/cc/registry.h; 0: the stack's default
   Switch no_delay = Switch::kOff;       // on: no Nagle (RFC9293-MUST-17)
   Switch cork = Switch::kOff;           // on: only full segments
+  Switch zero_copy = Switch::kOff;      // SO_ZEROCOPY: the user may ask to be told when its memory is free again
   Switch keep_alive = Switch::kOff;     // RFC 9293 §3.8.4: off by default
   Switch urgent_inline = Switch::kOff;  // SO_OOBINLINE: reading does not leave the urgent byte out (RFC6093-03)
   // RFC 7413, also off by default: connect() waits for the first data, if that may stand in the SYN; and no cookie is
@@ -93,7 +94,12 @@ struct TcpConfig {
   // The send queue is filled in blocks as large as a burst may be and half of the peer's window at most. One that is
   // begun is filled, even beyond the buffer's size; no segment goes across an end of one. Off: byte by byte.
   Switch send_blocks = Switch::kOff;
-  Switch probe_with_data = Switch::kOn;  // of a closed window; off: with an empty segment below it
+  // What fills the send buffer. Off: bytes. On: memory, with what Linux spends on each transmission and block; then the
+  // buffer grows only when it is what keeps the window from being filled, and the user is told of room in it only after
+  // a call that found none.
+  Switch count_memory = Switch::kOff;
+  Switch require_timestamps = Switch::kOn;  // on every segment once agreed (RFC 7323 §3.2); off: it may lack them
+  Switch probe_with_data = Switch::kOn;     // of a closed window; off: with an empty segment below it
   // RFC 7413. Data in a SYN is sent and taken only where the application asked for it, for a connection or a listener
   // (RFC7413-01, -09); these allow it for the stack.
   Switch fast_open_client = Switch::kOn;
@@ -104,6 +110,7 @@ struct TcpConfig {
   SynCookieUse syn_cookies = SynCookieUse::kWhenFull;  // RFC 4987 §3.6
   std::uint8_t congestion = 1;                         // default controller, index into tcp/cc/registry.h; 1: newreno
 
+  std::uint8_t unpaced_segments = 0;  // data segments at the beginning that pacing lets go at once
   std::uint8_t least_burst = 2;       // segments, where burst_sizing is on
   int quick_acks = 8;                 // segments acknowledged at once when a connection begins
   Duration delayed_ack_time = 40_ms;  // below 500 ms (RFC9293-MUST-40)

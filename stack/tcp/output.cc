@@ -155,12 +155,11 @@ LimitTimes::Reason Connection::what_limits(std::uint32_t rest) const {
 // What is left decides which timer watches it.
 void Connection::after_output() {
   const std::uint32_t rest = unsent() + to_be_resent();
-  const bool limited = notsent_limit(*options_, tcp_.config) != ConnectionOptions::kUnlimited;
-  if (limited && user_ != nullptr && writable()) notify();
   const std::uint32_t pipe = in_flight();
   const bool limited_by_cwnd = cc_->cwnd() <= pipe || (rest > 0 && cc_->cwnd() <= pipe + send_mss_);
   cwnd_usage_.on_output(limited_by_cwnd, flight(), snd_una_, snd_nxt_);
   limit_times_.set(what_limits(rest), context_.now);
+  tell_of_room();
   if (out_ != nullptr && rest == 0 && pipe < congestion_window()) out_->rate.on_app_limited(pipe);
   if (out_ != nullptr && negotiated_.sack && synchronized() && timers_.armed(TimerKind::kRetransmit)) arm_loss_timer();
   if (rest == 0 || timers_.armed(TimerKind::kRetransmit) || timers_.armed(TimerKind::kPacing)) {
@@ -206,9 +205,10 @@ void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
   wire::tcp::Options options = data_options();
   if (size < send_mss_) add_sack(options, send_mss_ - size);
   emit(header, options, seq - data_base_, size);
-  pacer_.on_sent(context_.now, size);
+  if (data_segments_out_ >= tcp_.config.unpaced_segments) pacer_.on_sent(context_.now, size);
   note_sent(seq, length, size > 0 && ends_push(seq + size) ? Pushed::kYes : Pushed::kNo);
   if (seq == snd_nxt_) snd_nxt_ += length;
+  if (marks_ != nullptr) tell_progress();
   bytes_sent_ += size;
   data_segments_out_ += (size + send_mss_ - 1) / send_mss_;
   context_.counters.add(Counter::kTcpBytesSent, size);

@@ -186,6 +186,7 @@ void Connection::negotiate(const wire::tcp::Options& o) {
 bool Connection::check_timestamp(const Arriving& s) {
   if (!negotiated_.timestamps || s.header.flags.rst()) return true;
   if (!s.options.has_timestamps) {
+    if (tcp_.config.require_timestamps == Switch::kOff) return true;
     // A SYN is answered below whatever it carries; others are dropped, and nothing else happens (RFC7323-19, -20).
     if (s.header.flags.syn()) return true;
     context_.drop(Drop::kTcpNoTimestamp, {}, number_);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -17,6 +18,12 @@ class SendTuning {
   void on_cwnd(std::uint32_t cwnd) {
     const std::size_t wanted = 2 * std::size_t{cwnd} + kMargin;
     buffer_ = std::max(buffer_, std::min(to_32_bits(wanted), most_));
+  }
+  // As Linux counts: twice the window in segments, each with its share of headers and bookkeeping.
+  void on_full_buffer(std::uint32_t segments, std::uint32_t mss) {
+    constexpr std::uint32_t kHeaders = 640, kBookkeeping = 256;
+    const std::size_t each = std::bit_ceil(mss + kHeaders) + std::size_t{kBookkeeping};
+    buffer_ = std::max(buffer_, std::min(to_32_bits(2 * segments * each), most_));
   }
   [[nodiscard]] std::size_t buffer() const { return buffer_; }  // bytes; grows, and never shrinks
 

@@ -36,6 +36,9 @@ class ConnectionUser {
   virtual ~ConnectionUser() = default;
   // Any of: connected, data or end of stream arrived, send space freed, error, closed.
   virtual void on_tcp_change() = 0;
+  // What report_progress() asked for, now. `offset`: of the byte in the stream of this connection, modulo 2^32.
+  enum class Progress : std::uint8_t { kSent, kAcknowledged };
+  virtual void on_tcp_progress(Progress, std::uint32_t /*offset*/, Instant /*now*/) {}
 };
 
 class ListenerUser {
@@ -122,7 +125,10 @@ class ConnectionHandle {
   virtual Result<buf::Buffer> lend() = 0;
   virtual void give_back(std::size_t bytes) = 0;  // of one lend()
 
-  virtual void push() = 0;              // sends at once what Nagle, cork or kMore hold back
+  virtual void push() = 0;  // sends at once what Nagle, cork or kMore hold back
+  // The user is told when the byte that is queued last is sent for the first time, perhaps within this call, and when
+  // it is acknowledged.
+  virtual void report_progress() = 0;
   virtual Status shutdown_send() = 0;   // FIN after all queued data; kNotConnected
   virtual void shutdown_receive() = 0;  // reads give 0 instead of kAgain; what still comes can be read, as on Linux
   virtual void close() = 0;             // graceful, or RST if unread data is left (RFC9293-SHLD-3); ends the handle

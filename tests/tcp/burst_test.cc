@@ -169,6 +169,29 @@ TEST(Blocks, AreFilled) {
   }
 }
 
+// With memory counted, overhead fills the buffer too; it grows and the user hears of room only after a refusal, when
+// the window is not full.
+TEST(Blocks, CountMemory) {
+  ScriptOptions o;
+  o.tcp.send_blocks = o.tcp.count_memory = Switch::kOn;
+  o.tcp.slow_start_limit = Switch::kOff;
+  o.tcp.send_buffer = 50'000;
+  o.tcp.max_send_buffer = 4'000'000;
+  Script h(o);
+  h.listen();
+  h.rx({.flags = "S", .seq = 0, .ack = 0, .win = 32'792, .mss = kMss, .scale = 7, .sack_ok = true});
+  h.expect_tx({.flags = "SA"});
+  h.rx({.seq = 1, .ack = 1, .win = 257});
+  h.accept();
+  EXPECT_EQ(write_some(h, 59'000), 58'000u);
+  h.rx({.seq = 1, .ack = 10'001, .win = 257});  // the window of 20 is full: a larger buffer would not help
+  EXPECT_EQ(h.info().send_buffer, 50'000u);
+  h.rx({.seq = 1, .ack = 26'001, .win = 257});  // 36, of which the peer takes 32
+  EXPECT_EQ(h.info().send_buffer, 2 * 36 * (2048 + 256u));
+  EXPECT_EQ(write_some(h, 180'000), 128'000u);  // eight blocks; three transmissions are in flight
+  h.discard_tx();
+}
+
 // No segment goes across the end of a block.
 TEST(Blocks, EndSegments) {
   ScriptOptions o;
@@ -177,6 +200,35 @@ TEST(Blocks, EndSegments) {
   establish(h, 10_ms, 5000);  // blocks of two segments
   EXPECT_EQ(write_some(h, 8 * kMss), 8 * kMss);
   EXPECT_EQ(pushes(h), ".P.P.");
+}
+
+// Ten segments go at once, what follows at the pace; or all of it at the pace.
+TEST(Pacing, MayBeginLater) {
+  for (const int unpaced : {0, 10}) {
+    ScriptOptions o;
+    o.tcp.pacing = Switch::kOn;
+    o.tcp.unpaced_segments = static_cast<std::uint8_t>(unpaced);
+    Script h(o);
+    establish(h, 100_ms);
+    EXPECT_EQ(write_some(h, 20 * kMss), 20 * kMss);
+    EXPECT_EQ(pushes(h).size(), unpaced == 0 ? 2u : 10u);
+  }
+}
+
+// Timestamps were agreed: a segment without them is dropped (RFC7323-19), or let in.
+TEST(Timestamps, MayBeMissing) {
+  for (const bool required : {true, false}) {
+    ScriptOptions o;
+    o.tcp.require_timestamps = required ? Switch::kOn : Switch::kOff;
+    Script h(o);
+    h.listen();
+    h.rx({.flags = "S", .seq = 0, .ack = 0, .mss = kMss, .ts = Segment::Timestamps{100, 0}});
+    const Segment answer = h.expect_tx({.flags = "SA"});
+    h.rx({.seq = 1, .ack = 1, .ts = Segment::Timestamps{101, answer.ts->value}});
+    h.accept();
+    h.rx({.seq = 1, .ack = 1, .payload = "abc"});
+    EXPECT_EQ(h.read(), required ? "" : "abc");
+  }
 }
 
 // A closed window is probed with a byte, or with nothing, below the window.

@@ -1,0 +1,142 @@
+#include "drivers/runtime/ancillary.h"
+
+#include <errno.h>
+#include <linux/net_tstamp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <time.h>
+
+#include <linux/errqueue.h>  // needs time.h
+
+#include <array>
+
+namespace sluice {
+namespace {
+
+using socket::Report;
+
+struct QueuedError {  // of IP_RECVERR
+  sock_extended_err error;
+  sockaddr_in offender;
+};
+
+// Which flag asks for a report, and what the report calls itself.
+struct Stage {
+  std::uint32_t wanted;
+  std::uint32_t info;
+};
+Stage stage_of(Report::Kind kind) {
+  switch (kind) {
+    case Report::Kind::kQueued:
+      return {SOF_TIMESTAMPING_TX_SCHED, SCM_TSTAMP_SCHED};
+    case Report::Kind::kSent:
+      return {SOF_TIMESTAMPING_TX_SOFTWARE, SCM_TSTAMP_SND};
+    default:
+      return {SOF_TIMESTAMPING_TX_ACK, SCM_TSTAMP_ACK};
+  }
+}
+constexpr std::uint32_t kAnyStage = SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_TX_ACK;
+
+std::uint32_t bytes_written(const SocketRef& socket) {
+  const auto info = socket.sockets.tcp_info(socket.handle);
+  return info ? static_cast<std::uint32_t>(info->bytes_acked + info->send_queued) : 0;
+}
+
+timespec to_timespec(Instant at, Duration clock_offset) {
+  const std::int64_t ns = (at + clock_offset).to_nanos();
+  return {ns / 1'000'000'000, ns % 1'000'000'000};
+}
+
+void store_copied(const Report& report, msghdr& message) {
+  QueuedError queued{};
+  queued.error.ee_origin = SO_EE_ORIGIN_ZEROCOPY;
+  queued.error.ee_code = SO_EE_CODE_ZEROCOPY_COPIED;
+  queued.error.ee_info = report.first;
+  queued.error.ee_data = report.last;
+  Ancillary(message).put(IPPROTO_IP, IP_RECVERR, queued);
+}
+
+void store_progress(const Report& report, const SocketSettings& settings, Duration clock_offset, msghdr& message) {
+  const bool named = (settings.timestamping & SOF_TIMESTAMPING_OPT_ID) != 0;
+  QueuedError queued{};
+  queued.error.ee_errno = ENOMSG;
+  queued.error.ee_origin = SO_EE_ORIGIN_TIMESTAMPING;
+  queued.error.ee_info = stage_of(report.kind).info;
+  queued.error.ee_data = named ? report.last - settings.timestamp_base : 0;
+  // The packet that was sent is not kept: what Linux would give back of it is cut to nothing.
+  if ((settings.timestamping & SOF_TIMESTAMPING_OPT_TSONLY) == 0) message.msg_flags |= MSG_TRUNC;
+  Ancillary ancillary(message);
+  if ((settings.timestamping & SOF_TIMESTAMPING_SOFTWARE) != 0) {
+    const std::array<timespec, 3> times{to_timespec(report.at, clock_offset)};  // software, and two of hardware
+    ancillary.put(SOL_SOCKET, SCM_TIMESTAMPING, times);
+  }
+  ancillary.put(IPPROTO_IP, IP_RECVERR, queued);
+}
+
+}  // namespace
+
+Ancillary::Ancillary(msghdr& message)
+    : message_(message), room_(message.msg_control != nullptr ? message.msg_controllen : 0) {}
+
+void Ancillary::put(int level, int type, const void* data, std::size_t size) {
+  if (room_ - used_ < CMSG_SPACE(size)) {
+    message_.msg_flags |= MSG_CTRUNC;
+    return;
+  }
+  cmsghdr header{};
+  header.cmsg_level = level;
+  header.cmsg_type = type;
+  header.cmsg_len = CMSG_LEN(size);
+  auto* at = static_cast<std::uint8_t*>(message_.msg_control) + used_;
+  memset(at, 0, CMSG_SPACE(size));
+  memcpy(at, &header, sizeof header);
+  memcpy(at + CMSG_LEN(0), data, size);
+  used_ += CMSG_SPACE(size);
+}
+
+void ask_for_reports(const SocketRef& socket, int flags, std::size_t sent) {
+  if (sent == 0) return;
+  if ((flags & MSG_ZEROCOPY) != 0) socket.sockets.report_copied(socket.handle);
+  if ((socket.settings.timestamping & kAnyStage) != 0) socket.sockets.report_progress(socket.handle);
+}
+
+int set_timestamping(const SocketRef& socket, const void* value, socklen_t length) {
+  constexpr std::uint32_t kKnown = kAnyStage | SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_OPT_ID |
+                                   SOF_TIMESTAMPING_OPT_TSONLY | SOF_TIMESTAMPING_OPT_CMSG;
+  std::uint32_t flags = 0;
+  if (length < sizeof flags) return set_errno(Errno::kInvalid);
+  memcpy(&flags, value, sizeof flags);
+  if ((flags & ~kKnown) != 0) return set_errno(Errno::kInvalid);
+  const bool counted = (socket.settings.timestamping & SOF_TIMESTAMPING_OPT_ID) != 0;
+  if ((flags & SOF_TIMESTAMPING_OPT_ID) != 0 && !counted) socket.settings.timestamp_base = bytes_written(socket);
+  socket.settings.timestamping = flags;
+  return 0;
+}
+
+ssize_t receive_report(const SocketRef& socket, Duration clock_offset, msghdr& message) {
+  for (;;) {
+    const auto report = socket.sockets.take_report(socket.handle);
+    if (!report) return set_errno(report.error());
+    const bool copied = report->kind == Report::Kind::kCopied;
+    if (!copied && (socket.settings.timestamping & stage_of(report->kind).wanted) == 0) continue;
+    message.msg_flags = MSG_ERRQUEUE;
+    message.msg_namelen = 0;
+    if (copied) {
+      store_copied(*report, message);
+    } else {
+      store_progress(*report, socket.settings, clock_offset, message);
+    }
+    return 0;
+  }
+}
+
+// As on Linux, an end of the stream that can be read counts as a byte.
+void store_inq(const SocketRef& socket, Ancillary& ancillary) {
+  if (!socket.settings.report_inq) return;
+  int left = static_cast<int>(socket.sockets.readable_bytes(socket.handle).value_or(0));
+  if (left == 0 && any(socket.sockets.ready(socket.handle) & socket::Ready::kReadHangup)) left = 1;
+  ancillary.put(IPPROTO_TCP, TCP_CM_INQ, left);
+}
+
+}  // namespace sluice

@@ -1,0 +1,43 @@
+// The ancillary data of received messages (cmsg(3)), and reports about sent ones as MSG_ERRQUEUE has them. Whoever
+// offers BSD calls uses it.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstddef>
+
+#include "drivers/runtime/system_types.h"
+
+namespace sluice {
+
+// Puts items into the control room of a message, one behind the other. Without room MSG_CTRUNC is set.
+class Ancillary {
+ public:
+  explicit Ancillary(msghdr& message);
+  ~Ancillary() { message_.msg_controllen = used_; }
+  Ancillary(const Ancillary&) = delete;
+  Ancillary& operator=(const Ancillary&) = delete;
+
+  void put(int level, int type, const void* data, std::size_t size);
+  template <typename T>
+  void put(int level, int type, const T& value) {
+    put(level, type, &value, sizeof value);
+  }
+
+ private:
+  msghdr& message_;
+  std::size_t room_;
+  std::size_t used_ = 0;
+};
+
+// What a call that gave data to a stream wants to be told (MSG_ZEROCOPY, SO_TIMESTAMPING). `sent`: its result.
+void ask_for_reports(const SocketRef& socket, int flags, std::size_t sent);
+// SO_TIMESTAMPING's flags; with SOF_TIMESTAMPING_OPT_ID bytes are counted from now on.
+int set_timestamping(const SocketRef& socket, const void* value, socklen_t length);
+// The oldest report that the socket's options let through. Its time is on the stack's clock; `clock_offset` leads to
+// the system's. The result of recvmsg(): -1 and EAGAIN when there is none.
+ssize_t receive_report(const SocketRef& socket, Duration clock_offset, msghdr& message);
+// What a read leaves to be read, for those who want to know (TCP_INQ).
+void store_inq(const SocketRef& socket, Ancillary& ancillary);
+
+}  // namespace sluice
