@@ -55,7 +55,11 @@ std::size_t Connection::room_to_fill() {
   if (tcp_.config.send_blocks == Switch::kOff) return send_room();
   const auto filled = [this] { return data_end() - min(max(block_begin_, snd_nxt_), data_end()); };
   const std::uint32_t size = block_size();
-  if (filled() >= size && may_send_data()) output();
+  if (filled() >= size && may_send_data()) {
+    push_ = data_end() - pushed_ > max_snd_wnd_ / 2;  // so much the peer may hold back, not more
+    if (push_) pushed_ = data_end();
+    output();
+  }
   if (filled() > 0 && filled() < size) return size - filled();
   if (send_room() == 0) return 0;
   if (filled() > 0) end_segment_here();

@@ -99,6 +99,7 @@ void Connection::enter(State state) {
 void Connection::establish() {
   enter(State::kEstablished);
   last_data_ticks_ = now_ticks();
+  pushed_ = data_base_;
   update_mss();
   if (syn_retransmitted_) rto_.on_syn_timeout();  // (RFC6298-20)
   if (cc_ == nullptr || syn_retransmitted_) start_congestion_control();
@@ -242,6 +243,7 @@ Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   refused_ = taken < wanted || (refused_ && tcp_.config.count_memory == Switch::kOn);
   if (taken == 0 && wanted > 0) return fail(Errno::kAgain);
   push_ = more != More::kMore;
+  if (push_) pushed_ = data_end();
   held_ = !push_;
   if (more == More::kRecord && taken == wanted) end_segment_here();
   if (more == More::kUrgent && taken == wanted && taken > 0) rare().urgent_pointer.set(data_end());

@@ -381,6 +381,7 @@ class Connection final : public ConnectionHandle, public Flow {
   std::uint32_t send_mss_ = 536;  // payload bytes of a full segment
   SendTuning send_tuning_;
   Seq block_begin_;  // of the last block in the queue, see TcpConfig::send_blocks
+  Seq pushed_;       // up to here the user, or half of the peer's window, has pushed
   buf::Queue send_queue_;
   struct Mark {
     Seq end;  // behind the byte

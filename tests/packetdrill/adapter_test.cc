@@ -6,6 +6,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <time.h>
+
+#include <linux/errqueue.h>  // needs time.h
 
 #include <atomic>
 #include <optional>
@@ -218,6 +221,32 @@ TEST_F(AdapterTest, SpliceMovesBytesThroughAPipe) {
   EXPECT_EQ(calls_.splice(u(), ends[0], nullptr, fd, nullptr, 1000, 0), 300);
   EXPECT_EQ(calls_.splice(u(), ends[0], nullptr, ends[0], nullptr, 1, 0), -1);
   EXPECT_EQ(errno, EINVAL);
+}
+
+// MSG_ZEROCOPY: the report is in the error queue, and says that the data was copied.
+TEST_F(AdapterTest, ReportsThroughTheErrorQueue) {
+  const int fd = new_socket(O_NONBLOCK);
+  const int on = 1;
+  EXPECT_EQ(calls_.setsockopt(u(), fd, SOL_SOCKET, SO_ZEROCOPY, &on, sizeof on), 0);
+  EXPECT_EQ(connect(fd), -1);
+  (void)answer_syn();
+  alignas(cmsghdr) std::array<char, 128> room{};
+  msghdr message{};
+  const auto next = [&] {
+    message.msg_control = room.data();
+    message.msg_controllen = room.size();
+    return calls_.recvmsg(u(), fd, &message, MSG_ERRQUEUE);
+  };
+  EXPECT_EQ(next(), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_EQ(calls_.send(u(), fd, "abc", 3, MSG_ZEROCOPY), 3);
+  EXPECT_EQ(next(), 0);
+  EXPECT_EQ(message.msg_flags, MSG_ERRQUEUE);
+  ASSERT_EQ(message.msg_controllen, CMSG_SPACE(sizeof(sock_extended_err) + sizeof(sockaddr_in)));
+  sock_extended_err error{};
+  memcpy(&error, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof error);
+  EXPECT_EQ(error.ee_origin, SO_EE_ORIGIN_ZEROCOPY);
+  EXPECT_EQ(error.ee_code, SO_EE_CODE_ZEROCOPY_COPIED);
 }
 
 }  // namespace

@@ -25,6 +25,25 @@ TEST(Profile, KnowsItsWords) {
   EXPECT_EQ(plain->stack.tcp.dsack, tcp::Switch::kOn);
 }
 
+TEST(Profile, SysctlsSwitchMechanisms) {
+  using tcp::Switch;
+  Profile p = *parse_profile("");
+  const tcp::TcpConfig& c = p.stack.tcp;
+  EXPECT_EQ(c.burst_sizing, Switch::kOn);
+  EXPECT_EQ(c.least_burst, 2);
+  for (const char* name : {"tcp_early_retrans", "tcp_recovery", "tcp_frto"}) EXPECT_TRUE(apply_sysctl(p, name, "0"));
+  EXPECT_TRUE(apply_sysctl(p, "tcp_min_tso_segs", "9"));
+  EXPECT_EQ(c.tail_probe, Switch::kOff);
+  EXPECT_EQ(c.rack, Switch::kOff);
+  EXPECT_EQ(c.frto, Switch::kOff);
+  EXPECT_EQ(c.least_burst, 9);
+  reset_sysctls(p);
+  EXPECT_EQ(c.tail_probe, Switch::kOn);
+  EXPECT_EQ(c.rack, Switch::kOn);
+  EXPECT_EQ(c.frto, Switch::kOn);
+  EXPECT_EQ(c.least_burst, 2);
+}
+
 TEST(Profile, SaysWhichWordIsWrong) {
   for (const char* word : {"profile=bsd", "local=300.1.1.1", "mtu=12", "mtu=15x", "colour=blue", "linux"}) {
     const auto parsed = parse_profile(std::string("mtu=1500,") + word);
@@ -75,6 +94,18 @@ INSTANTIATE_TEST_SUITE_P(Spellings, SysctlTest,
                          testing::Values("sysctl -q net.ipv4.tcp_timestamps=0", "sysctl net/ipv4/tcp_timestamps=0",
                                          "../set_sysctls.py /proc/sys/net/ipv4/tcp_timestamps=0",
                                          "tc qdisc show\necho 0 > /proc/sys/net/ipv4/tcp_timestamps"));
+
+TEST(Commands, AQueueingDisciplineThatPaces) {
+  Session session(*parse_profile(""));
+  const auto pacing = [&] { return session.profile().stack.tcp.pacing; };
+  EXPECT_EQ(pacing(), tcp::Switch::kOff);
+  for (const auto& [line, wanted] :
+       {std::pair{"tc qdisc replace dev tun0 root fq", tcp::Switch::kOn}, std::pair{"tc qdisc show", tcp::Switch::kOn},
+        std::pair{"tc qdisc add dev tun0 root pfifo", tcp::Switch::kOff}}) {
+    EXPECT_TRUE(run_command(session, split_commands(line).front()));
+    EXPECT_EQ(pacing(), wanted) << line;
+  }
+}
 
 TEST(Commands, OfOthersAreLeftToTheShell) {
   Session session(*parse_profile(""));

@@ -169,6 +169,18 @@ TEST(Blocks, AreFilled) {
   }
 }
 
+// Within a call a block's end is pushed when it is more than half of the peer's window beyond the last push.
+TEST(Blocks, ArePushedEachHalfWindow) {
+  ScriptOptions o;
+  o.tcp.send_blocks = Switch::kOn;
+  Script h(o);
+  establish(h, 10_ms, 2500);  // blocks of one segment
+  EXPECT_EQ(write_some(h, 500), 500u);
+  EXPECT_EQ(pushes(h), "P");
+  EXPECT_EQ(write_some(h, 4 * kMss), 4 * kMss);
+  EXPECT_EQ(pushes(h), ".P");
+}
+
 // With memory counted, overhead fills the buffer too; it grows and the user hears of room only after a refusal, when
 // the window is not full.
 TEST(Blocks, CountMemory) {
