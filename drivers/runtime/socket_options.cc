@@ -138,6 +138,16 @@ int set_flag(bool& flag, const void* value, socklen_t length) {
   return 0;
 }
 
+// As set_flag(), but of 0 and 1 only.
+int set_strict_flag(bool& flag, const void* value, socklen_t length) {
+  int number = 0;
+  if (length < sizeof number) return set_errno(Errno::kInvalid);
+  memcpy(&number, value, sizeof number);
+  if (number != 0 && number != 1) return set_errno(Errno::kInvalid);
+  flag = number != 0;
+  return 0;
+}
+
 // What the peer has not acknowledged yet, or of it what was not sent yet.
 Result<std::size_t> bytes_to_send(const SocketRef& socket, unsigned long request) {
   const auto info = socket.sockets.tcp_info(socket.handle);
@@ -244,7 +254,7 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
   }
   if (level == IPPROTO_TCP && name == TCP_FASTOPEN_KEY) return set_fast_open_keys(socket, value, length);
   if (level == IPPROTO_IP && name == IP_RECVTTL) return set_flag(socket.settings.receive_ttl, value, length);
-  if (level == IPPROTO_TCP && name == TCP_INQ) return set_flag(socket.settings.report_inq, value, length);
+  if (level == IPPROTO_TCP && name == TCP_INQ) return set_strict_flag(socket.settings.report_inq, value, length);
   if (level == SOL_SOCKET && name == SO_TIMESTAMPING && type_of(socket) == socket::Type::kStream) {
     return set_timestamping(socket, value, length);
   }

@@ -47,8 +47,7 @@ ssize_t sl_recv(int fd, void* data, size_t size, int flags);
 ssize_t sl_sendto(int fd, const void* data, size_t size, int flags, const struct sockaddr* to, socklen_t length);
 ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, struct sockaddr* from, socklen_t* length);
 ssize_t sl_sendmsg(int fd, const struct msghdr* message, int flags);
-ssize_t sl_recvmsg(int fd, struct msghdr* message,
-                   int flags); /* ICMP echo: MSG_ERRQUEUE as on Linux, without IP_RECVERR */
+ssize_t sl_recvmsg(int fd, struct msghdr* message, int flags); /* MSG_ERRQUEUE as on Linux, without IP_RECVERR */
 ssize_t sl_read(int fd, void* data, size_t size);
 ssize_t sl_write(int fd, const void* data, size_t size);
 ssize_t sl_readv(int fd, const struct iovec* pieces, int count);
