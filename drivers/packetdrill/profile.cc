@@ -84,6 +84,7 @@ TcpConfig linux_tcp() {
   c.unpaced_segments = 10;
   c.slow_start_limit = Switch::kOff;
   c.count_sacked = Switch::kOff;
+  c.reduce_flight = Switch::kOff;
   c.answer_unsent_ack = Switch::kOff;
   c.rto_margin = 200_ms;
   c.timer_slack = 2_ms;

@@ -25,7 +25,7 @@ void Connection::duplicate_ack(const Arriving&) {
       context_.counters.add(Counter::kTcpFastRetransmits);
       context_.emit({.kind = EventKind::kTcpRecoveryEnter, .flow = number_, .a = recovery_.point().value()});
       if (before != cc::Phase::kReducing) {
-        cc_->on_congestion({.now = context_.now, .flight = flight() - std::min(limited, flight())});
+        cc_->on_congestion({.now = context_.now, .flight = to_be_reduced(flight() - std::min(limited, flight()))});
       }
       rare().recovery_window.enter(cc_->ssthresh(), send_mss_);
       window_changed();

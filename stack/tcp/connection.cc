@@ -314,7 +314,7 @@ bool Connection::readable() const {
 bool Connection::writable() const {
   if (error_ != Errno::kOk || fin_queued_ || state_ == State::kClosed || state_ == State::kTimeWait) return true;
   const std::uint32_t limit = notsent_limit(*options_, tcp_.config);
-  if (limit != ConnectionOptions::kUnlimited && unsent() > limit / 2) return false;
+  if (limit != ConnectionOptions::kUnlimited && 2 * std::uint64_t{unsent()} >= limit) return false;
   return usable() && send_buffer_used() < send_tuning_.buffer() - send_tuning_.buffer() / 3;
 }
 

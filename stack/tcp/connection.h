@@ -190,6 +190,7 @@ class Connection final : public ConnectionHandle, public Flow {
   SendState& outgoing();
   void let_go_of_send_state();
   [[nodiscard]] std::uint32_t in_flight() const;
+  [[nodiscard]] std::uint32_t to_be_reduced(std::uint32_t flight) const;
   [[nodiscard]] std::uint32_t to_be_resent() const;
   void describe_recovery(Info& info) const;
   void ack_with_sack(const Arriving& segment);

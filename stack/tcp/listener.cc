@@ -302,7 +302,8 @@ bool Listener::half_open_acceptable(HalfOpen& half, const Arriving& s) {
     tcp_.refuse(s, half.tuple);
     return false;
   }
-  if (h.negotiated.timestamps && !s.options.has_timestamps) return context_.drop(Drop::kTcpNoTimestamp), false;
+  const bool required = h.negotiated.timestamps && tcp_.config.require_timestamps == Switch::kOn;
+  if (required && !s.options.has_timestamps) return context_.drop(Drop::kTcpNoTimestamp), false;
   return true;
 }
 

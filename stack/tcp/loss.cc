@@ -36,6 +36,11 @@ std::uint32_t Connection::in_flight() const {
   return negotiated_.sack && out_ != nullptr ? out_->board.in_flight() : flight();
 }
 
+// What congestion control reduces when something was lost while so much was in flight.
+std::uint32_t Connection::to_be_reduced(std::uint32_t flight) const {
+  return tcp_.config.reduce_flight == Switch::kOn ? flight : cc_->cwnd();
+}
+
 std::uint32_t Connection::to_be_resent() const {
   return negotiated_.sack && out_ != nullptr ? out_->board.lost() : 0;
 }
@@ -200,7 +205,7 @@ void Connection::turn(const Scoreboard::Found& found, std::uint32_t recover_fs) 
   if (recovery_.phase() == cc::Phase::kOpen) return begin_recovery(recover_fs);
   // Without PRR a lost retransmission is another sign of congestion (RFC8985-25).
   if (recovery_.active() && found.retransmission && tcp_.config.prr == Switch::kOff) {
-    cc_->on_congestion({.now = context_.now, .flight = in_flight() + found.bytes});
+    cc_->on_congestion({.now = context_.now, .flight = to_be_reduced(in_flight() + found.bytes)});
   }
 }
 
@@ -218,8 +223,9 @@ void Connection::begin_recovery(std::uint32_t recover_fs) {
   o.send_one = true;
   // FlightSize without limited-transmit data (RFC5681-26), whether there was any to send or not.
   const std::uint32_t flight_size = std::max(recover_fs, std::min(flight(), cc_->cwnd()));
-  cc_->on_congestion({.now = context_.now, .flight = flight_size});
-  o.prr.start(cc_->ssthresh(), recover_fs, o.board.in_flight());
+  const std::uint32_t before = to_be_reduced(flight_size);
+  cc_->on_congestion({.now = context_.now, .flight = before});
+  o.prr.start(cc_->ssthresh(), tcp_.config.reduce_flight == Switch::kOn ? recover_fs : before, o.board.in_flight());
 }
 
 // The window falls already: once for each window of data.
@@ -425,7 +431,7 @@ void Connection::step_tail_probe(const Arriving& s, const Delivery& d, std::uint
                    .flow = number_,
                    .a = o.probe.end.value(),
                    .detail = "the tail loss probe repaired a loss"});
-    cc_->on_congestion({.now = context_.now, .flight = flight() + acked});
+    cc_->on_congestion({.now = context_.now, .flight = to_be_reduced(flight() + acked)});
     cc_->on_recovery_done({context_.now, std::min(cc_->cwnd(), cc_->ssthresh())});
     context_.emit({.kind = EventKind::kTcpRecoveryExit, .flow = number_, .a = o.probe.end.value()});
   }

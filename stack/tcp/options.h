@@ -84,7 +84,10 @@ struct TcpConfig {
   Switch count_sacked = Switch::kOn;
   Switch ecn = Switch::kOff;        // RFC 3168: we ask for it
   Switch ecn_answer = Switch::kOn;  // and agree when the peer asks
-  Switch pacing = Switch::kOff;     // also for controllers that do not ask for it
+  // What a reduction halves: what was in flight; off: the window, as RFC 9438 §4.6 allows where windows that are not
+  // used do not grow.
+  Switch reduce_flight = Switch::kOn;
+  Switch pacing = Switch::kOff;  // also for controllers that do not ask for it
   Switch challenge_ack_limit = Switch::kOn;
   Switch answer_unsent_ack =
       Switch::kOn;  // an ACK for what was never sent is answered with an ACK (RFC 9293 §3.10.7.4)

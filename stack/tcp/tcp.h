@@ -58,10 +58,10 @@ struct Info {
   std::uint32_t cwnd = 0, ssthresh = 0, flight = 0;
   std::uint8_t send_scale = 0, receive_scale = 0;
   bool timestamps = false, window_scaling = false, sack = false, ecn = false;
-  bool ecn_seen = false;                        // the peer sends ECN-capable packets
-  bool quick_ack = true;                        // acknowledgements are not delayed at present
-  bool recovering = false;                      // fast recovery
-  bool syn_data_acked = false;                  // the data of the SYN was taken, by us or by the peer (RFC 7413)
+  bool ecn_seen = false;        // the peer sends ECN-capable packets
+  bool quick_ack = true;        // acknowledgements are not delayed at present
+  bool recovering = false;      // fast recovery
+  bool syn_data_acked = false;  // the data of the SYN was taken, by us or by the peer (RFC 7413)
   FastOpenFailure fast_open_failure = FastOpenFailure::kNone;
   Duration srtt{}, rttvar{}, rto{}, min_rtt{};  // min_rtt: of the last minutes; zero when not known
   std::uint64_t bytes_sent = 0, bytes_received = 0, bytes_retransmitted = 0, bytes_acked = 0;

@@ -204,6 +204,18 @@ TEST(Blocks, CountMemory) {
   h.discard_tx();
 }
 
+// With exactly half of the limit unsent there is no room yet, as on Linux.
+TEST(Blocks, RoomBelowTheLowWaterMark) {
+  Script h;
+  establish(h, 10_ms, 10'000);
+  h.set(socket::Option::kTcpNotsentLowWater, 4000);
+  EXPECT_EQ(write_some(h, 12'000), 12'000u);
+  EXPECT_FALSE(any(h.ready() & socket::Ready::kOut));
+  h.rx({.seq = 1, .ack = 1001, .win = 10'000});
+  EXPECT_TRUE(any(h.ready() & socket::Ready::kOut));
+  h.discard_tx();
+}
+
 // No segment goes across the end of a block.
 TEST(Blocks, EndSegments) {
   ScriptOptions o;
@@ -344,6 +356,21 @@ TEST(SlowStart, GrowsToTwiceWhatWasUsed) {
     h.after(50_ms);
     for (std::uint32_t acked = 1; acked <= row.segments; ++acked) h.rx({.seq = 1, .ack = 1 + acked * kMss});
     EXPECT_EQ(h.info().cwnd, row.window * kMss) << row.segments;
+  }
+}
+
+// One segment is lost where ten were allowed: half of the one (two at least), or of the ten.
+TEST(Reduction, OfTheFlightOrTheWindow) {
+  for (const bool flight : {true, false}) {
+    ScriptOptions o;
+    o.tcp.reduce_flight = flight ? Switch::kOn : Switch::kOff;
+    o.tcp.tail_probe = Switch::kOff;
+    Script h(o);
+    establish(h, 50_ms);
+    EXPECT_EQ(write_some(h, kMss), kMss);
+    h.expect_tx({.size = kMss});
+    ASSERT_TRUE(h.until_tx(2_s).has_value());
+    EXPECT_EQ(h.info().ssthresh, (flight ? 2 : 5) * kMss);
   }
 }
 
