@@ -93,6 +93,7 @@ ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to) {
   if ((flags & MSG_OOB) != 0 && !is_stream(call)) return set_errno(Errno::kNotSupported);
   const Instant deadline = deadline_of(call, call.settings().send_timeout, flags);
   std::size_t done = 0;
+  bool closed = false;
   for (;; flags &= ~MSG_FASTOPEN) {
     const auto sent = blocking(call, Ready::kOut, deadline, [&] {
       return call.sockets().send(call.handle(), p.from(done), to, sluice::send_flags_of(flags));
@@ -106,9 +107,10 @@ ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to) {
       if (done < p.size() || !sent) continue;
     }
     if (!sent && done == 0) return set_errno(sent.error());
+    closed = !sent && sent.error() == Errno::kBadFile;  // while it waited
     if (!sent || done >= p.size() || deadline == kNoWait) break;
   }
-  sluice::ask_for_reports(reference(call), flags, done);
+  if (!closed) sluice::ask_for_reports(reference(call), flags, done);
   return static_cast<ssize_t>(done);
 }
 

@@ -165,6 +165,11 @@ class Sockets {
   Status send(Handle handle, buf::Buffer& block, SendFlags flags);  // streams; others kNotSupported
   Result<ReceivedError> take_error(Handle handle);                  // the latest that was not taken; echo sockets only
   [[nodiscard]] bool in_handshake(Handle handle) const;  // what connect() or a first send() began is not over
+  // After a call that gave data to a stream: it is to be reported that it was copied, if kZeroCopy is set; that its
+  // last byte is sent and acknowledged. Others have no reports.
+  void report_copied(Handle handle);
+  void report_progress(Handle handle);
+  Result<Report> take_report(Handle handle);  // the oldest; kAgain: none
   Status shutdown(Handle handle, Shutdown how);
   Status close(Handle handle);
   Result<Endpoint> local_name(Handle handle) const;

@@ -86,8 +86,10 @@ std::uint32_t Connection::advance(Seq ack, Delivery& d) {
     data_base_ += static_cast<std::uint32_t>(data);
     bytes_acked_ += data;
   }
-  if (boundaries_ != nullptr) boundaries_->acknowledge(ack);
-  if (marks_ != nullptr) tell_progress();
+  if (send_marks_ != nullptr) {
+    send_marks_->ends.acknowledge(ack);
+    tell_progress();
+  }
   if (out_ != nullptr) {
     out_->board.acknowledge(ack, d);
   } else {

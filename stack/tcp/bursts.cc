@@ -72,7 +72,7 @@ std::size_t Connection::send_buffer_used() const {
   if (tcp_.config.count_memory == Switch::kOff || bytes == 0) return bytes;
   constexpr std::size_t kEach = 1280;
   const std::size_t transmissions = out_ != nullptr ? out_->board.records() : 0;
-  const std::size_t blocks = boundaries_ != nullptr ? boundaries_->count_after(snd_nxt_) : 0;
+  const std::size_t blocks = send_marks_ != nullptr ? send_marks_->ends.count_after(snd_nxt_) : 0;
   return bytes + kEach * (transmissions + blocks + (unsent() > 0 ? 1 : 0));
 }
 
@@ -96,8 +96,7 @@ void Connection::tell_of_room() {
 
 // What is queued from now on does not share a segment with what is queued already.
 void Connection::end_segment_here() {
-  if (boundaries_ == nullptr) boundaries_ = std::make_unique<Boundaries>();
-  boundaries_->add(data_end());
+  send_marks().ends.add(data_end());
 }
 
 // Whether the segment that ends here carries PSH because the user has pushed (RFC9293-MUST-61).
@@ -108,7 +107,7 @@ bool Connection::ends_push(Seq end) const {
 }
 
 std::uint32_t Connection::until_boundary(Seq from) const {
-  return boundaries_ != nullptr ? boundaries_->distance(from) : UINT32_MAX;
+  return send_marks_ != nullptr ? send_marks_->ends.distance(from) : UINT32_MAX;
 }
 
 }  // namespace sluice::tcp

@@ -142,6 +142,14 @@ class Connection final : public ConnectionHandle, public Flow {
   void check_invariants() const;
 
  private:
+  struct Mark {
+    Seq end;  // behind the byte
+    bool sent = false;
+  };
+  struct SendMarks {
+    Boundaries ends;           // where segments have to end
+    std::deque<Mark> reports;  // what report_progress() waits for
+  };
   enum class Ack : std::uint8_t { kNone, kDelayed, kNow };
 
   // segment_input.cc: each step returns false when the segment is done with
@@ -317,6 +325,10 @@ class Connection final : public ConnectionHandle, public Flow {
   void detach();
   void describe_traffic(Info& info) const;
   void notify();
+  SendMarks& send_marks() {
+    if (send_marks_ == nullptr) send_marks_ = std::make_unique<SendMarks>();
+    return *send_marks_;
+  }
   RareState& rare() {
     if (rare_ == nullptr) rare_ = std::make_unique<RareState>();
     return *rare_;
@@ -384,12 +396,7 @@ class Connection final : public ConnectionHandle, public Flow {
   Seq block_begin_;  // of the last block in the queue, see TcpConfig::send_blocks
   Seq pushed_;       // up to here the user, or half of the peer's window, has pushed
   buf::Queue send_queue_;
-  struct Mark {
-    Seq end;  // behind the byte
-    bool sent = false;
-  };
-  std::unique_ptr<std::deque<Mark>> marks_;  // what report_progress() waits for; null: nothing
-  std::unique_ptr<Boundaries> boundaries_;   // where segments have to end; null: nowhere
+  std::unique_ptr<SendMarks> send_marks_;  // null: none of either yet
 
   // Receive sequence space.
   Seq irs_, rcv_nxt_;

@@ -208,7 +208,7 @@ void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
   if (data_segments_out_ >= tcp_.config.unpaced_segments) pacer_.on_sent(context_.now, size);
   note_sent(seq, length, size > 0 && ends_push(seq + size) ? Pushed::kYes : Pushed::kNo);
   if (seq == snd_nxt_) snd_nxt_ += length;
-  if (marks_ != nullptr) tell_progress();
+  if (send_marks_ != nullptr) tell_progress();
   bytes_sent_ += size;
   data_segments_out_ += (size + send_mss_ - 1) / send_mss_;
   context_.counters.add(Counter::kTcpBytesSent, size);

@@ -5,8 +5,7 @@ namespace sluice::tcp {
 
 void Connection::report_progress() {
   if (user_ == nullptr || send_queue_.empty()) return;
-  if (marks_ == nullptr) marks_ = std::make_unique<std::deque<Mark>>();
-  marks_->push_back({data_end()});
+  send_marks().reports.push_back({data_end()});
   tell_progress();
 }
 
@@ -15,16 +14,16 @@ void Connection::tell_progress() {
   const auto tell = [&](ConnectionUser::Progress what, const Mark& mark) {
     if (user_ != nullptr) user_->on_tcp_progress(what, mark.end - begin - 1, context_.now);
   };
-  for (Mark& mark : *marks_) {
+  std::deque<Mark>& marks = send_marks_->reports;
+  for (Mark& mark : marks) {
     if (mark.end > snd_max_) break;
     if (!mark.sent) tell(ConnectionUser::Progress::kSent, mark);
     mark.sent = true;
   }
-  while (!marks_->empty() && marks_->front().end <= snd_una_) {
-    tell(ConnectionUser::Progress::kAcknowledged, marks_->front());
-    marks_->pop_front();
+  while (!marks.empty() && marks.front().end <= snd_una_) {
+    tell(ConnectionUser::Progress::kAcknowledged, marks.front());
+    marks.pop_front();
   }
-  if (marks_->empty()) marks_ = nullptr;
 }
 
 }  // namespace sluice::tcp
