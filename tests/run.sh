@@ -69,7 +69,7 @@ if [ $mode = sanitize ] || [ $mode = all ]; then
   unset GTEST_FILTER
 fi
 if [ $mode = tsan ] || [ $mode = all ]; then
-  targets=(tests/runtime/runtime_test tests/unit/unit_test)
+  targets=(tests/runtime/runtime_test tests/differential/differential_test tests/unit/unit_test)
   prepare build-tsan g++ -Db_sanitize=thread -Db_lundef=false -Dapps=false ||
     { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
   export TSAN_OPTIONS=halt_on_error=1
