@@ -60,7 +60,7 @@ if [ $mode = plain ] || [ $mode = all ]; then
   run_in build "${suites[@]}"
 fi
 if [ $mode = sanitize ] || [ $mode = all ]; then
-  prepare build-sanitize clang++ -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized ||
+  prepare build-sanitize clang++ -Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1 -Ddebug=true ||
     { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 SLUICE_SIM_SEEDS=3
   # The outside programs, the checks of the source and the golden tables of the simulation say nothing new here.
@@ -69,11 +69,11 @@ if [ $mode = sanitize ] || [ $mode = all ]; then
   unset GTEST_FILTER
 fi
 if [ $mode = tsan ] || [ $mode = all ]; then
-  targets=(tests/runtime/runtime_test tests/differential/differential_test tests/unit/unit_test)
+  targets=(tests/runtime/runtime_test tests/differential/differential_test)  # what has threads
   prepare build-tsan g++ -Db_sanitize=thread -Db_lundef=false -Dapps=false ||
     { echo "0 passed, 1 failed, 0 skipped"; exit 1; }
   export TSAN_OPTIONS=halt_on_error=1
-  run_in build-tsan --suite runtime --suite unit  # the drivers' tests are among the unit tests
+  run_in build-tsan --suite runtime
   targets=()
 fi
 if [ $mode = fuzz ]; then
