@@ -108,7 +108,7 @@ int Session::accept(int fd, sockaddr* address, socklen_t* length) {
   Descriptor* d = find_socket(fd);
   if (d == nullptr) return set_errno(Errno::kBadFile);
   socket::Endpoint peer;
-  const auto handle = blocking(lock, *d, Ready::kIn, deadline_of(*d, d->settings.receive_timeout, 0),
+  const auto handle = blocking(lock, *d, Ready::kIn, deadline_of(*d, d->settings.seldom->receive_timeout, 0),
                                [&] { return host_.stack().sockets().accept(d->handle, &peer); });
   if (!handle) return set_errno(handle.error());
   store_endpoint(peer, address, length);
@@ -131,7 +131,7 @@ int Session::connect(int fd, const sockaddr* address, socklen_t length) {
   host_.after_call();
   if (started) return 0;
   const bool under_way = started.error() == Errno::kInProgress || started.error() == Errno::kAlready;
-  const Instant deadline = deadline_of(*d, d->settings.send_timeout, 0);
+  const Instant deadline = deadline_of(*d, d->settings.seldom->send_timeout, 0);
   if (!under_way || deadline == Instant::past()) return set_errno(started.error());
   if (!host_.wait(lock, deadline, [&] { return any(sockets.ready(d->handle)); })) return set_errno(started.error());
   const Status ended = sockets.connect(d->handle, *peer);  // tells the end, and takes note of it
@@ -161,7 +161,7 @@ ssize_t Session::send(int fd, const msghdr& message, int flags) {
   const auto to = destination_of(message, flags);
   if (!to) return set_errno(to.error());
   socket::Sockets& sockets = host_.stack().sockets();
-  const Instant deadline = deadline_of(*d, d->settings.send_timeout, flags);
+  const Instant deadline = deadline_of(*d, d->settings.seldom->send_timeout, flags);
   std::size_t done = 0;
   // A blocking stream send returns when all is in the send queue, and the handshake over if it has begun one.
   for (;; flags &= ~MSG_FASTOPEN) {
@@ -194,7 +194,7 @@ ssize_t Session::receive(int fd, msghdr& message, int flags) {
   const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!p) return set_errno(p.error());
   if ((flags & MSG_ERRQUEUE) != 0) return receive_report(reference(*d), Duration(), message);
-  const Instant deadline = deadline_of(*d, d->settings.receive_timeout, flags);
+  const Instant deadline = deadline_of(*d, d->settings.seldom->receive_timeout, flags);
   const auto got = blocking(lock, *d, Ready::kIn, deadline, [&] {
     return host_.stack().sockets().receive(
         d->handle, p->writable(),
@@ -321,7 +321,7 @@ ssize_t Session::splice_from_socket(Lock& lock, Descriptor& from, Descriptor::Pi
   std::vector<std::uint8_t> bytes(room);
   const MutableBytes piece(bytes);
   const int wait = (flags & SPLICE_F_NONBLOCK) != 0 ? MSG_DONTWAIT : 0;
-  const auto got = blocking(lock, from, Ready::kIn, deadline_of(from, from.settings.receive_timeout, wait),
+  const auto got = blocking(lock, from, Ready::kIn, deadline_of(from, from.settings.seldom->receive_timeout, wait),
                             [&] { return host_.stack().sockets().receive(from.handle, std::span(&piece, 1)); });
   if (!got) return set_errno(got.error());
   pipe.bytes.insert(pipe.bytes.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(got->size));
@@ -334,7 +334,7 @@ ssize_t Session::splice_to_socket(Lock& lock, Descriptor::Pipe& pipe, Descriptor
   if (piece.empty()) return set_errno(Errno::kAgain);
   const int wait = (flags & SPLICE_F_NONBLOCK) != 0 ? MSG_DONTWAIT : 0;
   const bool more = (flags & SPLICE_F_MORE) != 0;
-  const auto sent = blocking(lock, to, Ready::kOut, deadline_of(to, to.settings.send_timeout, wait), [&] {
+  const auto sent = blocking(lock, to, Ready::kOut, deadline_of(to, to.settings.seldom->send_timeout, wait), [&] {
     return host_.stack().sockets().send(to.handle, std::span(&piece, 1), nullptr, {.more = more});
   });
   if (!sent) return set_errno(sent.error());

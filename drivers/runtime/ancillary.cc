@@ -58,16 +58,16 @@ void store_copied(const Report& report, msghdr& message) {
 }
 
 void store_progress(const Report& report, const SocketSettings& settings, Duration clock_offset, msghdr& message) {
-  const bool named = (settings.timestamping & SOF_TIMESTAMPING_OPT_ID) != 0;
+  const bool named = (settings.seldom->timestamping & SOF_TIMESTAMPING_OPT_ID) != 0;
   QueuedError queued{};
   queued.error.ee_errno = ENOMSG;
   queued.error.ee_origin = SO_EE_ORIGIN_TIMESTAMPING;
   queued.error.ee_info = stage_of(report.kind).info;
-  queued.error.ee_data = named ? report.last - settings.timestamp_base : 0;
+  queued.error.ee_data = named ? report.last - settings.seldom->timestamp_base : 0;
   // The packet that was sent is not kept: what Linux would give back of it is cut to nothing.
-  if ((settings.timestamping & SOF_TIMESTAMPING_OPT_TSONLY) == 0) message.msg_flags |= MSG_TRUNC;
+  if ((settings.seldom->timestamping & SOF_TIMESTAMPING_OPT_TSONLY) == 0) message.msg_flags |= MSG_TRUNC;
   Ancillary ancillary(message);
-  if ((settings.timestamping & SOF_TIMESTAMPING_SOFTWARE) != 0) {
+  if ((settings.seldom->timestamping & SOF_TIMESTAMPING_SOFTWARE) != 0) {
     const std::array<timespec, 3> times{to_timespec(report.at, clock_offset)};  // software, and two of hardware
     ancillary.put(SOL_SOCKET, SCM_TIMESTAMPING, times);
   }
@@ -98,7 +98,7 @@ void Ancillary::put(int level, int type, const void* data, std::size_t size) {
 void ask_for_reports(const SocketRef& socket, int flags, std::size_t sent) {
   if (sent == 0) return;
   if ((flags & MSG_ZEROCOPY) != 0) socket.sockets.report_copied(socket.handle);
-  if ((socket.settings.timestamping & kAnyStage) != 0) socket.sockets.report_progress(socket.handle);
+  if ((socket.settings.seldom->timestamping & kAnyStage) != 0) socket.sockets.report_progress(socket.handle);
 }
 
 int set_timestamping(const SocketRef& socket, const void* value, socklen_t length) {
@@ -108,9 +108,10 @@ int set_timestamping(const SocketRef& socket, const void* value, socklen_t lengt
   if (length < sizeof flags) return set_errno(Errno::kInvalid);
   memcpy(&flags, value, sizeof flags);
   if ((flags & ~kKnown) != 0) return set_errno(Errno::kInvalid);
-  const bool counted = (socket.settings.timestamping & SOF_TIMESTAMPING_OPT_ID) != 0;
-  if ((flags & SOF_TIMESTAMPING_OPT_ID) != 0 && !counted) socket.settings.timestamp_base = bytes_written(socket);
-  socket.settings.timestamping = flags;
+  const bool counted = (socket.settings.seldom->timestamping & SOF_TIMESTAMPING_OPT_ID) != 0;
+  if ((flags & SOF_TIMESTAMPING_OPT_ID) != 0 && !counted)
+    socket.settings.seldom.edit().timestamp_base = bytes_written(socket);
+  socket.settings.seldom.edit().timestamping = flags;
   return 0;
 }
 
@@ -119,7 +120,7 @@ ssize_t receive_report(const SocketRef& socket, Duration clock_offset, msghdr& m
     const auto report = socket.sockets.take_report(socket.handle);
     if (!report) return set_errno(report.error());
     const bool copied = report->kind == Report::Kind::kCopied;
-    if (!copied && (socket.settings.timestamping & stage_of(report->kind).wanted) == 0) continue;
+    if (!copied && (socket.settings.seldom->timestamping & stage_of(report->kind).wanted) == 0) continue;
     message.msg_flags = MSG_ERRQUEUE;
     message.msg_namelen = 0;
     if (copied) {

@@ -62,13 +62,23 @@ struct Table {
     if (free.lowest() == kChunk) not_full.take(c);
     return c * kChunk + n;
   }
+  int open(Runtime::Impl& runtime, socket::Handle handle, EpollSet* epoll) {
+    const std::lock_guard guard(mutex);
+    const auto index = take_lowest();
+    if (!index) return -1;
+    Descriptor& d = *at(*index);
+    d.handle = handle;
+    d.epoll = epoll;
+    d.runtime = &runtime;
+    return SL_FD_BASE + static_cast<int>(*index);
+  }
   void release(std::size_t index) {
     const std::lock_guard guard(mutex);
     Chunk& chunk = *chunks[index / kChunk].load();
     Descriptor& d = chunk.entries[index % kChunk];
     d.runtime = nullptr;
+    d.epoll = nullptr;
     ++d.generation;
-    d.file.reset();
     chunk.free.give_back(index % kChunk);
     not_full.give_back(index / kChunk);
   }
@@ -98,26 +108,16 @@ void forget_runtime(Runtime::Impl* impl) {
   if (chosen == impl) chosen = nullptr;
 }
 
-OpenFile::OpenFile() = default;
-OpenFile::~OpenFile() = default;
-
-int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, int type) {
-  auto file = std::make_shared<OpenFile>();
-  file->settings.nonblocking = (type & SOCK_NONBLOCK) != 0;
-  file->settings.close_on_exec = (type & SOCK_CLOEXEC) != 0;
-  return allocate_descriptor(runtime, handle, std::move(file));
+int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle) {
+  const int fd = table().open(runtime, handle, nullptr);
+  if (fd >= 0) ++runtime.side(handle).descriptors;
+  return fd;
 }
 
-int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, std::shared_ptr<OpenFile> file) {
-  Table& t = table();
-  const std::lock_guard guard(t.mutex);
-  const auto index = t.take_lowest();
-  if (!index) return -1;
-  Descriptor& d = *t.at(*index);
-  d.handle = handle;
-  d.file = std::move(file);
-  d.runtime = &runtime;
-  return SL_FD_BASE + static_cast<int>(*index);
+int allocate_descriptor(Runtime::Impl& runtime, EpollSet& epoll) {
+  const int fd = table().open(runtime, -1, &epoll);
+  if (fd >= 0) ++epoll.descriptors;
+  return fd;
 }
 
 Descriptor* find_descriptor(int fd) {
@@ -126,14 +126,20 @@ Descriptor* find_descriptor(int fd) {
   return d != nullptr && d->runtime != nullptr ? d : nullptr;
 }
 
-void release_descriptor(int fd) {
+Left release_descriptor(int fd) {
+  const Descriptor& d = *find_descriptor(fd);
+  EpollSet* const epoll = d.epoll;
+  std::uint32_t& descriptors = epoll != nullptr ? epoll->descriptors : d.runtime.load()->side(d.handle).descriptors;
   table().release(static_cast<std::size_t>(fd - SL_FD_BASE));
+  if (--descriptors > 0) return Left::kSome;
+  delete epoll;
+  return Left::kNone;
 }
 
 void release_descriptors_of(const Runtime::Impl& runtime) {
   Table& t = table();
   for (std::size_t i = 0; t.at(i) != nullptr; ++i) {
-    if (t.at(i)->runtime == &runtime) t.release(i);
+    if (t.at(i)->runtime == &runtime) (void)release_descriptor(SL_FD_BASE + static_cast<int>(i));
   }
 }
 
@@ -146,8 +152,12 @@ Call::Call(int fd, On on)
     guard_.reset();
     return;
   }
-  const bool wrong_kind = on == On::kSocket && entry_->file->epoll != nullptr;
+  const bool wrong_kind = on == On::kSocket && entry_->epoll != nullptr;
   refusal_ = wrong_kind ? Errno::kNotSocket : Errno::kOk;
+}
+
+SocketSettings& Call::settings() const {
+  return runtime_->side(entry_->handle).settings;
 }
 
 }  // namespace sluice
@@ -156,7 +166,8 @@ int sl_dup(int fd) {
   if (fd < SL_FD_BASE) return ::dup(fd);
   const sluice::Call call(fd, sluice::Call::On::kAny);
   if (!call) return call.refuse();
-  const int copy = sluice::allocate_descriptor(call.runtime(), call.handle(), call.file());
+  const int copy = call.epoll() != nullptr ? sluice::allocate_descriptor(call.runtime(), *call.epoll())
+                                           : sluice::allocate_descriptor(call.runtime(), call.handle());
   return copy >= 0 ? copy : sluice::set_errno(sluice::Errno::kTooManyFiles);
 }
 

@@ -39,10 +39,7 @@ int EpollSet::control(int operation, int fd, socket::Handle handle, const epoll_
     if (is_bad_mode(operation, event->events)) return EINVAL;
     if (there) return EEXIST;
     const auto added = members_.try_emplace({fd, handle}, EpollMember{*this, handle, *event}).first;
-    auto& all = runtime_.epoll_members;
-    const auto index = static_cast<std::size_t>(handle);
-    if (all.size() <= index) all.resize(index + 64);
-    added->second.next = std::exchange(all[index], &added->second);
+    added->second.next = std::exchange(runtime_.side(handle).members, &added->second);
     runtime_.observe(handle);
     return list(added->second), 0;
   }
@@ -63,7 +60,7 @@ int EpollSet::control_kernel(int operation, int fd, epoll_event* event) {
 void EpollSet::remove(std::map<Key, EpollMember>::iterator at) {
   EpollMember& member = at->second;
   if (member.listed) list_.erase(std::find(list_.begin(), list_.end(), &member));
-  EpollMember** link = &runtime_.epoll_members[static_cast<std::size_t>(member.handle)];
+  EpollMember** link = &runtime_.side(member.handle).members;
   while (*link != &member) link = &(*link)->next;
   *link = member.next;
   members_.erase(at);
@@ -77,9 +74,7 @@ void EpollSet::on_ready(EpollMember* members) {
 }
 
 void EpollSet::forget(Runtime::Impl& runtime, socket::Handle handle) {
-  const auto index = static_cast<std::size_t>(handle);
-  if (index >= runtime.epoll_members.size()) return;
-  while (EpollMember* member = runtime.epoll_members[index]) {
+  while (EpollMember* member = runtime.side(handle).members) {
     EpollSet& set = member->set;
     set.remove(
         std::find_if(set.members_.begin(), set.members_.end(), [&](const auto& m) { return &m.second == member; }));
@@ -161,11 +156,12 @@ int sl_epoll_create1(int flags) {
   if (impl == nullptr) return set_errno(Errno::kNetworkDown);
   if ((flags & ~EPOLL_CLOEXEC) != 0) return set_errno(Errno::kInvalid);
   const Impl::Guard guard(*impl);
-  auto file = std::make_shared<sluice::OpenFile>();
-  file->epoll = std::make_unique<EpollSet>(*impl);
-  if (file->epoll->kernel_set() < 0) return -1;
-  const int fd = sluice::allocate_descriptor(*impl, -1, file);
-  return fd >= 0 ? fd : set_errno(Errno::kTooManyFiles);
+  auto epoll = std::make_unique<EpollSet>(*impl);
+  if (epoll->kernel_set() < 0) return -1;
+  const int fd = sluice::allocate_descriptor(*impl, *epoll);
+  if (fd < 0) return set_errno(Errno::kTooManyFiles);
+  (void)epoll.release();  // it is the descriptor's now
+  return fd;
 }
 
 int sl_epoll_ctl(int set, int operation, int fd, epoll_event* event) {
@@ -175,7 +171,7 @@ int sl_epoll_ctl(int set, int operation, int fd, epoll_event* event) {
   }
   const Call call(set, Call::On::kAny);
   if (!call) return call.refuse();
-  EpollSet* epoll = call.file()->epoll.get();
+  EpollSet* epoll = call.epoll();
   if (epoll == nullptr || fd == set) return set_errno(Errno::kInvalid);
   if (event == nullptr && operation != EPOLL_CTL_DEL) return set_errno(Errno::kFault);
   int error = 0;
@@ -199,7 +195,7 @@ int sl_epoll_pwait(int set, epoll_event* events, int room, int timeout_ms, const
   if (set < SL_FD_BASE) return ::epoll_pwait(set, events, room, timeout_ms, signals);
   Call call(set, Call::On::kAny);
   if (!call) return call.refuse();
-  EpollSet* epoll = call.file()->epoll.get();
+  EpollSet* epoll = call.epoll();
   if (epoll == nullptr || room <= 0) return set_errno(Errno::kInvalid);
   if (events == nullptr) return set_errno(Errno::kFault);
   const sluice::Instant deadline =

@@ -40,6 +40,8 @@ class EpollSet {
 
   [[nodiscard]] int kernel_set() const { return kernel_set_; }
 
+  std::uint32_t descriptors = 0;  // the numbers that stand for it; it goes with the last
+
   static void on_ready(EpollMember* members);                         // those with one socket
   static void forget(Runtime::Impl& runtime, socket::Handle handle);  // the socket is closed
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <deque>
 #include <map>
 #include <unordered_map>
 #include <utility>
@@ -25,10 +26,9 @@ constexpr int kRoundsUnasked = 16;  // rounds without a look at the kernel's des
 struct EventLoop::Impl final : socket::ReadyObserver {
   struct Watch {
     Callback callback;
-    int fd = -1;
+    int fd = -1;  // -1: nothing is watched
     short events = 0;
     bool listed = false;
-    bool gone = false;
   };
 
   explicit Impl(Runtime::Impl& r) : runtime(r), epoll_fd(::epoll_create1(EPOLL_CLOEXEC)), spinner(r.options.spin) {
@@ -36,8 +36,8 @@ struct EventLoop::Impl final : socket::ReadyObserver {
     add_kernel(runtime.wake_fd, EPOLLIN);
   }
   ~Impl() override {
-    for (const auto& watch : ours) {
-      if (watch != nullptr) unwatch_ours(watch->fd);
+    for (Watch& watch : ours) {
+      if (watch.fd >= 0) unwatch_ours(watch.fd);
     }
     ::close(epoll_fd);
   }
@@ -53,7 +53,7 @@ struct EventLoop::Impl final : socket::ReadyObserver {
   void on_ready(socket::Handle handle) override {
     runtime.on_ready(handle);  // other threads may wait on it
     const auto index = static_cast<std::size_t>(handle);
-    if (index < by_handle.size() && by_handle[index] != nullptr) list(*by_handle[index]);
+    if (index < ours.size() && ours[index].fd >= 0) list(ours[index]);
   }
   void list(Watch& w) {
     if (w.listed) return;
@@ -61,25 +61,26 @@ struct EventLoop::Impl final : socket::ReadyObserver {
     ready.push_back(&w);
   }
 
-  // The place of a watch on a socket: null when there is none.
-  std::unique_ptr<Watch>& our_watch(int fd) {
-    const auto index = static_cast<std::size_t>(fd - SL_FD_BASE);
-    if (ours.size() <= index) ours.resize(std::max(index + 64, ours.size() + ours.size() / 8));
-    return ours[index];
+  // The watch on the socket of a descriptor; null when nobody watches it by this number.
+  Watch* watch_on(int fd, const Descriptor* d) {
+    if (d == nullptr || d->handle < 0 || static_cast<std::size_t>(d->handle) >= ours.size()) return nullptr;
+    Watch& watch = ours[static_cast<std::size_t>(d->handle)];
+    return watch.fd == fd ? &watch : nullptr;
   }
   void unwatch_ours(int fd) {
     const Descriptor* d = find_descriptor(fd);
-    if (d == nullptr) return;
+    Watch* watch = watch_on(fd, d);
+    if (watch == nullptr) return;
     (void)runtime.stack->sockets().set_observer(d->handle, &runtime);
-    by_handle[static_cast<std::size_t>(d->handle)] = nullptr;
+    watch->fd = -1;  // it may be on a list still
+    watch->callback = nullptr;
   }
 
   // The callback may watch, unwatch or replace itself.
   static void call(Watch& w, short revents) {
-    Callback running = std::move(w.callback);
-    w.callback = nullptr;
+    Callback running = std::exchange(w.callback, nullptr);
     running(revents);
-    if (!w.callback) w.callback = std::move(running);
+    if (!w.callback && w.fd >= 0) w.callback = std::move(running);
   }
 
   void run_stack();
@@ -89,10 +90,9 @@ struct EventLoop::Impl final : socket::ReadyObserver {
 
   Runtime::Impl& runtime;
   int epoll_fd;
-  std::vector<std::unique_ptr<Watch>> ours;  // by descriptor
+  std::deque<Watch> ours;  // by handle; they stay where they are
   std::unordered_map<int, std::unique_ptr<Watch>> kernel;
-  std::vector<std::unique_ptr<Watch>> graveyard;  // unwatched while callbacks run
-  std::vector<Watch*> by_handle;
+  std::vector<std::unique_ptr<Watch>> graveyard;  // the kernel's that were unwatched while callbacks run
   std::vector<Watch*> ready, round;
   // In the order in which they are due, and for cancel() by their number.
   std::map<std::pair<Instant, TimerId>, std::function<void()>> timers;
@@ -121,22 +121,20 @@ void EventLoop::watch(int fd, short events, Callback callback) {
     return;
   }
   const Descriptor* d = find_descriptor(fd);
-  if (d == nullptr) return;
-  auto& slot = im.our_watch(fd);
-  if (slot == nullptr) slot = std::make_unique<Impl::Watch>();
-  slot->fd = fd;
-  slot->events = events;
-  slot->callback = std::move(callback);
+  if (d == nullptr || d->handle < 0) return;
   const auto index = static_cast<std::size_t>(d->handle);
-  if (im.by_handle.size() <= index) im.by_handle.resize(index + 64);
-  im.by_handle[index] = slot.get();
+  if (im.ours.size() <= index) im.ours.resize(index + 1);
+  Impl::Watch& watch = im.ours[index];
+  watch.fd = fd;
+  watch.events = events;
+  watch.callback = std::move(callback);
   (void)im.runtime.stack->sockets().set_observer(d->handle, &im);
-  im.list(*slot);
+  im.list(watch);
 }
 
 void EventLoop::set_events(int fd, short events) {
   if (fd >= SL_FD_BASE) {
-    if (Impl::Watch* w = impl_->our_watch(fd).get(); w != nullptr) {
+    if (Impl::Watch* w = impl_->watch_on(fd, find_descriptor(fd)); w != nullptr) {
       w->events = events;
       impl_->list(*w);
     }
@@ -147,21 +145,13 @@ void EventLoop::set_events(int fd, short events) {
 
 void EventLoop::unwatch(int fd) {
   Impl& im = *impl_;
-  std::unique_ptr<Impl::Watch> watch;
-  if (fd >= SL_FD_BASE) {
-    watch = std::move(im.our_watch(fd));
-  } else if (const auto at = im.kernel.find(fd); at != im.kernel.end()) {
-    watch = std::move(at->second);
-    im.kernel.erase(at);
-  }
-  if (watch == nullptr) return;
-  if (fd >= SL_FD_BASE) {
-    im.unwatch_ours(fd);
-  } else {
-    ::epoll_ctl(im.epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
-  }
-  watch->gone = true;
-  im.graveyard.push_back(std::move(watch));
+  if (fd >= SL_FD_BASE) return im.unwatch_ours(fd);
+  const auto at = im.kernel.find(fd);
+  if (at == im.kernel.end()) return;
+  at->second->fd = -1;
+  im.graveyard.push_back(std::move(at->second));
+  im.kernel.erase(at);
+  ::epoll_ctl(im.epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
 }
 
 EventLoop::TimerId EventLoop::after(Duration delay, std::function<void()> callback) {
@@ -191,9 +181,8 @@ void EventLoop::Impl::run_ready() {
   std::swap(ready, round);
   for (Watch* w : round) {
     w->listed = false;
-    if (w->gone) continue;
-    const Descriptor* d = find_descriptor(w->fd);
-    if (d == nullptr) continue;
+    const Descriptor* d = w->fd >= 0 ? find_descriptor(w->fd) : nullptr;
+    if (watch_on(w->fd, d) != w) continue;  // unwatched meanwhile, or closed before that
     const short now = poll_events_of(runtime.stack->sockets().ready(d->handle));
     const auto wanted = static_cast<short>(now & (w->events | POLLERR | POLLHUP));
     if (wanted == 0) continue;
@@ -202,7 +191,6 @@ void EventLoop::Impl::run_ready() {
     call(*w, wanted);
   }
   round.clear();
-  std::erase_if(ready, [](const Watch* w) { return w->gone; });
   graveyard.clear();
 }
 

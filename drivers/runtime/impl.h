@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -99,6 +100,15 @@ struct Runtime::Impl final : socket::ReadyObserver {
     Waiter* next = nullptr;              // waits on the same socket
   };
 
+  // What there is for a socket beside the stack. Stays where it is.
+  struct SocketSide {
+    SocketSettings settings;
+    std::uint32_t descriptors = 0;   // the numbers that stand for it
+    Waiter* waiters = nullptr;       // a list
+    EpollMember* members = nullptr;  // a list
+  };
+  SocketSide& side(socket::Handle handle);
+
   // waiting.cc
   void enlist(Waiter& self);
   void strike_off(Waiter& self);
@@ -127,8 +137,7 @@ struct Runtime::Impl final : socket::ReadyObserver {
 
   std::mutex mutex;
   std::vector<Waiter*> waiters;                                 // in the order in which they came
-  std::vector<Waiter*> by_handle;                               // lists of those who wait on one socket
-  std::vector<EpollMember*> epoll_members;                      // lists of those with one socket, by handle
+  std::deque<SocketSide> sides;                                 // by handle
   std::vector<Waiter*> news;                                    // whose socket has changed
   std::size_t several = 0;                                      // of the waiters: those of kSeveral
   std::array<std::atomic<std::uint32_t>*, kRungAtOnce> rung{};  // to be woken when the lock is free
@@ -168,28 +177,22 @@ Runtime::Impl* current_runtime();
 void announce_runtime(Runtime::Impl* impl);
 void forget_runtime(Runtime::Impl* impl);
 
-// What a number stands for, or several (sl_dup): a socket, or a set of descriptors to wait for.
-struct OpenFile {
-  SocketSettings settings;
-  std::unique_ptr<EpollSet> epoll;  // null: a socket
-  OpenFile();
-  ~OpenFile();
-};
-
-// Descriptor table: number to runtime and handle. An entry never moves. `runtime` and `generation` may be read at any
-// time, the rest with the lock of the runtime, and all is written with that lock.
+// Descriptor table: what a number, or several (sl_dup), stand for: a socket, or a set of descriptors to wait for. An
+// entry never moves. `runtime` and `generation` may be read at any time, the rest with the lock of the runtime, and all
+// is written with that lock.
 struct Descriptor {
-  using Settings = SocketSettings;
   std::atomic<Runtime::Impl*> runtime{nullptr};  // null: the number is not open
   std::atomic<std::uint32_t> generation{0};      // changes when the number is closed
   socket::Handle handle = -1;                    // -1: no socket
-  std::shared_ptr<OpenFile> file;
+  EpollSet* epoll = nullptr;                     // null: a socket
 };
-// `type` may carry SOCK_NONBLOCK. -1: there are too many.
-int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, int type);
-int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle, std::shared_ptr<OpenFile> file);
+// -1: there are too many.
+int allocate_descriptor(Runtime::Impl& runtime, socket::Handle handle);
+int allocate_descriptor(Runtime::Impl& runtime, EpollSet& epoll);
 Descriptor* find_descriptor(int fd);  // null: EBADF
-void release_descriptor(int fd);
+// The numbers left that stand for the same. A set of descriptors goes with its last one; a socket is to be closed.
+enum class Left : std::uint8_t { kNone, kSome };
+Left release_descriptor(int fd);
 void release_descriptors_of(const Runtime::Impl& runtime);
 
 // One call on a descriptor: the entry, and the lock of its runtime. False when the number is not open, or not of this
@@ -207,8 +210,8 @@ class Call {
   [[nodiscard]] Runtime::Impl& runtime() const { return *runtime_; }
   [[nodiscard]] socket::Sockets& sockets() const { return runtime_->stack->sockets(); }
   [[nodiscard]] socket::Handle handle() const { return entry_->handle; }
-  [[nodiscard]] Descriptor::Settings& settings() const { return entry_->file->settings; }
-  [[nodiscard]] const std::shared_ptr<OpenFile>& file() const { return entry_->file; }
+  [[nodiscard]] SocketSettings& settings() const;
+  [[nodiscard]] EpollSet* epoll() const { return entry_->epoll; }  // null: a socket
   [[nodiscard]] Runtime::Impl::Guard& guard() { return *guard_; }
 
  private:

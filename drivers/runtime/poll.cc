@@ -17,7 +17,7 @@ using Impl = sluice::Runtime::Impl;
 namespace {
 
 short events_now(const Impl& impl, const sluice::Descriptor& d) {
-  if (d.file->epoll != nullptr) return d.file->epoll->ready() ? POLLIN | POLLRDNORM : 0;
+  if (d.epoll != nullptr) return d.epoll->ready() ? POLLIN | POLLRDNORM : 0;
   return sluice::poll_events_of(impl.stack->sockets().ready(d.handle));
 }
 
@@ -50,7 +50,7 @@ int check_kernel(pollfd* fds, nfds_t count, std::vector<pollfd>& scratch) {
 std::vector<pollfd> kernel_part(const pollfd* fds, nfds_t count, std::vector<pollfd> kernel) {
   for (nfds_t i = 0; i < count; ++i) {
     const sluice::Descriptor* d = fds[i].fd >= SL_FD_BASE ? sluice::find_descriptor(fds[i].fd) : nullptr;
-    if (d != nullptr && d->file->epoll != nullptr) kernel.push_back({d->file->epoll->kernel_set(), POLLIN, 0});
+    if (d != nullptr && d->epoll != nullptr) kernel.push_back({d->epoll->kernel_set(), POLLIN, 0});
   }
   return kernel;
 }

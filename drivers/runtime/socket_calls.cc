@@ -67,7 +67,7 @@ namespace {
 
 // For the urgent byte no call waits.
 Instant receive_deadline(Call& call, int flags) {
-  return (flags & MSG_OOB) != 0 ? kNoWait : deadline_of(call, call.settings().receive_timeout, flags);
+  return (flags & MSG_OOB) != 0 ? kNoWait : deadline_of(call, call.settings().seldom->receive_timeout, flags);
 }
 
 bool is_stream(const Call& call) {
@@ -91,7 +91,7 @@ sluice::SocketRef reference(const Call& call) {
 // A blocking stream send returns when all is in the send queue, and the handshake over if it has begun one, as Linux.
 ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to) {
   if ((flags & MSG_OOB) != 0 && !is_stream(call)) return set_errno(Errno::kNotSupported);
-  const Instant deadline = deadline_of(call, call.settings().send_timeout, flags);
+  const Instant deadline = deadline_of(call, call.settings().seldom->send_timeout, flags);
   std::size_t done = 0;
   bool closed = false;
   for (;; flags &= ~MSG_FASTOPEN) {
@@ -126,7 +126,10 @@ int sl_socket(int domain, int type, int protocol) {
   Impl::Guard guard(*impl);
   const auto handle = impl->stack->sockets().open(sluice::ip::Family::kV4, *kind);
   if (!handle) return set_errno(handle.error());
-  const int fd = sluice::allocate_descriptor(*impl, *handle, type);
+  sluice::SocketSettings& settings = impl->side(*handle).settings;
+  settings.nonblocking = (type & SOCK_NONBLOCK) != 0;
+  settings.close_on_exec = (type & SOCK_CLOEXEC) != 0;
+  const int fd = sluice::allocate_descriptor(*impl, *handle);
   if (fd >= 0) return fd;
   (void)impl->stack->sockets().close(*handle);
   return set_errno(Errno::kTooManyFiles);
@@ -136,13 +139,13 @@ namespace {
 
 // SO_LINGER with a time: until the peer has acknowledged all, our FIN included, or the time is over. The number is
 // given back already; calls of other threads on it have ended.
-void linger_before_close(Call& call, const std::shared_ptr<sluice::OpenFile>& file, sluice::socket::Handle handle) {
+void linger_before_close(Call& call, sluice::socket::Handle handle) {
   Impl& impl = call.runtime();
   sluice::socket::Sockets& sockets = impl.stack->sockets();
   const auto seconds = sockets.get_option(handle, Option::kLinger);
   const auto info = sockets.tcp_info(handle);
   const bool in_vain = !info || info->receive_queued > 0 || !impl.threaded;  // it will be reset; it may not block
-  if (in_vain || !seconds || *seconds <= 0 || file.use_count() > 1) return;
+  if (in_vain || !seconds || *seconds <= 0) return;
   if (!sockets.shutdown(handle, sluice::socket::Shutdown::kWrite)) return;
   impl.observe(handle);
   const auto is_over = [&] {
@@ -161,16 +164,15 @@ int sl_close(int fd) {
   Call call(fd, Call::On::kAny);
   if (!call) return call.refuse();
   Impl& impl = call.runtime();
-  const std::shared_ptr<sluice::OpenFile> file = call.file();
   const sluice::socket::Handle handle = call.handle();
-  sluice::release_descriptor(fd);
-  const bool is_last = file.use_count() == 1;
+  const sluice::Left left = sluice::release_descriptor(fd);
   Status closed;
   if (handle >= 0) {
     impl.on_ready(handle);
-    if (is_last) {
+    if (left == sluice::Left::kNone) {
       sluice::EpollSet::forget(impl, handle);
-      linger_before_close(call, file, handle);
+      linger_before_close(call, handle);
+      impl.side(handle).settings = {};
       closed = call.sockets().close(handle);
     }
   }
@@ -214,16 +216,15 @@ int sl_accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
   if (!call) return call.refuse();
   if ((flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) != 0) return set_errno(Errno::kInvalid);
   Endpoint peer;
-  const auto handle = blocking(call, Ready::kIn, deadline_of(call, call.settings().receive_timeout, 0),
+  const auto handle = blocking(call, Ready::kIn, deadline_of(call, call.settings().seldom->receive_timeout, 0),
                                [&] { return call.sockets().accept(call.handle(), &peer); });
   if (!handle) return set_errno(handle.error());
-  const int accepted = sluice::allocate_descriptor(call.runtime(), *handle, flags);
+  const int accepted = sluice::allocate_descriptor(call.runtime(), *handle);
   if (accepted < 0) {
     (void)call.sockets().close(*handle);
     return set_errno(Errno::kTooManyFiles);
   }
-  sluice::SocketSettings& settings = sluice::find_descriptor(accepted)->file->settings;
-  settings = sluice::settings_of_accepted(call.settings(), flags);
+  call.runtime().side(*handle).settings = sluice::settings_of_accepted(call.settings(), flags);
   store_endpoint(peer, address, length);
   return accepted;
 }
@@ -241,7 +242,7 @@ int sl_connect(int fd, const sockaddr* address, socklen_t length) {
   if (started) return 0;
   // A blocking call waits for the end of a handshake that an earlier call has begun, too.
   const bool under_way = started.error() == Errno::kInProgress || started.error() == Errno::kAlready;
-  const Instant deadline = deadline_of(call, call.settings().send_timeout, 0);
+  const Instant deadline = deadline_of(call, call.settings().seldom->send_timeout, 0);
   if (!under_way || deadline == kNoWait) return set_errno(started.error());
   const Status waited =
       wait_for(call, deadline, [&] { return sluice::socket::any(call.sockets().ready(call.handle())); });

@@ -110,14 +110,16 @@ int keep_option(SocketSettings& settings, const KeptRow& row, const void* value,
   if (length < sizeof number) return set_errno(Errno::kInvalid);
   memcpy(&number, value, sizeof number);
   if (row.value == KeptRow::Value::kFlag) number = number != 0 ? 1 : 0;
-  std::erase_if(settings.kept, [&](const SocketSettings::Kept& k) { return k.name == row.name; });
-  settings.kept.push_back({row.name, number});
+  auto& kept = settings.seldom.edit().kept;
+  std::erase_if(kept, [&](const SocketSettings::Kept& k) { return k.name == row.name; });
+  kept.push_back({row.name, number});
   return 0;
 }
 
 int kept_value(const SocketSettings& settings, const KeptRow& row) {
-  const auto at = std::ranges::find(settings.kept, row.name, &SocketSettings::Kept::name);
-  return at != settings.kept.end() ? at->value : 0;
+  const auto& kept = settings.seldom->kept;
+  const auto at = std::ranges::find(kept, row.name, &SocketSettings::Kept::name);
+  return at != kept.end() ? at->value : 0;
 }
 
 int set_timeout(Duration& timeout, const void* value, socklen_t length) {
@@ -202,7 +204,7 @@ int store_memory(const SocketRef& socket, void* value, socklen_t* length) {
 std::optional<int> setting_of(const SocketRef& socket, int level, int name) {
   if (level == IPPROTO_TCP && name == TCP_INQ) return socket.settings.report_inq ? 1 : 0;
   if (level == SOL_SOCKET && name == SO_TIMESTAMPING && type_of(socket) == socket::Type::kStream) {
-    return static_cast<int>(socket.settings.timestamping);
+    return static_cast<int>(socket.settings.seldom->timestamping);
   }
   return {};
 }
@@ -229,7 +231,8 @@ SocketSettings settings_of_accepted(const SocketSettings& listener, int flags) {
   SocketSettings s = listener;
   s.nonblocking = (flags & SOCK_NONBLOCK) != 0;
   s.close_on_exec = (flags & SOCK_CLOEXEC) != 0;
-  std::erase_if(s.kept, [](const SocketSettings::Kept& k) { return k.name == SO_PRIORITY; });
+  const auto is_own = [](const SocketSettings::Kept& k) { return k.name == SO_PRIORITY; };
+  if (std::ranges::any_of(s.seldom->kept, is_own)) std::erase_if(s.seldom.edit().kept, is_own);
   return s;
 }
 
@@ -237,8 +240,10 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
   if (!has_level(socket, level)) return set_errno(Errno::kNoProtocolOption);
   if (value == nullptr) return errno = EFAULT, -1;
   sluice::socket::Sockets& sockets = socket.sockets;
-  if (level == SOL_SOCKET && name == SO_RCVTIMEO) return set_timeout(socket.settings.receive_timeout, value, length);
-  if (level == SOL_SOCKET && name == SO_SNDTIMEO) return set_timeout(socket.settings.send_timeout, value, length);
+  if (level == SOL_SOCKET && name == SO_RCVTIMEO)
+    return set_timeout(socket.settings.seldom.edit().receive_timeout, value, length);
+  if (level == SOL_SOCKET && name == SO_SNDTIMEO)
+    return set_timeout(socket.settings.seldom.edit().send_timeout, value, length);
   if (const KeptRow* row = kept_option(socket, level, name)) return keep_option(socket.settings, *row, value, length);
   if (level == SOL_SOCKET && name == SO_LINGER) {
     linger l{};
@@ -283,7 +288,8 @@ int get_socket_option(const SocketRef& socket, int level, int name, void* value,
   sluice::socket::Sockets& sockets = socket.sockets;
   if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {
     const std::int64_t us =
-        (name == SO_RCVTIMEO ? socket.settings.receive_timeout : socket.settings.send_timeout).to_micros();
+        (name == SO_RCVTIMEO ? socket.settings.seldom->receive_timeout : socket.settings.seldom->send_timeout)
+            .to_micros();
     const timeval t{us / 1'000'000, us % 1'000'000};
     return store_value(&t, sizeof t, value, length);
   }

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "stack/base/on_demand.h"
 #include "stack/socket/sockets.h"
 
 namespace sluice {
@@ -22,15 +23,20 @@ struct SocketSettings {
     int value;
   };
 
+  // What few programs set.
+  struct Seldom {
+    std::uint32_t timestamping = 0;    // SO_TIMESTAMPING: its flags,
+    std::uint32_t timestamp_base = 0;  // and from where bytes are counted
+    Duration receive_timeout;          // 0: none
+    Duration send_timeout;
+    std::vector<Kept> kept;  // options that are only remembered
+  };
+
+  OnDemand<Seldom> seldom;
   bool nonblocking = false;
-  bool close_on_exec = false;        // kept for who asks; no descriptor outlives an exec
-  bool receive_ttl = false;          // IP_RECVTTL
-  bool report_inq = false;           // TCP_INQ
-  std::uint32_t timestamping = 0;    // SO_TIMESTAMPING: its flags,
-  std::uint32_t timestamp_base = 0;  // and from where bytes are counted
-  Duration receive_timeout;          // 0: none
-  Duration send_timeout;
-  std::vector<Kept> kept;  // options that are only remembered
+  bool close_on_exec = false;  // kept for who asks; no descriptor outlives an exec
+  bool receive_ttl = false;    // IP_RECVTTL
+  bool report_inq = false;     // TCP_INQ
 };
 
 // A listener's go to those it accepts; `flags` are of accept4(2).

@@ -94,13 +94,16 @@ void Runtime::Impl::kick_worker() {
   write_event(wake_fd);
 }
 
+Runtime::Impl::SocketSide& Runtime::Impl::side(socket::Handle handle) {
+  const auto index = static_cast<std::size_t>(handle);
+  if (sides.size() <= index) sides.resize(index + 1);
+  return sides[index];
+}
+
 void Runtime::Impl::enlist(Waiter& self) {
   waiters.push_back(&self);
   if (self.on == kSeveral) return void(++several);
-  const auto index = static_cast<std::size_t>(self.on);
-  if (by_handle.size() <= index) by_handle.resize(index + 64);
-  self.next = by_handle[index];
-  by_handle[index] = &self;
+  self.next = std::exchange(side(self.on).waiters, &self);
   observe(self.on);
 }
 
@@ -113,16 +116,15 @@ void Runtime::Impl::strike_off(Waiter& self) {
   waiters.erase(std::find(waiters.begin(), waiters.end(), &self));
   if (self.listed) news.erase(std::find(news.begin(), news.end(), &self));
   if (self.on == kSeveral) return void(--several);
-  Waiter** link = &by_handle[static_cast<std::size_t>(self.on)];
+  Waiter** link = &side(self.on).waiters;
   while (*link != &self) link = &(*link)->next;
   *link = self.next;
 }
 
 void Runtime::Impl::on_ready(socket::Handle handle) {
-  const auto index = static_cast<std::size_t>(handle);
-  if (index < epoll_members.size()) EpollSet::on_ready(epoll_members[index]);
-  if (index >= by_handle.size()) return;
-  for (Waiter* w = by_handle[index]; w != nullptr; w = w->next) {
+  SocketSide& of = side(handle);
+  EpollSet::on_ready(of.members);
+  for (Waiter* w = of.waiters; w != nullptr; w = w->next) {
     if (!w->listed) news.push_back(w);
     w->listed = true;
   }

@@ -129,7 +129,7 @@ ssize_t sl_recvfrom_lend(int fd, sl_buffer* buffer, int flags, sockaddr* from, s
   *buffer = {};
   Call call(fd);
   if (!call) return call.refuse();
-  auto lent = blocking(call, Ready::kIn, deadline_of(call, call.settings().receive_timeout, flags),
+  auto lent = blocking(call, Ready::kIn, deadline_of(call, call.settings().seldom->receive_timeout, flags),
                        [&] { return call.sockets().lend(call.handle()); });
   if (!lent) return set_errno(lent.error());
   sluice::store_endpoint(lent->source, from, length);
@@ -162,7 +162,7 @@ ssize_t sl_send_commit(int fd, const sl_buffer* buffer, size_t size, int flags) 
   const bool ours = loan && loan->kind == Loan::Kind::kBorrowed && loan->runtime == &call.runtime();
   if (!ours || size == 0 || size > loan->buffer.size()) return set_errno(Errno::kInvalid);
   loan->buffer.set_view(0, size);
-  const Status sent = blocking(call, Ready::kOut, deadline_of(call, call.settings().send_timeout, flags), [&] {
+  const Status sent = blocking(call, Ready::kOut, deadline_of(call, call.settings().seldom->send_timeout, flags), [&] {
     return call.sockets().send(call.handle(), loan->buffer, {.more = (flags & MSG_MORE) != 0});
   });
   if (!sent) {

@@ -89,7 +89,7 @@ class EventLoop {
 
   using Callback = std::function<void(short revents)>;  // POLLIN, POLLOUT, POLLERR, POLLHUP
   // Calls back whenever the descriptor (sluice's or the kernel's) is ready for `events`; level-triggered.
-  // Watching again changes events and callback.
+  // Watching again changes events and callback. A socket has one watch, by the number that was watched last.
   void watch(int fd, short events, Callback callback);
   void set_events(int fd, short events);
   void unwatch(int fd);  // before closing it
