@@ -10,7 +10,7 @@ namespace sluice::ip {
 namespace ipv4 = wire::ipv4;
 
 namespace {
-constexpr std::uint32_t kLoopbackMtu = 65535;
+constexpr std::uint16_t kLargestPacket = 65535;  // RFC 791: also the loopback MTU
 
 link::LinkCast link_cast_of(Cast cast) {
   switch (cast) {
@@ -46,7 +46,7 @@ Result<Route> Ip::Impl::route_local(const Address& destination, const Address& s
   r.interface = kLoopback;
   r.source = source.is_any() ? destination : source;
   r.next_hop = destination;
-  r.mtu = r.link_mtu = r.max_gso_bytes = kLoopbackMtu;
+  r.mtu = r.link_mtu = r.max_gso_bytes = kLargestPacket;
   r.tx_checksum = true;
   r.generation = generation_;
   return r;
@@ -86,11 +86,12 @@ Result<Route> Ip::Impl::route_over(const Interface& out, const Address& destinat
   r.source = *chosen;
   r.next_hop = next_hop;
   r.cast = cast_of(destination, &out);
-  r.link_mtu = out.link.mtu();
+  r.link_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(out.link.mtu(), kLargestPacket));
   const PathMtu path = r.cast == Cast::kUnicast ? path_mtu_.get(destination, r.link_mtu) : PathMtu{r.link_mtu};
   r.mtu = path.mtu;
   r.below_floor = path.below_floor;
-  r.max_gso_bytes = std::max(r.mtu, out.link.max_gso_bytes());
+  r.max_gso_bytes =
+      static_cast<std::uint16_t>(std::clamp<std::uint32_t>(out.link.max_gso_bytes(), r.mtu, kLargestPacket));
   r.rx_queue_frames =
       static_cast<std::uint16_t>(std::min<std::uint32_t>(out.link.device().capabilities().rx_queue_frames, UINT16_MAX));
   r.tx_checksum = out.link.device().capabilities().tx_checksum;

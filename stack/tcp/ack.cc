@@ -43,7 +43,7 @@ Duration Connection::echoed_rtt(const Arriving& s) const {
 
 // Of a SYN that was sent once; else by the timestamp (RFC6298-10, RFC9293-MUST-18).
 void Connection::measure_handshake(const Arriving& s) {
-  const Duration rtt = timing_ ? std::max(context_.now - timed_at_, Duration::micros(1)) : echoed_rtt(s);
+  const Duration rtt = timing_ ? std::max(context_.now - progress_at_, Duration::micros(1)) : echoed_rtt(s);
   timing_ = false;
   if (rtt == Duration()) return;
   min_rtt_.sample(context_.now, rtt);

@@ -11,7 +11,7 @@
 namespace sluice::tcp {
 
 namespace {
-constexpr int kQuickAcks = 16;             // segments acknowledged at once when the user asks for it
+constexpr std::uint8_t kQuickAcks = 16;    // segments acknowledged at once when the user asks for it
 constexpr std::size_t kSmallWrite = 2048;  // writes up to this go into small blocks
 }  // namespace
 
@@ -22,7 +22,7 @@ const char* name_of(State state) {
 }
 
 Connection::Connection(Tcp::Impl& tcp, const FourTuple& t, const ip::Route& route, const ConnectionOptions& options,
-                       std::uint64_t number)
+                       std::uint32_t number)
     : Flow(FlowKind::kConnection, t),
       tcp_(tcp),
       context_(tcp.context),
@@ -36,7 +36,7 @@ Connection::Connection(Tcp::Impl& tcp, const FourTuple& t, const ip::Route& rout
           tcp.context.timers, [](void* self) { static_cast<Connection*>(self)->on_timer(); }, this) {
   ts_offset_ = tcp.isn.timestamp_offset(t.local, t.peer);
   progress_at_ = last_received_at_ = context_.now;
-  quick_acks_ = tcp.config.delayed_ack == Switch::kOn ? tcp.config.quick_acks : INT32_MAX;
+  quick_acks_ = tcp.config.quick_acks;
   update_mss();
 }
 
@@ -77,7 +77,7 @@ void Connection::open_passive(const Handshake& h, Listener* listener) {
   ts_recent_at_ = context_.now;
   syn_retransmitted_ = h.syn_retransmitted;
   timing_ = !syn_retransmitted_ && h.answered_at != Instant::past();  // the handshake is the first measurement
-  timed_at_ = h.answered_at;
+  if (timing_) progress_at_ = h.answered_at;
   recovery_.start(iss_);
   window_.start(rcv_nxt_, h.offered_window, negotiated_.receive_scale);
   update_mss();
@@ -443,7 +443,7 @@ Info Connection::info() const {
   i.rto = rto_.rto();
   i.timeouts_in_row = timeouts_in_row_;
   i.backoff = static_cast<std::uint32_t>(rto_.backoff());
-  i.quick_ack = quick_acks_ > 0;
+  i.quick_ack = quick_acks_ > 0 || tcp_.config.delayed_ack == Switch::kOff;
   i.recovering = recovery_.active();
   i.syn_data_acked = syn_data_acked_;
   i.fast_open_failure = fast_open_failure_;

@@ -71,7 +71,7 @@ class Connection final : public ConnectionHandle, public Flow {
  public:
   // The route's MTU decides the segment sizes.
   Connection(Tcp::Impl& tcp, const FourTuple& tuple, const ip::Route& route, const ConnectionOptions& options,
-             std::uint64_t number);
+             std::uint32_t number);
   ~Connection() override;
 
   // --- how it begins
@@ -93,7 +93,6 @@ class Connection final : public ConnectionHandle, public Flow {
   void input(Arriving& segment);
   void on_icmp_error(const ip::IcmpError& error);
   void flush();  // at the end of a batch: what it allows to be sent, and the ACK
-  Connection* next_in_flush_list = nullptr;
 
   // --- ConnectionHandle
   void set_user(ConnectionUser* user) override { user_ = user; }
@@ -135,10 +134,9 @@ class Connection final : public ConnectionHandle, public Flow {
 
   // --- for Tcp and the listener
   void forget_listener() { listener_ = nullptr; }
-  Connection* next_in_line = nullptr;  // of those to be accepted, or of those to be freed
-  bool flush_listed = false;           // in Tcp's list of those to be flushed
-  bool retired = false;                // in Tcp's list of those to be freed
-  void reset_silently();               // RST to the peer, no word to the user; used when a listener closes
+  bool flush_listed = false;  // in Tcp's list of those to be flushed
+  bool retired = false;       // in Tcp's list of those to be freed
+  void reset_silently();      // RST to the peer, no word to the user; used when a listener closes
   void check_invariants() const;
 
  private:
@@ -382,7 +380,7 @@ class Connection final : public ConnectionHandle, public Flow {
   ConnectionUser* user_ = nullptr;
   Listener* listener_ = nullptr;  // until accepted
   SharedOptions options_;
-  std::uint64_t number_;
+  std::uint32_t number_;
   ip::Path route_;
 
   // Send sequence space (RFC 9293 §3.3.1). snd_nxt goes back to snd_una after a timeout; snd_max does not.
@@ -421,21 +419,20 @@ class Connection final : public ConnectionHandle, public Flow {
   BestRate best_rate_;
   RtoEstimator rto_;
   MinRtt min_rtt_;
-  Instant timed_at_;     // when the SYN was sent,
-  bool timing_ = false;  // while it is timed
   // What the retransmission timer waits for.
   enum class LossTimer : std::uint8_t { kRetransmit, kReorder, kTailProbe } loss_timer_ = LossTimer::kRetransmit;
   bool syn_retransmitted_ = false;
-  std::uint32_t timeouts_in_row_ = 0;
-  Instant progress_at_;  // last time the peer acknowledged something, or we began to wait for that
+  bool timing_ = false;  // the SYN, since progress_at_
+  Ack ack_due_ = Ack::kNone;
+  bool output_due_ = false;            // at the end of the batch
+  std::uint8_t quick_acks_;            // segments still to be acknowledged at once
+  std::uint16_t timeouts_in_row_ = 0;  // at most UINT16_MAX
+  Instant progress_at_;                // last time the peer acknowledged something, or we began to wait for that
   Instant last_sent_at_ = Instant::past();
   Instant last_received_at_;
 
   // Acknowledgements.
-  Ack ack_due_ = Ack::kNone;
-  bool output_due_ = false;            // at the end of the batch
   std::uint32_t unacked_bytes_ = 0;    // in-order bytes since the last ACK
-  int quick_acks_ = 0;                 // segments still to be acknowledged at once
   std::uint32_t last_data_ticks_ = 0;  // now_ticks() when data came last
 
   std::uint64_t delivered_ = 0;  // bytes acknowledged or SACKed

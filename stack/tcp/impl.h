@@ -1,6 +1,8 @@
 // What joins connections, listeners and TIME-WAIT records. Private to stack/tcp.
 #pragma once
 
+#include <vector>
+
 #include "stack/tcp/connection.h"
 #include "stack/tcp/fast_open.h"
 #include "stack/tcp/flow.h"
@@ -68,11 +70,11 @@ struct Tcp::Impl {
   TimeWait* oldest_time_wait = nullptr;
   TimeWait* newest_time_wait = nullptr;
   Timer time_wait_timer;
-  Connection* first_to_flush = nullptr;
-  Connection* last_to_flush = nullptr;
-  Connection* graveyard = nullptr;
+  std::vector<Connection*> to_flush;
+  std::vector<Connection*> flushed;    // an empty one whose memory is used again
+  std::vector<Connection*> graveyard;  // those to be freed
   Timer reaper;
-  std::uint64_t next_number = 1;
+  std::uint32_t next_number = 1;  // not 0, which in an event is none
   SendStates send_states;
   OptionSets option_sets;
 };

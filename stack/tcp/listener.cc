@@ -40,20 +40,15 @@ void Listener::set_backlog(int backlog) {
 }
 
 Result<ConnectionHandle*> Listener::accept() {
-  if (first_ == nullptr) return fail(Errno::kAgain);
-  Connection* c = first_;
-  first_ = c->next_in_line;
-  if (first_ == nullptr) last_ = nullptr;
-  c->next_in_line = nullptr;
+  if (waiting_.empty()) return fail(Errno::kAgain);
+  Connection* c = waiting_.front();
+  waiting_.pop_front();
   c->forget_listener();
-  --waiting_;
   return c;
 }
 
 void Listener::close() {
-  while (first_ != nullptr) {
-    Connection* c = first_;
-    first_ = c->next_in_line;
+  for (Connection* c : waiting_) {
     c->forget_listener();
     c->reset_silently();
   }
@@ -63,16 +58,7 @@ void Listener::close() {
 }
 
 void Listener::on_connection_gone(Connection& gone) {
-  Connection** link = &first_;
-  Connection* before = nullptr;
-  while (*link != nullptr && *link != &gone) {
-    before = *link;
-    link = &before->next_in_line;
-  }
-  if (*link == nullptr) return;
-  *link = gone.next_in_line;
-  if (last_ == &gone) last_ = before;
-  --waiting_;
+  std::erase(waiting_, &gone);
 }
 
 // --- LISTEN (RFC 9293 §3.10.7.2)
@@ -328,14 +314,12 @@ void Listener::complete(const FourTuple& tuple, const Connection::Handshake& han
   wait_for_accept(*c);
   c->open_passive(handshake, this);
   c->input(s);
-  if (user_ != nullptr && first_ != nullptr) user_->on_tcp_acceptable();
+  if (user_ != nullptr && acceptable()) user_->on_tcp_acceptable();
 }
 
 void Listener::wait_for_accept(Connection& c) {
   context_.counters.add(Counter::kTcpPassiveOpens);
-  (last_ != nullptr ? last_->next_in_line : first_) = &c;
-  last_ = &c;
-  ++waiting_;
+  waiting_.push_back(&c);
 }
 
 // A router says that there is nobody to whom we sent a SYN-ACK, as in a flood with invented sources: forgotten, as on

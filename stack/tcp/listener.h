@@ -2,6 +2,7 @@
 // RFC 9293 §3.10.7.2, RFC 4987, RFC 7413 (its methods for that are in fast_open_io.cc).
 #pragma once
 
+#include <deque>
 #include <optional>
 
 #include "stack/tcp/connection.h"
@@ -38,10 +39,10 @@ class Listener final : public ListenerHandle {
   ~Listener() override;
 
   Result<ConnectionHandle*> accept() override;
-  [[nodiscard]] bool acceptable() const override { return first_ != nullptr; }
+  [[nodiscard]] bool acceptable() const override { return !waiting_.empty(); }
   void set_backlog(int backlog) override;
   void set_options(const ConnectionOptions& options) override { options_ = options; }
-  [[nodiscard]] std::size_t waiting() const override { return waiting_; }
+  [[nodiscard]] std::size_t waiting() const override { return waiting_.size(); }
   [[nodiscard]] std::size_t backlog() const override { return backlog_; }
   void close() override;
   [[nodiscard]] Endpoint local() const override { return local_; }
@@ -93,7 +94,7 @@ class Listener final : public ListenerHandle {
   void on_timer();
   void retry(HalfOpen& half);
   void arm(Instant at);
-  [[nodiscard]] bool accept_queue_full() const { return waiting_ >= backlog_; }
+  [[nodiscard]] bool accept_queue_full() const { return waiting_.size() >= backlog_; }
 
   Tcp::Impl& tcp_;
   Context& context_;
@@ -102,9 +103,7 @@ class Listener final : public ListenerHandle {
   ConnectionOptions options_;
   ListenerUser* user_;
   std::size_t backlog_;
-  std::size_t waiting_ = 0;
-  Connection* first_ = nullptr;  // accept queue
-  Connection* last_ = nullptr;
+  std::deque<Connection*> waiting_;  // accept queue
   HalfOpen* oldest_ = nullptr;
   HalfOpen* newest_ = nullptr;
   std::size_t half_open_ = 0;

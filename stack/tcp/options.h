@@ -115,7 +115,7 @@ struct TcpConfig {
 
   std::uint8_t unpaced_segments = 0;  // data segments at the beginning that pacing lets go at once
   std::uint8_t least_burst = 2;       // segments, where burst_sizing is on
-  int quick_acks = 8;                 // segments acknowledged at once when a connection begins
+  std::uint8_t quick_acks = 8;        // segments acknowledged at once when a connection begins
   Duration delayed_ack_time = 40_ms;  // below 500 ms (RFC9293-MUST-40)
   Duration initial_rto = 1_s;         // RFC 6298 §2.1
   Duration min_rto = 200_ms;          // DEVIATION(RFC 6298 §2.4): 1 s is the RFC's floor; all hosts use less

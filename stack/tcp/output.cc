@@ -319,7 +319,7 @@ void Connection::send_syn() {
   emit(header, options, 0, data);
   if (!timing_ && !syn_retransmitted_) {
     timing_ = true;
-    timed_at_ = context_.now;
+    progress_at_ = context_.now;
   }
 }
 

@@ -1,6 +1,7 @@
 #include "stack/tcp/receive_tuning.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace sluice::tcp {
 namespace {
@@ -17,16 +18,14 @@ std::size_t portion(std::size_t bytes, Duration part, Duration whole) {  // 0 <=
 void ReceiveTuning::on_offer(Instant now, Seq edge) {
   if (done() || edge == edge_) return;
   edge_ = edge;
-  if (timing_) return;
-  timing_ = true;
+  if (!marked_at_.is_never()) return;
   mark_ = edge;
   marked_at_ = now;
 }
 
 void ReceiveTuning::on_data(Instant now, Seq rcv_nxt) {
-  if (!timing_ || rcv_nxt < mark_) return;
-  timing_ = false;
-  const Duration took = now - marked_at_;
+  if (marked_at_.is_never() || rcv_nxt < mark_) return;
+  const Duration took = now - std::exchange(marked_at_, Instant::never());
   if (rtt_ == Duration() || took < rtt_) rtt_ = took;
 }
 

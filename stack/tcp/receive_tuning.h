@@ -40,17 +40,16 @@ class ReceiveTuning {
 
   // Every connection has this: sizes of 32 bits, which a window cannot exceed, and the members stand by size.
   Instant since_ = Instant::past();
-  Instant marked_at_;
+  Instant marked_at_ = Instant::never();  // when the window being timed was offered; never(): none is
   Duration rtt_;
   std::uint32_t buffer_;
   std::uint32_t most_;
   std::uint32_t taken_ = 0;           // in the present round trip
   std::uint32_t best_ = 0;            // the most that was taken in one
   std::uint32_t path_ms_ = kUnknown;  // shortest round trip by the timestamps, rounded down: without the queues
-  Seq mark_;                          // of the window being timed, while timing_
+  Seq mark_;                          // the edge of the window being timed
   Seq edge_;                          // offered last
   std::uint32_t echo_ = 0;
-  bool timing_ = false;
 };
 
 }  // namespace sluice::tcp

@@ -452,8 +452,8 @@ void Connection::store_in_order(Arriving& s) {
   receive_tuning_.on_data(context_.now, rcv_nxt_);
   // An ACK at once for a filled hole (RFC5681-20), for every second full segment (RFC9293-SHLD-19, RFC5681-34), and in
   // the beginning; else a delayed one (RFC9293-SHLD-18, RFC5681-33).
-  const bool quick = quick_acks_ > 0;
-  if (quick) --quick_acks_;
+  const bool quick = quick_acks_ > 0 || tcp_.config.delayed_ack == Switch::kOff;
+  if (quick_acks_ > 0) --quick_acks_;
   const bool two_segments = unacked_bytes_ >= 2 * receive_mss_;
   want_ack(filled || !reassembly_.empty() || quick || two_segments ? Ack::kNow : Ack::kDelayed);
 }

@@ -144,21 +144,17 @@ void Tcp::on_batch_end() {
 }
 
 void Tcp::Impl::flush_connections() {
-  Connection* c = std::exchange(first_to_flush, nullptr);
-  last_to_flush = nullptr;
-  while (c != nullptr) {
-    Connection* next = std::exchange(c->next_in_flush_list, nullptr);
+  std::vector<Connection*> now = std::exchange(to_flush, std::move(flushed));
+  for (Connection* c : now) {
     c->flush_listed = false;
     c->flush();
-    c = next;
   }
+  now.clear();
+  flushed = std::move(now);
 }
 
 void Tcp::Impl::list_for_flush(Connection& c) {
-  if (c.flush_listed) return;
-  c.flush_listed = true;
-  (last_to_flush != nullptr ? last_to_flush->next_in_flush_list : first_to_flush) = &c;
-  last_to_flush = &c;
+  if (!std::exchange(c.flush_listed, true)) to_flush.push_back(&c);
 }
 
 void Tcp::on_icmp_error(const ip::IcmpError& e) {
@@ -245,7 +241,8 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
 
 Connection* Tcp::Impl::make_connection(const FourTuple& tuple, const ip::Route& route,
                                        const ConnectionOptions& options) {
-  auto* c = new Connection(*this, tuple, route, options, next_number++);
+  auto* c = new Connection(*this, tuple, route, options, next_number);
+  if (++next_number == 0) next_number = 1;
   list(*c);
   return c;
 }
@@ -265,7 +262,7 @@ void Tcp::Impl::unlist(Flow& flow) {
 // Somebody may still be inside one of its methods: it is freed by a timer that is due at once.
 void Tcp::Impl::retire(Connection& c) {
   if (std::exchange(c.retired, true)) return;
-  c.next_in_line = std::exchange(graveyard, &c);
+  graveyard.push_back(&c);
   if (!reaper.armed()) context.timers.schedule(reaper, context.now);
 }
 
@@ -275,7 +272,11 @@ void Tcp::Impl::reap() {
 }
 
 void Tcp::Impl::free_retired() {
-  while (graveyard != nullptr) delete std::exchange(graveyard, graveyard->next_in_line);
+  while (!graveyard.empty()) {
+    const Connection* c = graveyard.back();
+    graveyard.pop_back();
+    delete c;
+  }
 }
 
 // --- the user's calls

@@ -95,7 +95,7 @@ void Connection::on_retransmit_timeout() {
   if (gave_up(tcp_.config.r2)) return fail_with(Errno::kTimedOut);  // (RFC9293-TMO-01, -SHLD-11)
   cc_->on_timeout({.now = context_.now, .flight = to_be_reduced(flight()), .first = timeouts_in_row_ == 0});
   window_changed();
-  ++timeouts_in_row_;
+  if (timeouts_in_row_ < UINT16_MAX) ++timeouts_in_row_;
   fast_open_timed_out(false);
   if (with_sack) lose_by_timeout();
   recovery_.on_timeout(snd_max_);  // (RFC6582-07)
