@@ -39,6 +39,20 @@ constexpr Duration abs(Duration d) {
   return d < Duration() ? -d : d;
 }
 
+// A duration in 32 bits, where it is kept by the thousand: whole microseconds, rounded down, 71 minutes at most; and
+// max().
+class ShortDuration {
+ public:
+  constexpr ShortDuration() = default;
+  constexpr ShortDuration(Duration d)  // NOLINT: it is the same thing
+      : us_(d.to_micros() < kMax ? static_cast<std::uint32_t>(d.to_micros()) : kMax) {}
+  constexpr operator Duration() const { return us_ == kMax ? Duration::max() : Duration::micros(us_); }
+
+ private:
+  static constexpr std::uint32_t kMax = UINT32_MAX;
+  std::uint32_t us_ = 0;
+};
+
 // A point on the caller's monotonic clock. Its zero has no meaning.
 class Instant {
  public:

@@ -111,7 +111,7 @@ struct TcpConfig {
   Switch fast_open_server_no_cookie = Switch::kOff;    // and the server wants none
   Switch fast_open_all_listeners = Switch::kOff;       // as if each listener had asked, with its backlog as limit
   SynCookieUse syn_cookies = SynCookieUse::kWhenFull;  // RFC 4987 §3.6
-  std::uint8_t congestion = 1;                         // default controller, index into tcp/cc/registry.h; 1: newreno
+  std::uint8_t congestion = 2;                         // default controller, index into tcp/cc/registry.h; 2: cubic
 
   std::uint8_t unpaced_segments = 0;  // data segments at the beginning that pacing lets go at once
   std::uint8_t least_burst = 2;       // segments, where burst_sizing is on

@@ -91,7 +91,7 @@ GOOD = [
     ("help sim", ["fq_codel", "--no-timestamps", "rtt=40ms"]),
     (f"run {MEM} -- curl -sS http://10.0.0.2/", ["hello from sluice"]),
     ("stat", ["no_route"]),
-    ("sim --time 1s", ["newreno", "fairness 1.0000", "queue delay"]),
+    ("sim --time 1s", ["cubic", "fairness 1.0000", "queue delay"]),
     ("sim --time 1s --rate 10mbit --rtt 10ms --queue 50p --qdisc codel --ecn-threshold 20p --loss 1% --burst 0.1%:20% "
      "--ack-loss 1% --jitter 1ms --reorder 1%:5ms --down 10s:1ms --warm-up 100ms --flows 2 --no-timestamps "
      "--flow n=2,cc=newreno,rtt=5ms,start=50ms,bytes=10k,write=5k:10ms,tail,no-delayed-ack --json",

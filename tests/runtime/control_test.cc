@@ -83,7 +83,7 @@ TEST_F(Control, ShowsAConnectionAndItsListener) {
   EXPECT_EQ(one.at("recv_q"), 5);
   EXPECT_EQ(one.at("send_q"), 0);
   EXPECT_EQ(one.at("bytes_received"), 5);
-  EXPECT_EQ(one.at("congestion"), "newreno");
+  EXPECT_EQ(one.at("congestion"), "cubic");
   EXPECT_EQ(other.at("state"), "LISTEN");
   EXPECT_EQ(other.at("local"), "10.0.0.1:4000");
   EXPECT_EQ(other.at("recv_q"), 0);

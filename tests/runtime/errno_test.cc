@@ -108,6 +108,7 @@ TEST_F(ErrnoTest, CongestionControl) {
   const auto choose = [&](const char* name) {
     return sl_setsockopt(pair.client, IPPROTO_TCP, TCP_CONGESTION, name, static_cast<socklen_t>(strlen(name)));
   };
+  EXPECT_EQ(chosen(), "cubic");  // by default
   for (const char* name : {"cubic", "bbr", "bbr3", "dctcp", "newreno"}) {
     EXPECT_EQ(choose(name), 0);
     EXPECT_EQ(chosen(), name);

@@ -25,6 +25,7 @@
 
 #include "stack/link/netdev.h"
 #include "stack/stack.h"
+#include "stack/tcp/cc/registry.h"
 
 namespace sluice::test {
 
@@ -116,8 +117,8 @@ class ScriptDevice : public link::NetDevice {
 
 struct ScriptOptions {
   std::uint32_t mtu = 1500;
-  tcp::TcpConfig tcp = {};
-  std::uint32_t peer_iss = 1000;  // absolute
+  tcp::TcpConfig tcp = {.congestion = tcp::cc::index_of("newreno")};  // whose windows are easy to reckon with
+  std::uint32_t peer_iss = 1000;                                      // absolute
   std::uint16_t local_port = 80;
   std::uint16_t peer_port = 40000;
   std::uint64_t seed = 1;

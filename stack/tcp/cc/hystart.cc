@@ -17,7 +17,7 @@ constexpr std::uint8_t kConservativeRounds = 5;
 
 void HyStart::start(const Init& init) {
   *this = HyStart();
-  most_segments_ = init.slow_start_segments;
+  most_segments_ = static_cast<std::uint8_t>(std::min<std::uint32_t>(init.slow_start_segments, UINT8_MAX));
   if (init.slow_start == SlowStart::kHyStart) state_ = State::kSlowStart;
 }
 
@@ -36,12 +36,12 @@ void HyStart::next_round() {
 void HyStart::look() {
   if (samples_ < kSamples) return;
   if (state_ == State::kConservative) {
-    if (round_min_ < baseline_) state_ = State::kSlowStart;  // it was spurious (RFC9406-06)
+    if (Duration(round_min_) < baseline_) state_ = State::kSlowStart;  // it was spurious (RFC9406-06)
     return;
   }
-  if (last_round_min_ == Duration::max()) return;
-  const Duration threshold = std::clamp(last_round_min_ / kThresholdDivisor, kMinThreshold, kMaxThreshold);
-  if (round_min_ < last_round_min_ + threshold) return;  // (RFC9406-04)
+  const Duration last = last_round_min_;
+  if (last == Duration::max()) return;
+  if (round_min_ < last + std::clamp(last / kThresholdDivisor, kMinThreshold, kMaxThreshold)) return;  // (RFC9406-04)
   baseline_ = round_min_;
   conservative_rounds_ = 0;
   state_ = State::kConservative;
@@ -50,7 +50,7 @@ void HyStart::look() {
 std::uint32_t HyStart::on_ack(const Ack& ack, std::uint32_t mss) {
   if (ack.round_start) next_round();  // (RFC9406-01)
   if (ack.rtt != Duration()) {
-    round_min_ = std::min(round_min_, ack.rtt);
+    round_min_ = std::min<Duration>(round_min_, ack.rtt);
     samples_ = std::min<std::uint8_t>(static_cast<std::uint8_t>(samples_ + 1), kSamples);
   }
   const std::uint32_t step = slow_start_step(ack.acked, mss, most_segments_);                  // (RFC9406-03)

@@ -21,18 +21,19 @@ class HyStart {
   // Of an ACK in slow start: bytes by which cwnd grows.
   std::uint32_t on_ack(const Ack& ack, std::uint32_t mss);
   [[nodiscard]] State state() const { return state_; }
+  [[nodiscard]] std::uint32_t most_segments() const { return most_segments_; }  // by which an ACK may count
 
  private:
   void next_round();
   void look();
 
   State state_ = State::kOff;
-  std::uint32_t most_segments_ = 8;  // an ACK
-  std::uint8_t samples_ = 0;         // in this round, counted as far as needed
+  std::uint8_t most_segments_ = 8;  // an ACK
+  std::uint8_t samples_ = 0;        // in this round, counted as far as needed
   std::uint8_t conservative_rounds_ = 0;
-  Duration round_min_ = Duration::max();
-  Duration last_round_min_ = Duration::max();
-  Duration baseline_ = Duration::max();  // round_min_ that led into CSS
+  ShortDuration round_min_ = Duration::max();
+  ShortDuration last_round_min_ = Duration::max();
+  ShortDuration baseline_ = Duration::max();  // round_min_ that led into CSS
 };
 
 }  // namespace sluice::tcp::cc
