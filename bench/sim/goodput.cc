@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "stack/tcp/cc/registry.h"
 #include "tests/support/world.h"
 
 namespace {
@@ -59,8 +60,8 @@ int main(int argc, char** argv) {
       for (const int queue : {32, 256}) cells.push_back({loss, rtt, queue});
     }
   }
-  std::printf("newreno, %d Mbit/s, %.0f s of virtual time\n\n  loss %%   RTT ms  queue KiB   goodput Mbit/s\n",
-              kRateMbit, kSeconds);
+  std::printf("%s, %d Mbit/s, %.0f s of virtual time\n\n  loss %%   RTT ms  queue KiB   goodput Mbit/s\n",
+              tcp::cc::name_at(tcp::TcpConfig().congestion), kRateMbit, kSeconds);
   for (Cell& cell : cells) {
     cell.mbit = goodput(cell, 1);
     std::printf("%8.1f %8d %10d %16.2f\n", cell.loss, cell.rtt_ms, cell.queue_kib, cell.mbit);

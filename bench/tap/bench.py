@@ -233,7 +233,7 @@ def parse_arguments():
     parser.add_argument("--programs", required=True, help="the folder of the programs built from bench/")
     parser.add_argument("--seconds", type=float, default=1, help="length of each run (default 1)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each test on each target (default 3)")
-    parser.add_argument("--cc", default="newreno", help="congestion control of sluice (default newreno)")
+    parser.add_argument("--cc", default="cubic", help="congestion control of sluice (default cubic)")
     parser.add_argument("--crowd", type=int, default=5000, help="connections that idle in memory and crowd (default 5000)")
     parser.add_argument("--patience", type=float, default=60, metavar="S",
                         help="seconds, in all, for repeating runs while other programs disturb (default 60)")

@@ -84,7 +84,7 @@ def main():
         sys.exit(77)
     bench.enter_namespace()
     bench.prepare_kernel()
-    target = next((t for t in tap_targets.all_targets(arguments.sluice, "newreno", arguments.programs)
+    target = next((t for t in tap_targets.all_targets(arguments.sluice, "cubic", arguments.programs)
                    if t.name == arguments.target), None)
     if target is None:
         sys.exit(f"there is no target '{arguments.target}'; bench.py --help lists them")

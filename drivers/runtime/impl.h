@@ -102,10 +102,10 @@ struct Runtime::Impl final : socket::ReadyObserver {
 
   // What there is for a socket beside the stack. Stays where it is.
   struct SocketSide {
-    SocketSettings settings;
-    std::uint32_t descriptors = 0;   // the numbers that stand for it
-    Waiter* waiters = nullptr;       // a list
-    EpollMember* members = nullptr;  // a list
+    [[no_unique_address]] SocketSettings settings;  // whose padding takes what follows
+    std::uint32_t descriptors = 0;                  // the numbers that stand for it
+    Waiter* waiters = nullptr;                      // a list
+    EpollMember* members = nullptr;                 // a list
   };
   SocketSide& side(socket::Handle handle);
 

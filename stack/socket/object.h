@@ -48,7 +48,7 @@ class Object {
 
 // Makes the kinds; in stream.cc, datagram.cc, echo.cc.
 Object* make_stream(tcp::Tcp& tcp, Family family, Handle handle);
-Object* make_accepted_stream(tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle handle);
+Object* make_accepted_stream(tcp::ConnectionHandle* connection, Handle handle);
 Object* make_datagram(udp::Udp& udp, Family family, Handle handle);
 Object* make_echo(ip::Ip& ip, Handle handle);
 

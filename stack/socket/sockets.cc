@@ -87,7 +87,7 @@ Result<Handle> Sockets::accept(Handle handle, Endpoint* peer) {
   const auto connection = o->accept();
   if (!connection) return fail(connection.error());
   if (peer != nullptr) *peer = (*connection)->peer();
-  return impl_->put(make_accepted_stream(impl_->tcp, *connection, h));
+  return impl_->put(make_accepted_stream(*connection, h));
 }
 
 Status Sockets::close(Handle handle) {

@@ -26,7 +26,7 @@ bool is_over(tcp::State s) {
 Status Stream::bind(const Endpoint& local) {
   const bool alive = connection_ != nullptr && !is_over(connection_->state());  // one that has failed may be bound anew
   if (alive || own().claimed || listener() != nullptr) return fail(Errno::kInvalid);
-  const auto bound = tcp_.claim_port(local, own_->sharing);
+  const auto bound = own_->tcp.claim_port(local, own_->sharing);
   if (!bound) return fail(bound.error());
   own_->local = *bound;
   own_->claimed = true;
@@ -41,7 +41,7 @@ Status Stream::listen(int backlog) {
     if (const Status bound = bind(own_->local); !bound) return bound;
   }
   const StreamOptions& options = *own_->options;
-  const auto listener = tcp_.listen(own_->local, own_->claimed_sharing, backlog, options, this);
+  const auto listener = own_->tcp.listen(own_->local, own_->claimed_sharing, backlog, options, own_.get());
   if (!listener) return fail(listener.error());
   own_->listener = *listener;
   if (options.fast_open_limit > 0) own_->listener->set_fast_open_limit(options.fast_open_limit);
@@ -64,7 +64,7 @@ Status Stream::connect(const Endpoint& peer) {
     connected_ = true;  // the second call tells that the first has succeeded
     return {};
   }
-  const bool waits = options().fast_open_connect == Switch::kOn && tcp_.config().fast_open_client == Switch::kOn;
+  const bool waits = options().fast_open_connect == Switch::kOn && config().fast_open_client == Switch::kOn;
   const auto opening = waits ? tcp::Tcp::Opening::kWithData : tcp::Tcp::Opening::kAtOnce;
   if (const Status begun = begin_connection(peer, opening); !begun) return begun;
   if (waits && connection_->may_send_in_syn()) return changed(), Status();  // the first send() does the rest
@@ -76,7 +76,7 @@ Status Stream::begin_connection(const Endpoint& peer, tcp::Tcp::Opening opening)
   const Errno error = std::exchange(own_->left_error, Errno::kOk);
   if (std::exchange(own_->connect_cut, false) && error != Errno::kOk) return fail(error);
   const Endpoint to{to_this_host(peer.address), peer.port};
-  const auto connection = tcp_.connect(own_->local, to, *own_->options, this, opening);
+  const auto connection = own_->tcp.connect(own_->local, to, *own_->options, this, opening);
   if (!connection) return fail(connection.error());
   connection_ = *connection;
   own_->options.reset();
@@ -86,7 +86,7 @@ Status Stream::begin_connection(const Endpoint& peer, tcp::Tcp::Opening opening)
 
 // Before a send() with MSG_FASTOPEN, of a socket that has no connection, or one that waits for data (RFC 7413 §4.3.1).
 Status Stream::prepare_first(const Endpoint* destination) {
-  if (tcp_.config().fast_open_client == Switch::kOff) return fail(Errno::kNotSupported);
+  if (config().fast_open_client == Switch::kOff) return fail(Errno::kNotSupported);
   if (listener() != nullptr || connected_) return fail(Errno::kIsConnected);
   if (connection_ != nullptr)
     return in_handshake() && !connection_->waits_for_data() ? fail(Errno::kAlready) : Status();
@@ -317,8 +317,8 @@ Result<tcp::Info> Stream::tcp_info() const {
 Object* make_stream(tcp::Tcp& tcp, Family family, Handle handle) {
   return new Stream(tcp, family, handle);
 }
-Object* make_accepted_stream(tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle handle) {
-  return new Stream(tcp, connection, handle);
+Object* make_accepted_stream(tcp::ConnectionHandle* connection, Handle handle) {
+  return new Stream(connection, handle);
 }
 
 }  // namespace sluice::socket

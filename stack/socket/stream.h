@@ -17,21 +17,21 @@ struct StreamOptions : tcp::ConnectionOptions {
   tcp::FastOpenKeys fast_open_keys{};
 };
 
-class Stream final : public Object, private tcp::ConnectionUser, private tcp::ListenerUser {
+class Stream final : public Object, private tcp::ConnectionUser {
  public:
-  Stream(tcp::Tcp& tcp, Family family, Handle h) : Object(Type::kStream, h), tcp_(tcp) {
-    own().local.address = Address::any(family);
+  Stream(tcp::Tcp& tcp, Family family, Handle h) : Object(Type::kStream, h), own_(std::make_unique<Own>(*this, tcp)) {
+    own_->local.address = Address::any(family);
     own_->options = std::make_unique<StreamOptions>();
   }
-  Stream(tcp::Tcp& tcp, tcp::ConnectionHandle* connection, Handle h)
-      : Object(Type::kStream, h), tcp_(tcp), connection_(connection), connected_(true) {
+  Stream(tcp::ConnectionHandle* connection, Handle h)
+      : Object(Type::kStream, h), connection_(connection), connected_(true) {
     connection->set_user(this);
   }
   ~Stream() override {
     if (connection_ != nullptr) connection_->close();
     if (own_ == nullptr) return;
     if (own_->listener != nullptr) own_->listener->close();
-    if (own_->claimed) tcp_.release_port(own_->local, own_->claimed_sharing);
+    if (own_->claimed) own_->tcp.release_port(own_->local, own_->claimed_sharing);
   }
 
   Status bind(const Endpoint& local) override;
@@ -62,7 +62,6 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
  private:
   void on_tcp_change() override { changed(); }
   void on_tcp_progress(Progress what, std::uint32_t offset, Instant now) override;
-  void on_tcp_acceptable() override { changed(); }
   void forget_connection() {  // one that has failed: the socket may connect again
     take_options_back();
     connection_->close();
@@ -106,7 +105,12 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
   [[nodiscard]] Result<std::int64_t> get_tcp_option(Option option) const;
 
   // What the socket has itself: before there is a connection everything, beside one what it was given for more than it.
-  struct Own {
+  struct Own final : tcp::ListenerUser {
+    Own(Stream& s, tcp::Tcp& t) : stream(s), tcp(t) {}
+    void on_tcp_acceptable() override { stream.changed(); }
+
+    Stream& stream;
+    tcp::Tcp& tcp;
     std::unique_ptr<StreamOptions> options;   // null while there is a connection: it has them
     std::unique_ptr<Reports> reports;         // null: none ever
     tcp::ListenerHandle* listener = nullptr;  // null: it does not listen
@@ -122,11 +126,13 @@ class Stream final : public Object, private tcp::ConnectionUser, private tcp::Li
     }
   };
   Own& own() {
-    if (own_ == nullptr) own_ = std::make_unique<Own>();
+    if (own_ == nullptr) own_ = std::make_unique<Own>(*this, connection_->tcp());
     return *own_;
   }
+  [[nodiscard]] const tcp::TcpConfig& config() const {
+    return connection_ != nullptr ? connection_->tcp().config() : own_->tcp.config();
+  }
 
-  tcp::Tcp& tcp_;
   tcp::ConnectionHandle* connection_ = nullptr;
   std::unique_ptr<Own> own_;  // null only beside a connection: nothing, as with most that were accepted
   bool shut_read_ = false;

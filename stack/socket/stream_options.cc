@@ -148,7 +148,7 @@ Status Stream::take_fast_open_option(tcp::ConnectionOptions& options, Option opt
       return {};
     case Option::kTcpFastOpenConnect:
       if (!is_switch) return fail(Errno::kInvalid);
-      if (tcp_.config().fast_open_client == Switch::kOff) return fail(Errno::kNotSupported);
+      if (config().fast_open_client == Switch::kOff) return fail(Errno::kNotSupported);
       if (connection_ != nullptr || listener() != nullptr) return fail(Errno::kInvalid);
       return options.fast_open_connect = to_switch(v), Status();
     case Option::kTcpFastOpenNoCookie:
@@ -168,7 +168,7 @@ Status Stream::set_fast_open_keys(const tcp::FastOpenKeys& keys) {
 
 Result<tcp::FastOpenKeys> Stream::fast_open_keys() const {
   const bool has_own = connection_ == nullptr && own_->options->fast_open_keys.count > 0;
-  return has_own ? own_->options->fast_open_keys : tcp_.config().fast_open_keys;
+  return has_own ? own_->options->fast_open_keys : config().fast_open_keys;
 }
 
 Result<std::int64_t> Stream::get_option(Option option) {
@@ -192,10 +192,10 @@ Result<std::int64_t> Stream::get_option(Option option) {
       return from_switch(o.zero_copy);
     case Option::kSendBuffer:
       return static_cast<std::int64_t>(connection_ != nullptr ? connection_->info().send_buffer
-                                                              : tcp::send_range(o, tcp_.config()).first);
+                                                              : tcp::send_range(o, config()).first);
     case Option::kReceiveBuffer:
       return static_cast<std::int64_t>(connection_ != nullptr ? connection_->info().receive_buffer
-                                                              : tcp::receive_range(o, tcp_.config()).first);
+                                                              : tcp::receive_range(o, config()).first);
     case Option::kError:
       return static_cast<std::int64_t>(connection_ != nullptr ? connection_->take_error()
                                                               : std::exchange(own_->left_error, Errno::kOk));
@@ -233,17 +233,16 @@ Result<std::int64_t> Stream::get_tcp_option(Option option) const {
     case Option::kTcpUserTimeout:
       return std::int64_t{o.user_timeout};
     case Option::kTcpSynCount:
-      return std::int64_t{o.syn_count != 0 ? o.syn_count : retries_of(tcp_.config().r2_syn)};
+      return std::int64_t{o.syn_count != 0 ? o.syn_count : retries_of(config().r2_syn)};
     case Option::kTcpLinger2:
       if (o.fin_wait2_time != 0) return std::int64_t{o.fin_wait2_time};
-      return tcp_.config().fin_wait2_time.to_millis() / 1000;
+      return config().fin_wait2_time.to_millis() / 1000;
     case Option::kTcpDeferAccept:
       return o.defer_accept != 0 ? period_of(o.defer_accept).to_millis() / 1000 : 0;
     case Option::kTcpNotsentLowWater:
       return std::int64_t{o.notsent_low};
     case Option::kTcpWindowClamp:
-      return static_cast<std::int64_t>(
-          std::min<std::size_t>(o.window_clamp, tcp::receive_range(o, tcp_.config()).most));
+      return static_cast<std::int64_t>(std::min<std::size_t>(o.window_clamp, tcp::receive_range(o, config()).most));
     case Option::kMaxPacingRate:
       return std::int64_t{o.max_pacing_rate};
     case Option::kTcpFastOpen:
@@ -254,7 +253,7 @@ Result<std::int64_t> Stream::get_tcp_option(Option option) const {
     case Option::kTcpFastOpenNoCookie:
       return from_switch(o.fast_open_no_cookie);
     case Option::kTcpCongestion:
-      return std::int64_t{o.congestion != 0 ? o.congestion : tcp_.config().congestion};
+      return std::int64_t{o.congestion != 0 ? o.congestion : config().congestion};
     default:
       return fail(Errno::kNoProtocolOption);
   }

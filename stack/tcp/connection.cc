@@ -84,6 +84,10 @@ void Connection::open_passive(const Handshake& h, Listener* listener) {
   state_ = State::kSynReceived;
 }
 
+Tcp& Connection::tcp() const {
+  return tcp_.tcp;
+}
+
 // --- states ----------------------------------------------------------------------------------------------------------
 
 void Connection::enter(State state) {

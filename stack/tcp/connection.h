@@ -96,6 +96,7 @@ class Connection final : public ConnectionHandle, public Flow {
 
   // --- ConnectionHandle
   void set_user(ConnectionUser* user) override { user_ = user; }
+  [[nodiscard]] Tcp& tcp() const override;
   Result<std::size_t> send(std::span<const Bytes> pieces) override { return send(pieces, More::kPush); }
   Result<std::size_t> send(std::span<const Bytes> pieces, More more) override;
   [[nodiscard]] bool waits_for_data() const override;

@@ -16,7 +16,7 @@
 namespace sluice::tcp {
 
 struct Tcp::Impl {
-  Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& config);
+  Impl(Tcp& t, Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& config);
   ~Impl();
 
   // --- demultiplexing
@@ -50,6 +50,7 @@ struct Tcp::Impl {
   // --- ports
   Result<std::uint16_t> ephemeral_port(const Endpoint& local, const Endpoint& peer);
 
+  Tcp& tcp;
   Context& context;
   ip::Ip& ip;
   buf::Pool& pool;

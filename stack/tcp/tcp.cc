@@ -17,8 +17,9 @@ namespace {
 constexpr std::uint8_t kChallengeLimit = 10;  // of one TIME-WAIT record, until its FIN comes again
 }
 
-Tcp::Impl::Impl(Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& cfg)
-    : context(c),
+Tcp::Impl::Impl(Tcp& t, Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& cfg)
+    : tcp(t),
+      context(c),
       ip(i),
       pool(p),
       config(cfg),
@@ -48,7 +49,7 @@ Tcp::Impl::~Impl() {
 }
 
 Tcp::Tcp(Context& context, ip::Ip& ip, buf::Pool& pool, const TcpConfig& config)
-    : impl_(new Impl(context, ip, pool, config)) {
+    : impl_(new Impl(*this, context, ip, pool, config)) {
   ip.register_transport(ip::Protocol::kTcp, *this);
 }
 Tcp::~Tcp() {

@@ -93,11 +93,14 @@ struct Info {
 
 // The user's side of one connection. Owned by Tcp; valid from connect() or accept() until close() or abort() was
 // called on it. After close() it lives on inside Tcp until its state machine ends, and tells the user nothing more.
+class Tcp;
+
 class ConnectionHandle {
  public:
   virtual ~ConnectionHandle() = default;
 
   virtual void set_user(ConnectionUser* user) = 0;  // may be null
+  [[nodiscard]] virtual Tcp& tcp() const = 0;       // that it belongs to
 
   // Copies what fits into the send queue and returns how many bytes that was (> 0, unless the input is empty).
   // kAgain: queue full; kPipe: we have shut down sending, or the connection is over; a pending error comes first, once.
