@@ -44,6 +44,7 @@ bool Stack::poll(Instant now, std::size_t budget) {
   const std::size_t looped = p.ip.poll_loopback(budget);
   const std::size_t fired = p.context.timers.advance(p.context.now, kTimersPerPoll);
   p.tcp.on_batch_end();
+  p.udp.on_batch_end();
   return frames >= budget || looped >= budget || fired >= kTimersPerPoll || p.ip.has_loopback_work();
 }
 

@@ -242,8 +242,11 @@ void EventLoop::Impl::sleep(Duration longest) {
 
 bool EventLoop::run_once(Duration longest_wait) {
   impl_->run_stack();
-  impl_->run_ready();
-  impl_->run_timers();
+  {
+    const udp::Hold together(impl_->runtime.stack->udp());  // what the callbacks send
+    impl_->run_ready();
+    impl_->run_timers();
+  }
   if (!impl_->stopped) impl_->sleep(longest_wait);
   return !impl_->stopped;
 }

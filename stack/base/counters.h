@@ -32,6 +32,7 @@
   X(kPathMtuReduced, "ip.path_mtu_reduced")            \
   X(kUdpReceived, "udp.received")                      \
   X(kUdpSent, "udp.sent")                              \
+  X(kUdpSentTogether, "udp.sent_together")             \
   X(kTcpSegmentsReceived, "tcp.segments_received")     \
   X(kTcpSegmentsSent, "tcp.segments_sent")             \
   X(kTcpBytesReceived, "tcp.bytes_received")           \

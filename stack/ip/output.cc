@@ -95,6 +95,7 @@ Result<Route> Ip::Impl::route_over(const Interface& out, const Address& destinat
   r.rx_queue_frames =
       static_cast<std::uint16_t>(std::min<std::uint32_t>(out.link.device().capabilities().rx_queue_frames, UINT16_MAX));
   r.tx_checksum = out.link.device().capabilities().tx_checksum;
+  r.udp_segmentation = out.link.device().capabilities().uso;
   r.generation = generation_;
   return r;
 }

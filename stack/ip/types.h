@@ -84,12 +84,15 @@ struct Path {
   Cast cast = Cast::kUnicast;         // what the destination is on this interface
   bool tx_checksum = false;           // leave the transport checksum partial
   bool below_floor = false;           // the path carries less than `mtu`: DF is never set
+  bool udp_segmentation = false;      // the device cuts large UDP packets
   std::uint16_t rx_queue_frames = 0;  // that the device holds before it drops; 0: not known, or enough
   std::uint16_t link_mtu = 0;         // of the interface; 65535 at most, as no IPv4 packet is larger
   std::uint16_t max_gso_bytes = 0;    // largest IP packet the transport may send with gso_size set (the link or the
                                       // device cuts it); never 0 for TCP, at least mtu
   std::uint32_t mtu = 0;              // path MTU: largest IP packet, bytes; from it MMS_S (RFC1122-FRAG-07)
   std::uint32_t generation = 0;
+
+  bool operator==(const Path&) const = default;
 };
 
 struct Route : Path {
@@ -106,6 +109,8 @@ struct SendOptions {
   // A datagram larger than the path MTU is refused rather than fragmented here. What is not fragmented has DF set in
   // either case while path MTU discovery is on (RFC1191-10); ICMP only when it asks for it.
   bool dont_fragment = true;
+
+  bool operator==(const SendOptions&) const = default;
 };
 
 }  // namespace sluice::ip

@@ -264,10 +264,11 @@ void Link::transmit_cut(const buf::TxPacket& packet, std::size_t ip_offset) {
   }
 }
 
-// All frames that can go as they are go in one call; only what needs a trailer is handed over by itself.
+// All frames that can go as they are go in one call; only what needs a trailer is handed over by itself. What the device
+// is to cut is padded by the device.
 void Link::put(std::span<const buf::TxFrame> frames) {
   const auto needs_trailer = [this](const buf::TxFrame& f) {
-    return ethernet_ && (fcs_ || f.size() < ethernet::kMinSize);
+    return ethernet_ && (fcs_ || (f.size() < ethernet::kMinSize && f.offload.gso == buf::GsoType::kNone));
   };
   while (!frames.empty()) {
     const auto end = std::find_if(frames.begin(), frames.end(), needs_trailer);

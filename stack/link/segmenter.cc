@@ -25,7 +25,8 @@ void complete_checksum(MutableBytes header, std::span<const Bytes> payload, cons
 }
 
 Segmenter::Segmenter(const buf::TxPacket& packet, std::size_t ip_offset) : packet_(packet), ip_offset_(ip_offset) {
-  assert(packet.offload.gso == buf::GsoType::kTcp4 && packet.offload.gso_size > 0);
+  assert(packet.offload.gso == buf::GsoType::kTcp4 || packet.offload.gso == buf::GsoType::kUdp);
+  assert(packet.offload.gso_size > 0);
   assert(packet.header_size() <= kMaxHeader);
 }
 
@@ -66,12 +67,13 @@ std::size_t Segmenter::gather(std::size_t slot, std::size_t size) {
   return taken;
 }
 
-// What differs between the segments of one packet: IP total length, identification and checksum; TCP sequence number,
-// flags (CWR on the first only, FIN and PSH on the last only) and the pseudo-header sum, which contains the length.
+// What differs between the segments of one packet: IP total length, identification and checksum; TCP sequence number
+// and flags (CWR on the first only, FIN and PSH on the last only), or the UDP length; and the pseudo-header sum, which
+// contains the length.
 void Segmenter::patch_header(MutableBytes header, std::size_t size, bool last) const {
   std::uint8_t* ip = header.data() + ip_offset_;
   const std::size_t transport = packet_.offload.checksum_start;
-  std::uint8_t* tcp = header.data() + transport;
+  std::uint8_t* l4 = header.data() + transport;
   const std::size_t l4_before = packet_.size() - transport;
   const std::size_t l4_size = header.size() - transport + size;
 
@@ -80,10 +82,14 @@ void Segmenter::patch_header(MutableBytes header, std::size_t size, bool last) c
   store_be16(ip + 10, 0);
   store_be16(ip + 10, wire::checksum({ip, transport - ip_offset_}));
 
-  store_be32(tcp + 4, load_be32(tcp + 4) + static_cast<std::uint32_t>(done_));
-  if (count_ > 0) tcp[13] = static_cast<std::uint8_t>(tcp[13] & ~Flags::kCwr);
-  if (!last) tcp[13] = static_cast<std::uint8_t>(tcp[13] & ~(Flags::kFin | Flags::kPsh));
-  std::uint8_t* field = tcp + packet_.offload.checksum_offset;
+  if (packet_.offload.gso == buf::GsoType::kUdp) {
+    store_be16(l4 + 4, static_cast<std::uint16_t>(l4_size));
+  } else {
+    store_be32(l4 + 4, load_be32(l4 + 4) + static_cast<std::uint32_t>(done_));
+    if (count_ > 0) l4[13] = static_cast<std::uint8_t>(l4[13] & ~Flags::kCwr);
+    if (!last) l4[13] = static_cast<std::uint8_t>(l4[13] & ~(Flags::kFin | Flags::kPsh));
+  }
+  std::uint8_t* field = l4 + packet_.offload.checksum_offset;
   Checksum pseudo;
   pseudo.add_u16(load_be16(field))
       .add_u16(static_cast<std::uint16_t>(~l4_before))

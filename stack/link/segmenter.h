@@ -1,5 +1,6 @@
-// Late segmentation: cuts one large TCP packet into frames of the MTU directly before the device, when the device
-// cannot do it itself. Headers are replicated, payload is not copied (docs/adr/0003). Also completes partial checksums.
+// Late segmentation: cuts one large TCP or UDP packet into frames of the MTU directly before the device, when the
+// device cannot do it itself. Headers are replicated, payload is not copied (docs/adr/0003). Also completes partial
+// checksums.
 #pragma once
 
 #include <array>

@@ -10,9 +10,9 @@
 namespace sluice::udp {
 
 namespace {
-constexpr std::size_t kMaxPorts = 16384;          // open at a time
-constexpr std::size_t kBuckets = 1024;            // by local port
-constexpr std::uint16_t kFirstEphemeral = 1024;   // all that is not reserved (RFC6056-02)
+constexpr std::size_t kMaxPorts = 16384;         // open at a time
+constexpr std::size_t kBuckets = 1024;           // by local port
+constexpr std::uint16_t kFirstEphemeral = 1024;  // all that is not reserved (RFC6056-02)
 constexpr std::uint16_t kLastEphemeral = 65535;
 constexpr std::size_t kMaxPayload = 65507;  // 65535 less IP and UDP header
 constexpr std::uint8_t kProtocol = 17;
@@ -67,12 +67,16 @@ struct Udp::Impl {
   Status send(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to);
   Status send_along(Port::State& s, std::span<const Bytes> pieces, std::size_t size, const Endpoint& to,
                     const ip::Route& route);
+  Status emit(const Way& way, std::span<const Bytes> pieces, std::size_t size, std::uint16_t each);
+  void send_train();
 
   Context& context;
   ip::Ip& ip;
   buf::Pool& pool;
   std::array<Port::State*, kBuckets> buckets{};
   std::size_t count = 0;
+  Train train;
+  int holds = 0;
 };
 
 // --- Udp
@@ -302,16 +306,33 @@ Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, std:
   if (route.cast == ip::Cast::kBroadcast && s.options.broadcast == Port::Options::Allow::kNo) {
     return fail(Errno::kAccess);
   }
+  const Address source = s.local.address.is_any() || s.local.address.is_multicast() ? route.source : s.local.address;
+  Way way{s.local.port, to.port, {}, route};
+  ip::SendOptions& options = way.options;
+  options = {.source = source, .destination = to.address, .protocol = ip::Protocol::kUdp};
+  const bool multicast = route.cast == ip::Cast::kMulticast;
+  if (multicast) options.ttl = s.options.multicast_ttl;
+  if (!multicast && s.options.ttl != 0) options.ttl = s.options.ttl;
+  options.tos = s.options.tos;  // (RFC1122-IP-15)
+  options.dont_fragment = s.options.dont_fragment;
+  context.counters.add(Counter::kUdpSent);
+  if (holds > 0 && Train::suits(way, size) && train.add(way, pieces, size)) return {};
+  send_train();
+  if (holds > 0 && Train::suits(way, size) && train.add(way, pieces, size)) return {};
+  return emit(way, pieces, size, 0);
+}
+
+// One datagram, or with `each` > 0 a packet to be cut into datagrams of that payload.
+Status Udp::Impl::emit(const Way& way, std::span<const Bytes> pieces, std::size_t size, std::uint16_t each) {
   buf::TxPacket packet;
   for (Bytes piece : pieces) {
     if (!packet.append(piece)) return fail(Errno::kMessageSize);
   }
-  const Address source = s.local.address.is_any() || s.local.address.is_multicast() ? route.source : s.local.address;
   const auto length = static_cast<std::uint16_t>(size + wire::udp::kHeaderSize);
   const MutableBytes header = packet.prepend(wire::udp::kHeaderSize);
-  const wire::udp::Header fields{s.local.port, to.port, length};
-  auto sum = wire::Checksum::pseudo_header(source, to.address, kProtocol, length);
-  if (route.tx_checksum && size + 28 <= route.mtu) {
+  const wire::udp::Header fields{way.source_port, way.destination_port, length};
+  auto sum = wire::Checksum::pseudo_header(way.options.source, way.options.destination, kProtocol, length);
+  if (each > 0 || (way.path.tx_checksum && size + 28 <= way.path.mtu)) {
     wire::udp::emit(header, fields, sum.sum());
     packet.offload = {.checksum = buf::ChecksumState::kPartial, .checksum_offset = wire::udp::kChecksumOffset};
   } else {
@@ -320,14 +341,34 @@ Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, std:
     for (Bytes piece : packet.payload()) sum.add(piece);
     wire::udp::emit(header, fields, wire::udp::checksum_field(sum));  // (RFC768-02)
   }
-  ip::SendOptions options{.source = source, .destination = to.address, .protocol = ip::Protocol::kUdp};
-  const bool multicast = route.cast == ip::Cast::kMulticast;
-  if (multicast) options.ttl = s.options.multicast_ttl;
-  if (!multicast && s.options.ttl != 0) options.ttl = s.options.ttl;
-  options.tos = s.options.tos;  // (RFC1122-IP-15)
-  options.dont_fragment = s.options.dont_fragment;
-  context.counters.add(Counter::kUdpSent);
-  return ip.send(packet, options, route);
+  if (each > 0) {
+    packet.offload.gso = buf::GsoType::kUdp;
+    packet.offload.gso_size = each;
+  }
+  return ip.send(packet, way.options, way.path);
+}
+
+// Whoever sent them was told that they were sent: an error now is a loss on the way.
+void Udp::Impl::send_train() {
+  if (train.empty()) return;
+  const Bytes payload = train.payload();
+  const bool several = train.count() > 1;
+  if (several) context.counters.add(Counter::kUdpSentTogether, train.count());
+  const Status sent = emit(train.way(), std::span(&payload, 1), payload.size(),
+                           several ? static_cast<std::uint16_t>(train.size()) : std::uint16_t{0});
+  if (!sent) context.drop(Drop::kIpNoRoute, payload);
+  train.clear();
+}
+
+void Udp::on_batch_end() {
+  impl_->send_train();
+}
+
+Hold::Hold(Udp& udp) : udp_(udp) {
+  ++udp.impl_->holds;
+}
+Hold::~Hold() {
+  if (--udp_.impl_->holds == 0) udp_.impl_->send_train();
 }
 
 // --- receiving

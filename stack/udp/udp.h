@@ -7,6 +7,7 @@
 #include "stack/base/result.h"
 #include "stack/ip/ip.h"
 #include "stack/ip/types.h"
+#include "stack/udp/train.h"
 
 namespace sluice::udp {
 
@@ -104,10 +105,12 @@ class Udp : public ip::Transport {
 
   void on_datagram(ip::Datagram datagram) override;
   void on_icmp_error(const ip::IcmpError& error) override;
+  void on_batch_end() override;  // sends what waits
 
   struct Impl;
 
  private:
+  friend class Hold;
   Impl* impl_;
 };
 

@@ -417,6 +417,20 @@ def udp_echo_large(folder):
             pass
 
 
+def udp_echo_burst(folder):
+    """Bursts of datagrams, alike and not: each comes back whole, those from one burst in their order."""
+    import socket
+    with interface(), server("benchd"):
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.settimeout(5)
+        s.connect((STACK, 5004))
+        for sizes in [64] * 40, [1000] * 40, [64, 64, 32, 64, 1472, 1472, 1, 64, 64] * 4:
+            burst = [os.urandom(size) for size in sizes]
+            for data in burst:
+                s.send(data)
+            check([s.recv(65536) for _ in burst] == burst, f"the echo of {sizes[:9]} differs")
+
+
 def half_close(folder):
     """The kernel closes its side first; the echo of all it sent still arrives."""
     import socket
@@ -761,7 +775,7 @@ def fast_open_to_kernel(folder):
 CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, arping_both_ways, curl_one_page, curl_ten_parallel,
          wrk_sixty_four, checksums_beyond_a_bridge, on_a_packet_socket, on_libpcap, without_offload, written_in_batches,
          datagrams_joined_by_the_kernel,
-         get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large,
+         get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large, udp_echo_burst,
          half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, iperf3_measures_us,
          we_measure_iperf3, perf_serves_one_at_a_time, get_from_nginx, nc_udp_listen, capture_as_interface, capture_is_sound,
          fast_open_from_kernel, fast_open_to_kernel, ss_beside_the_kernels, marks_agreed, reasons_beside_packets,

@@ -47,6 +47,7 @@ inline Octets known(std::string_view name) {
 class WireDevice final : public link::NetDevice {
  public:
   explicit WireDevice(link::Fcs fcs) { capabilities_.fcs = fcs; }
+  void cut_udp() { capabilities_.tx_checksum = capabilities_.uso = true; }
   [[nodiscard]] const link::Capabilities& capabilities() const override { return capabilities_; }
   std::size_t rx(Instant, buf::Pool&, std::span<buf::RxFrame> out) override {
     std::size_t n = 0;
@@ -63,14 +64,16 @@ class WireDevice final : public link::NetDevice {
       Octets bytes(f.size());
       f.copy_to(bytes);
       sent.push_back(bytes);
+      left_to_do.push_back(f.offload);
     }
     return taken.size();
   }
   std::deque<Octets> in, sent;
-  std::vector<std::size_t> batches;  // frames handed over in each call
-  std::uint32_t cut_off = 0;         // bytes that a frame had more on the wire
-  buf::Offload offload;              // said of every frame that arrives
-  std::size_t room = SIZE_MAX;       // frames taken in one call
+  std::deque<buf::Offload> left_to_do;  // of each frame in `sent`, while none is taken from there
+  std::vector<std::size_t> batches;     // frames handed over in each call
+  std::uint32_t cut_off = 0;            // bytes that a frame had more on the wire
+  buf::Offload offload;                 // said of every frame that arrives
+  std::size_t room = SIZE_MAX;          // frames taken in one call
 
  private:
   link::Capabilities capabilities_;
