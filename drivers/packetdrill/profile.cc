@@ -18,7 +18,7 @@ TcpConfig plain_tcp() {
   c.send_tuning = Switch::kOff;
   c.receive_buffer = 65535;
   c.quick_acks = 0;
-  c.challenge_ack_limit = Switch::kOff;
+  c.challenge_acks = UINT32_MAX;
   return c;
 }
 

@@ -257,6 +257,11 @@ void Ip::confirm_reachable(const Path& route) {
   if (interface != nullptr && interface->link.is_ethernet()) interface->link.neighbors().confirm(route.next_hop);
 }
 
+void Ip::doubt_reachable(const Path& route) {
+  Interface* interface = impl_->interface(route.interface);
+  if (interface != nullptr && interface->link.is_ethernet()) interface->link.neighbors().doubt(route.next_hop);
+}
+
 bool Ip::is_local(const Address& address) const {
   return impl_->is_local(address);
 }

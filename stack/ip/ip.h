@@ -111,6 +111,9 @@ class Ip {
 
   // The transport has proof that `destination` answers (RFC 1122 §2.3.2.1): its neighbour entry stays fresh.
   void confirm_reachable(const Path& route);
+  // The transport has sent several times and heard nothing: the next hop is asked whether it is still there (RFC 1122
+  // §2.3.2.1).
+  void doubt_reachable(const Path& route);
 
   // Echo request out, with payload; identifier as handed out by register_icmp_user.
   Result<std::uint16_t> register_icmp_user(IcmpUser& user, std::uint16_t wanted_identifier);  // 0: any

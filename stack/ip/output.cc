@@ -116,7 +116,7 @@ Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const P
 }
 
 // The fields that do not depend on the size. The identification is the first of `datagrams` in a row.
-// DEVIATION(RFC 1191 §3): ICMP goes without DF unless it asks for it: nobody would send an echo reply again that was
+// DEVIATION(RFC1191-10): ICMP goes without DF unless it asks for it: nobody would send an echo reply again that was
 // too large for the path.
 ipv4::Header Ip::Impl::header_for(const SendOptions& options, const Path& route, std::size_t datagrams) {
   const bool discover = config_.path_mtu_discovery == IpConfig::Discovery::kOn && route.cast == Cast::kUnicast &&

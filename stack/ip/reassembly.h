@@ -1,7 +1,7 @@
 // Reassembly of IPv4 fragments: RFC 791 §3.2, RFC 815, RFC 1122 §3.3.2, with the overlap rule of RFC 5722 and bounds
 // on memory, on datagrams, and on what one source can hold (RFC 6274 §4.1.2, RFC 8900).
 //
-// DEVIATION(RFC 1122 §3.3.2): 30 s by default, not 60 to 120, as most hosts do: at today's rates an old fragment would
+// DEVIATION(RFC1122-FRAG-06): 30 s by default, not 60 to 120, as most hosts do: at today's rates an old fragment would
 // meet a datagram with the same identification (RFC 4963). The time is fixed (RFC1122-FRAG-06) and configurable.
 //
 // Fragments may come in any order and more than once (RFC791-07, RFC815-01); memory, datagrams and the share of one

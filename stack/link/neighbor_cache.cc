@@ -217,6 +217,11 @@ void NeighborCache::confirm(const wire::Address& address) {
   set_state(*entry, NeighborState::kReachable);
 }
 
+void NeighborCache::doubt(const wire::Address& address) {
+  Entry* entry = find(address);
+  if (entry != nullptr && entry->state == NeighborState::kReachable) set_state(*entry, NeighborState::kStale);
+}
+
 void NeighborCache::flush(Entry& entry) {
   while (!entry.waiting.empty()) {
     const buf::Buffer packet = entry.waiting.pop();

@@ -60,6 +60,7 @@ class NeighborCache {
   void learn(const wire::Address& address, const wire::MacAddress& mac, Learn how);
 
   void confirm(const wire::Address& address);  // proof from above that it answers
+  void doubt(const wire::Address& address);    // no answers come from above: asked when it is used next
   void solicit(const wire::Address& address);  // asks, unless asked within `retry`
 
   struct Row {

@@ -106,6 +106,13 @@ Status Stream::disconnect() {
   return changed(), Status();
 }
 
+// For SO_ERROR: what ended the connection, else what an ICMP error said about it last, as on Linux.
+Errno Stream::take_pending_error() {
+  if (connection_ == nullptr) return std::exchange(own_->left_error, Errno::kOk);
+  const Errno error = connection_->take_error();
+  return error != Errno::kOk ? error : connection_->take_soft_error();
+}
+
 // Whether there is a connection that is no longer in its handshake; else kAgain, or `without` when there is none.
 Status Stream::check_connection(Errno without) const {
   if (connection_ == nullptr) return fail(without);

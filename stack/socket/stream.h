@@ -98,6 +98,7 @@ class Stream final : public Object, private tcp::ConnectionUser {
     return options().urgent_inline == Switch::kOff && connection_->bytes_to_mark() == 0;
   }
   [[nodiscard]] bool has_to_read() const;
+  Errno take_pending_error();
   Result<Received> peek(std::span<const MutableBytes> pieces);
   Status take_fast_open_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   Status take_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);

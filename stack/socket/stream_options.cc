@@ -197,8 +197,7 @@ Result<std::int64_t> Stream::get_option(Option option) {
       return static_cast<std::int64_t>(connection_ != nullptr ? connection_->info().receive_buffer
                                                               : tcp::receive_range(o, config()).first);
     case Option::kError:
-      return static_cast<std::int64_t>(connection_ != nullptr ? connection_->take_error()
-                                                              : std::exchange(own_->left_error, Errno::kOk));
+      return static_cast<std::int64_t>(take_pending_error());
     case Option::kAcceptConnection:
       return std::int64_t{listener() != nullptr};
     case Option::kIpTtl:

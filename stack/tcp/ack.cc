@@ -27,7 +27,7 @@ void Connection::duplicate_ack(const Arriving&) {
       if (before != cc::Phase::kReducing) {
         cc_->on_congestion({.now = context_.now, .flight = to_be_reduced(flight() - std::min(limited, flight()))});
       }
-      rare().recovery_window.enter(cc_->ssthresh(), send_mss_);
+      rare().recovery_window.enter(cc_->ssthresh(), send_mss_, flight());
       window_changed();
       retransmit_first("third duplicate ACK");
       start_retransmit_timer();
@@ -70,12 +70,13 @@ Duration Connection::measure_rtt(const Arriving& s, const Delivery& d, std::uint
 }
 
 void Connection::take_rtt(Duration sample) {
-  const std::uint32_t per_round_trip = negotiated_.timestamps ? flight() / (2 * send_mss_) : 1;  // RFC 7323 App. G
+  // RFC 7323 App. G (RFC7323-25).
+  const std::uint32_t per_round_trip = negotiated_.timestamps ? flight() / (2 * send_mss_) : 1;
   rto_.sample(sample, static_cast<int>(std::max<std::uint32_t>(per_round_trip, 1)));
   context_.emit({.kind = EventKind::kTcpRtt, .flow = number_, .a = sample.to_nanos(), .b = rto_.srtt().to_nanos()});
 }
 
-// SND.UNA moves to `ack`; by how much.
+// SND.UNA moves to `ack`; by how much. Only this frees data: what is SACKed stays (RFC2018-15).
 std::uint32_t Connection::advance(Seq ack, Delivery& d) {
   const std::uint32_t acked = ack - snd_una_;
   snd_una_ = ack;
@@ -95,6 +96,8 @@ std::uint32_t Connection::advance(Seq ack, Delivery& d) {
   } else {
     d.bytes += acked;
   }
+  if (d.latest.length >= send_mss_) full_size_arrived_ = true;
+  if (rare_ != nullptr) rare_->on_progress(snd_una_);
   held_ = false;
   timeouts_in_row_ = 0;
   rto_.reset_backoff();
@@ -158,7 +161,7 @@ void Connection::congestion_on_ack(const cc::Ack& ack) {
       start_retransmit_timer();
       [[fallthrough]];
     case Recovery::OnAck::kPartial:
-      rare().recovery_window.on_partial_ack(ack.acked, send_mss_);
+      rare().recovery_window.on_partial_ack(ack.acked, send_mss_, flight());
       retransmit_first("partial ACK");
       break;
     case Recovery::OnAck::kDone:

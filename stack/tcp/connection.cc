@@ -75,8 +75,8 @@ void Connection::open_passive(const Handshake& h, Listener* listener) {
   negotiated_ = h.negotiated;
   ts_recent_ = h.ts_recent;
   ts_recent_at_ = context_.now;
-  syn_retransmitted_ = h.syn_retransmitted;
-  timing_ = !syn_retransmitted_ && h.answered_at != Instant::past();  // the handshake is the first measurement
+  syn_repeats_ = h.syn_repeats;
+  timing_ = syn_repeats_ == 0 && h.answered_at != Instant::past();  // the handshake is the first measurement
   if (timing_) progress_at_ = h.answered_at;
   recovery_.start(iss_);
   window_.start(rcv_nxt_, h.offered_window, negotiated_.receive_scale);
@@ -105,10 +105,11 @@ void Connection::establish() {
   last_data_ticks_ = now_ticks();
   pushed_ = data_base_;
   update_mss();
-  if (syn_retransmitted_) rto_.on_syn_timeout();  // (RFC6298-20)
-  if (cc_ == nullptr || syn_retransmitted_) start_congestion_control();
+  if (syn_repeats_ > 0) rto_.on_syn_timeout();  // (RFC6298-20)
+  if (cc_ == nullptr || syn_repeats_ > 0) start_congestion_control();
   timers_.cancel(TimerKind::kRetransmit);
   progress_at_ = context_.now;
+  if (rare_ != nullptr) rare_->soft_error = Errno::kOk;
   restart_keep_alive();
   notify();
 }
@@ -117,13 +118,15 @@ std::uint8_t Connection::cc_index() const {
   return options_->congestion != 0 ? options_->congestion : tcp_.config.congestion;
 }
 
-// RFC 6928 (RFC6928-01), or RFC 5681 §3.1 (RFC5681-04); one segment when the SYN was lost (RFC5681-06). It begins here,
-// so the handshake's own ACKs do not enlarge it (RFC5681-05).
+// RFC 6928 (RFC6928-01), or RFC 5681 §3.1 (RFC5681-04); one segment when the SYN was lost (RFC5681-06), of the larger
+// window when it was lost twice (RFC6928-02). It begins here, so the handshake's own ACKs do not enlarge it
+// (RFC5681-05).
 void Connection::start_congestion_control() {
   const std::uint32_t mss = send_mss_;
   std::uint32_t window = std::min(10 * mss, std::max<std::uint32_t>(2 * mss, 14600));
-  if (tcp_.config.initial_window_10 == Switch::kOff) window = mss > 2190 ? 2 * mss : mss > 1095 ? 3 * mss : 4 * mss;
-  if (syn_retransmitted_) window = mss;
+  const bool ten = tcp_.config.initial_window_10 == Switch::kOn;
+  if (!ten) window = mss > 2190 ? 2 * mss : mss > 1095 ? 3 * mss : 4 * mss;
+  if (syn_repeats_ > (ten ? 1 : 0)) window = mss;
   cc_ = cc::make(cc_index());
   cc_->start({.mss = mss,
               .initial_window = window,
@@ -162,8 +165,8 @@ void Connection::notify() {
   if (user_ != nullptr) user_->on_tcp_change();
 }
 
-// To CLOSED because of an error: queues are flushed, the user hears of it once (RFC9293-SEG-12, -TMO-01).
-// DEVIATION(RFC 9293 §3.10.7.4): what was received in order stays to be read, as on Linux.
+// To CLOSED because of an error: queues are flushed, the user hears of it once (RFC9293-TMO-01).
+// DEVIATION(RFC9293-SEG-12): what was received in order before a reset stays to be read, as on Linux.
 void Connection::fail_with(Errno error) {
   error_ = error;
   send_queue_.clear();
@@ -209,6 +212,10 @@ Errno Connection::take_error() {
   return std::exchange(error_, Errno::kOk);
 }
 
+Errno Connection::take_soft_error() {
+  return rare_ != nullptr ? std::exchange(rare_->soft_error, Errno::kOk) : Errno::kOk;
+}
+
 Status Connection::check_sendable() {
   if (error_ != Errno::kOk) return fail(take_error());
   if (state_ == State::kClosed || fin_queued_ || state_ > State::kCloseWait || state_ == State::kFinWait1 ||
@@ -218,8 +225,8 @@ Status Connection::check_sendable() {
   return {};
 }
 
-// Bytes of small writes share blocks; a long queue or a large write takes large blocks, so that a segment of 64 KiB is
-// a handful of spans.
+// What follows joins what still waits (RFC9293-SHLD-27). Bytes of small writes share blocks; a long queue or a large
+// write takes large blocks, so that a segment of 64 KiB is a handful of spans.
 Result<std::size_t> Connection::send(std::span<const Bytes> pieces, More more) {
   if (const Status sendable = check_sendable(); !sendable) return fail(sendable.error());
   std::size_t taken = 0;
@@ -357,16 +364,18 @@ void Connection::detach() {
   detached_ = true;
 }
 
-void Connection::close() {
+void Connection::close() {  // and nobody reads on (RFC9293-MAY-1)
   const bool unread = !receive_queue_.empty();
   const bool linger_zero = options_->linger == Switch::kOn && options_->linger_time == 0;
   detach();
+  if (state_ == State::kTimeWait && linger_zero) return abort();
   if (state_ == State::kClosed || state_ == State::kTimeWait) return tcp_.retire(*this);
   if (state_ == State::kSynSent) return finish();  // (RFC9293-CLOSE-01)
-  if (unread || linger_zero) {                     // data is lost: the peer must hear (RFC9293-SHLD-3)
-    send_rst(snd_max_, wire::tcp::Flags::kRst | wire::tcp::Flags::kAck);
+  if (unread) {                                    // data is lost: the peer must hear (RFC9293-SHLD-3)
+    send_rst(acceptable_number(), wire::tcp::Flags::kRst | wire::tcp::Flags::kAck);
     return finish();
   }
+  if (linger_zero) return abort();
   (void)shutdown_send();
   if (state_ == State::kFinWait2) wait_for_fin();
 }
@@ -374,21 +383,26 @@ void Connection::close() {
 // In FIN-WAIT-2, and nobody is interested any more: the peer's FIN is waited for, but not for ever.
 void Connection::wait_for_fin() {
   if (options_->fin_wait2_time == ConnectionOptions::kNoFinWait2) {
-    send_rst(snd_max_, wire::tcp::Flags::kRst | wire::tcp::Flags::kAck);
+    send_rst(acceptable_number(), wire::tcp::Flags::kRst | wire::tcp::Flags::kAck);
     return finish();
   }
   const Duration chosen = Duration::seconds(options_->fin_wait2_time);
   timers_.set(TimerKind::kFinWait2, context_.now + (chosen != Duration() ? chosen : tcp_.config.fin_wait2_time));
 }
 
-void Connection::abort() {  // (RFC9293-ABORT-01)
+// Where both ends have closed there is nothing left to be reset: the record goes (RFC9293-ABORT-02).
+void Connection::abort() {
   detach();
+  if (state_ == State::kTimeWait) tcp_.forget_time_wait(*this);
   if (state_ == State::kClosed || state_ == State::kTimeWait) return tcp_.retire(*this);
   reset_silently();
 }
 
-void Connection::reset_silently() {
-  if (state_ != State::kSynSent) send_rst(snd_max_, wire::tcp::Flags::kRst | wire::tcp::Flags::kAck);
+void Connection::reset_silently() {  // (RFC9293-ABORT-01)
+  const bool both_closed = (state_ == State::kClosing || state_ == State::kLastAck) && fin_sent_;
+  if (state_ != State::kSynSent && !both_closed) {
+    send_rst(acceptable_number(), wire::tcp::Flags::kRst | wire::tcp::Flags::kAck);
+  }
   send_queue_.clear();
   receive_queue_.clear();
   reassembly_.clear();
@@ -417,7 +431,7 @@ void Connection::set_quick_ack(Switch wanted) {
   if (wanted == Switch::kOn && ack_due_ == Ack::kDelayed) send_ack();
 }
 
-Info Connection::info() const {
+Info Connection::info() const {  // (RFC9293-STATUS-01)
   Info i;
   i.state = state_;
   i.snd_una = snd_una_.value();

@@ -82,7 +82,7 @@ class Connection final : public ConnectionHandle, public Flow {
     Negotiated negotiated;
     std::uint32_t ts_recent = 0;
     std::uint32_t offered_window = 0;
-    bool syn_retransmitted = false;
+    std::uint8_t syn_repeats = 0;           // how often it was sent again
     Instant answered_at = Instant::past();  // when our SYN-ACK went out; past(): not known
   };
   void open_passive(const Handshake& handshake, Listener* listener);
@@ -122,6 +122,7 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] bool peer_closed() const override { return fin_received_; }
   [[nodiscard]] Errno pending_error() const override { return error_; }
   Errno take_error() override;
+  Errno take_soft_error() override;
   [[nodiscard]] std::size_t receive_queued() const override { return receive_queue_.bytes(); }
   [[nodiscard]] std::size_t send_queued() const override { return send_queue_.bytes(); }
   [[nodiscard]] std::size_t bytes_to_mark() const override;
@@ -160,6 +161,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void syn_sent_syn(Arriving& segment);
   bool check_timestamp(const Arriving& segment);
   bool check_sequence(Arriving& segment);
+  [[nodiscard]] bool only_ack_counts(const Arriving& segment) const;
   bool check_rst(const Arriving& segment);
   bool check_syn(const Arriving& segment);
   bool check_ack(const Arriving& segment);
@@ -234,6 +236,9 @@ class Connection final : public ConnectionHandle, public Flow {
   void hear_echo(const Arriving& segment, cc::Phase before, std::uint32_t acked);
 
   // icmp_input.cc
+  void hear_path_mtu(const ip::IcmpError& error);
+  void believe_path_mtu();
+  void lower_path_mtu(std::uint32_t mtu);
   void neighbor_is_silent();
 
   // fast_open_io.cc
@@ -270,6 +275,7 @@ class Connection final : public ConnectionHandle, public Flow {
   [[nodiscard]] wire::tcp::Options syn_options(bool answer) const;
   void add_urgent_pointer(wire::tcp::Header& header);  // urgent.cc
   void send_syn();
+  [[nodiscard]] Seq acceptable_number() const;
   void send_ack();
   void send_challenge_ack();
   void send_rst(Seq seq, wire::tcp::Flags flags);
@@ -313,6 +319,7 @@ class Connection final : public ConnectionHandle, public Flow {
   void on_loss_timeout();
   void start_retransmit_timer();
   [[nodiscard]] bool gave_up(Duration limit) const;
+  void give_up();
 
   // connection.cc
   void enter(State state);
@@ -422,8 +429,9 @@ class Connection final : public ConnectionHandle, public Flow {
   MinRtt min_rtt_;
   // What the retransmission timer waits for.
   enum class LossTimer : std::uint8_t { kRetransmit, kReorder, kTailProbe } loss_timer_ = LossTimer::kRetransmit;
-  bool syn_retransmitted_ = false;
-  bool timing_ = false;  // the SYN, since progress_at_
+  std::uint8_t syn_repeats_ = 0;    // how often our SYN or SYN-ACK was sent again
+  bool full_size_arrived_ = false;  // a segment of send_mss_ was acknowledged
+  bool timing_ = false;             // the SYN, since progress_at_
   Ack ack_due_ = Ack::kNone;
   bool output_due_ = false;            // at the end of the batch
   std::uint8_t quick_acks_;            // segments still to be acknowledged at once

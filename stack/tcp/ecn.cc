@@ -1,5 +1,5 @@
-// What ECN makes a connection do: agree to it in the handshake, echo the marks that arrive, and reduce the window once
-// for each window of data in which the peer saw some. RFC 3168 §6.1, RFC 8257, RFC 8311.
+// What ECN makes a connection do (RFC9293-SHLD-8): agree to it in the handshake, echo the marks that arrive, and reduce
+// the window once for each window of data in which the peer saw some. RFC 3168 §6.1, RFC 8257, RFC 8311.
 #include "stack/tcp/ecn.h"
 
 #include <algorithm>
@@ -28,7 +28,7 @@ bool ecn_agreed(Flags syn, const ConnectionOptions& options, const TcpConfig& co
 // Of our SYN or SYN-ACK (RFC3168-01). When the first SYN got no answer, it may have been for its flags (RFC3168-05).
 int Connection::ecn_setup_flags(bool answer) const {
   if (answer) return negotiated_.ecn ? Flags::kEce : 0;
-  return ecn_wanted(*options_, tcp_.config) && !syn_retransmitted_ ? kSetup : 0;
+  return ecn_wanted(*options_, tcp_.config) && syn_repeats_ == 0 ? kSetup : 0;
 }
 
 // The peer's SYN-ACK, or its SYN that has crossed ours. Not when a SYN without the flags was sent, too (RFC3168-03).

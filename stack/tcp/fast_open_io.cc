@@ -226,8 +226,8 @@ void Connection::learn_from_syn_ack(const Arriving& s) {
   const FastOpenOption& got = s.options.fast_open;
   const bool had_data = data_base_ > iss_ + 1 || flight() > 0;
   Outcome outcome = Outcome::kAnswered;
-  if (syn_retransmitted_ && flight() > 0 && got.size == 0) outcome = Outcome::kLost;
-  if (!syn_retransmitted_ && !had_data && sent.present() && got.size == 0) outcome = Outcome::kNoCookie;
+  if (syn_repeats_ > 0 && flight() > 0 && got.size == 0) outcome = Outcome::kLost;
+  if (syn_repeats_ == 0 && !had_data && sent.present() && got.size == 0) outcome = Outcome::kNoCookie;
   if (sent.present() || had_data) {
     tcp_.fast_open_cache.on_syn_ack(tuple.peer.address, negotiated_.peer_mss, sent, got, outcome);
   }
@@ -236,7 +236,7 @@ void Connection::learn_from_syn_ack(const Arriving& s) {
     tcp_.fast_open_cache.on_success();
     emit_fast_open("taken by the peer");
   } else if (had_data) {
-    fast_open_failure_ = syn_retransmitted_ ? FastOpenFailure::kSynRetransmitted : FastOpenFailure::kNotAcknowledged;
+    fast_open_failure_ = syn_repeats_ > 0 ? FastOpenFailure::kSynRetransmitted : FastOpenFailure::kNotAcknowledged;
     context_.counters.add(Counter::kTcpFastOpensFailed);
     emit_fast_open("not taken by the peer: sent again");
   }

@@ -42,6 +42,7 @@ struct Tcp::Impl {
   void start_time_wait(TimeWait& record);
   void stop_time_wait(TimeWait& record);
   void remove_time_wait(TimeWait& record);
+  void forget_time_wait(const Connection& connection);  // the record that took its place, if it is still there
   void on_time_wait_timer();
   [[nodiscard]] bool table_full() const { return flows.size() >= config.max_connections; }
   void list_for_flush(Connection& connection);

@@ -14,7 +14,6 @@ constexpr std::uint32_t kFixedHeaders = 40;
 constexpr std::uint16_t kMinPeerMss = 88;
 constexpr std::uint32_t kLargestWindow = 0xffff;  // unscaled: of what may still be on its way
 constexpr Duration kFirstRetry = 1_s;             // RFC 6298 §2.1
-constexpr std::uint8_t kChallengeLimit = 10;
 }  // namespace
 
 Listener::Listener(Tcp::Impl& tcp, const Endpoint& local, PortSharing sharing, int backlog,
@@ -239,7 +238,7 @@ void Listener::send_syn_ack(const HalfOpen& half, std::uint32_t clock, const Fas
 // ---------------------------------------------------------------------------------------
 
 void Listener::challenge(HalfOpen& half) {
-  if (half.challenges == kChallengeLimit) return;
+  if (half.challenges >= tcp_.config.challenge_acks) return;
   ++half.challenges;
   context_.counters.add(Counter::kTcpChallengeAcks);
   const Connection::Handshake& h = half.handshake;
@@ -359,7 +358,7 @@ void Listener::retry(HalfOpen& half) {
   half.next_retry = context_.now + std::min(kFirstRetry * (std::int64_t{1} << half.retries), tcp_.config.max_rto);
   arm(half.next_retry);
   if (half.acknowledged && half.retries < options_.defer_accept) return;
-  half.handshake.syn_retransmitted = true;
+  ++half.handshake.syn_repeats;
   context_.counters.add(Counter::kTcpRetransmits);
   send_syn_ack(half);
 }

@@ -166,6 +166,7 @@ void Connection::learn_from_delivery(const Arriving& s, const Delivery& d) {
 // --- what is lost
 // -----------------------------------------------------------------------------------------------------
 
+// RACK needs SACK and the scoreboard (RFC8985-01): nobody else comes here.
 Scoreboard::Found Connection::find_losses() {
   SendState& o = *out_;
   Scoreboard::Found found;
@@ -251,6 +252,7 @@ void Connection::end_repair() {
   if (by_acks) cc_->on_recovery_done({context_.now, std::min(cc_->cwnd(), cc_->ssthresh())});
 }
 
+// A duplicate ACK without new blocks changes nothing here (RFC5681-25).
 std::uint32_t Connection::congestion_room() const {
   const std::uint32_t window = congestion_window();
   std::uint32_t used = out_ != nullptr ? out_->board.in_flight() : 0;
@@ -315,7 +317,7 @@ void Connection::undo(const char* proof) {
   SendState& o = *out_;
   o.undo.stop();
   o.rack.on_reordering(0);
-  if (tcp_.config.undo == Switch::kOff) return;
+  if (tcp_.config.undo == Switch::kOff) return;  // the reduction stands (RFC5682-07)
   context_.counters.add(Counter::kTcpUndos);
   context_.emit({.kind = EventKind::kTcpUndo, .flow = number_, .a = snd_una_.value(), .detail = proof});
   if (recovery_.phase() == cc::Phase::kLoss) {
@@ -437,7 +439,8 @@ void Connection::step_tail_probe(const Arriving& s, const Delivery& d, std::uint
   }
 }
 
-// What is outstanding is taken for lost; the first of it goes again, the rest as the window allows.
+// What is outstanding is taken for lost; the first of it goes again, the rest as the window allows and without what
+// SACKs report from now on (RFC6675-15).
 void Connection::lose_by_timeout() {
   SendState& o = *out_;
   const bool again = recovery_.phase() == cc::Phase::kLoss;

@@ -39,7 +39,7 @@ struct ConnectionOptions {
   std::uint32_t notsent_low = 0;   // bytes that may wait unsent in the queue (TCP_NOTSENT_LOWAT); 0: TcpConfig's
   std::uint32_t window_clamp = kUnlimited;     // bytes: the largest window offered
   std::uint32_t max_pacing_rate = kUnlimited;  // bytes/s, > 0
-  std::uint16_t keep_idle = 7200;              // s before the first probe
+  std::uint16_t keep_idle = 7200;              // s before the first probe (RFC9293-MUST-28)
   std::uint16_t keep_interval = 75;            // s
   std::uint16_t linger_time = 0;               // s
   std::int16_t fin_wait2_time = 0;             // s; 0: TcpConfig's; kNoFinWait2: close() ends the connection at once
@@ -76,7 +76,7 @@ struct TcpConfig {
   Switch undo = Switch::kOn;            // of a reduction that D-SACKs or timestamps prove needless (RFC 3708, RFC 3522)
   Switch delayed_ack = Switch::kOn;
   Switch limited_transmit = Switch::kOn;   // RFC 3042
-  Switch initial_window_10 = Switch::kOn;  // RFC 6928; off: RFC 5681 §3.1
+  Switch initial_window_10 = Switch::kOn;  // RFC 6928; off: RFC 5681 §3.1 (RFC6928-06)
   Switch idle_restart = Switch::kOn;       // RFC 5681 §4.1: a small window after silence
   Switch hystart = Switch::kOn;            // RFC 9406, where the controller can
   Switch slow_start_limit = Switch::kOn;   // an ACK adds 8 segments at most in slow start; off: all it acknowledges
@@ -88,7 +88,9 @@ struct TcpConfig {
   // used do not grow.
   Switch reduce_flight = Switch::kOn;
   Switch pacing = Switch::kOff;  // also for controllers that do not ask for it
-  Switch challenge_ack_limit = Switch::kOn;
+  // RFC 5927 §7.2: when full segments have arrived already, a message that they are too large is believed only once
+  // they do no longer.
+  Switch doubt_path_mtu = Switch::kOn;
   Switch answer_unsent_ack =
       Switch::kOn;  // an ACK for what was never sent is answered with an ACK (RFC 9293 §3.10.7.4)
   // A burst is what the path takes in a millisecond at the present rate, and at most half of the window; off: as much
@@ -115,17 +117,22 @@ struct TcpConfig {
 
   std::uint8_t unpaced_segments = 0;  // data segments at the beginning that pacing lets go at once
   std::uint8_t least_burst = 2;       // segments, where burst_sizing is on
-  std::uint8_t quick_acks = 8;        // segments acknowledged at once when a connection begins
-  Duration delayed_ack_time = 40_ms;  // below 500 ms (RFC9293-MUST-40)
-  Duration initial_rto = 1_s;         // RFC 6298 §2.1
-  Duration min_rto = 200_ms;          // DEVIATION(RFC 6298 §2.4): 1 s is the RFC's floor; all hosts use less
-  Duration max_rto = 60_s;            // RFC 6298 §2.5: 60 s or more
-  Duration rto_margin{};              // the RTO is at least so much above SRTT, however steady the path
-  Duration timer_slack{};             // tail loss probes and reordering timers wait so much longer
-  Duration msl = 30_s;                // TIME-WAIT lasts twice this
-  Duration fin_wait2_time = 60_s;     // after close(), for a peer that never closes
+  // Challenge ACKs (RFC 5961 §7) of a connection in an interval; of one half-open or in TIME-WAIT in all. UINT32_MAX:
+  // no limit.
+  std::uint32_t challenge_acks = 10;
+  Duration challenge_interval = 5_s;
+  std::uint8_t quick_acks = 8;                        // segments acknowledged at once when a connection begins
+  Duration delayed_ack_time = 40_ms;                  // below 500 ms (RFC9293-MUST-40)
+  Duration initial_rto = 1_s;                         // RFC 6298 §2.1
+  Duration min_rto = 200_ms;                          // RFC 6298 §2.4 has 1 s; all hosts use less
+  Duration max_rto = 60_s;                            // RFC 6298 §2.5: 60 s or more
+  Duration rto_margin{};                              // the RTO is at least so much above SRTT, however steady the path
+  Duration timer_slack{};                             // tail loss probes and reordering timers wait so much longer
+  Duration msl = 30_s;                                // TIME-WAIT lasts twice this
+  Duration fin_wait2_time = 60_s;                     // after close(), for a peer that never closes
   Duration fast_open_rest = Duration::seconds(3600);  // no data in SYNs after a black hole, the first time; 0: never
-  Duration r2 = 924_s;      // give up on data after this long without progress; at least 100 s
+  // DEVIATION(RFC9293-TMO-04): data is given up after 15.4 minutes without progress, as on Linux, not after five.
+  Duration r2 = 924_s;      // at least 100 s
   Duration r2_syn = 180_s;  // the same for SYN: 3 minutes at least (RFC9293-MUST-23)
 
   // Buffers, bytes. They begin with the first value and grow with what the path carries, up to the second. A tuning

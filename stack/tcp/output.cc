@@ -17,9 +17,7 @@ constexpr std::uint32_t kTimestampBytes = 12;
 constexpr std::size_t kSackHead = 4;  // the option's padding, kind and length
 constexpr std::size_t kSackBlock = 8;
 constexpr Duration kOverride = 200_ms;  // RFC 9293 §3.8.6.2.1: 0.1 to 1 s (RFC9293-SWS-01)
-constexpr Duration kChallengeInterval = 5_s;
-constexpr std::uint8_t kChallengeLimit = 10;  // in an interval, of one connection
-constexpr int kMaxSegmentsAtOnce = 64;        // super-segments sent in one call: bounds the work
+constexpr int kMaxSegmentsAtOnce = 64;  // super-segments sent in one call: bounds the work
 }  // namespace
 
 // --- sizes
@@ -33,6 +31,7 @@ void Connection::update_mss() {
   if (negotiated_.timestamps) mss -= kTimestampBytes;
   if (mss == send_mss_) return;
   send_mss_ = mss;
+  full_size_arrived_ = false;
   if (cc_ != nullptr) cc_->on_mss_change(mss);
 }
 
@@ -40,7 +39,7 @@ void Connection::refresh_route() {
   const auto route = tcp_.ip.route(tuple.peer.address, tuple.local.address);
   if (!route) return;  // the old way may come back; retransmission goes on
   route_ = *route;
-  update_mss();
+  update_mss();  // larger or smaller, nothing is sent again for that alone (RFC1191-07)
 }
 
 std::uint32_t Connection::unsent() const {
@@ -83,8 +82,8 @@ bool Connection::worth_sending(std::uint32_t size, std::uint32_t available) cons
   const bool all = size == available;
   if (all && (fin_queued_ || rare_view().urgent_pointer.on())) return true;
   const bool alone = snd_nxt_ == snd_una_ || options_->no_delay == Switch::kOn;
-  if (all && alone && !held_ && options_->cork == Switch::kOff) return true;
-  if (snd_nxt_ < snd_max_) return true;  // sent before: Nagle was asked then
+  if (all && alone && !held_ && options_->cork == Switch::kOff) return true;  // else it is kept (RFC9293-MAY-16)
+  if (snd_nxt_ < snd_max_) return true;                                       // sent before: Nagle was asked then
   return size >= max_snd_wnd_ / 2 && options_->cork == Switch::kOff;
 }
 
@@ -243,13 +242,15 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
     for (Bytes piece : packet.payload()) sum.add(piece);
     wire::tcp::store_checksum(room, sum.finish());  // (RFC9293-MUST-2)
   }
-  // Always the address the connection began with (RFC9293-MUST-45).
+  // Always the address the connection began with (RFC9293-MUST-45). DF is set wherever discovery is on: no fragments,
+  // whose identification wraps sooner than timestamps can tell old from new (RFC7323-36).
   ip::SendOptions ip{.source = tuple.local.address, .destination = tuple.peer.address, .protocol = ip::Protocol::kTcp};
-  if (options_->ttl != 0) ip.ttl = options_->ttl;  // (RFC9293-MUST-49)
-  ip.tos = static_cast<std::uint8_t>((options_->tos & ~kEcnMask) | ecn);
+  if (options_->ttl != 0) ip.ttl = options_->ttl;                         // (RFC9293-MUST-49)
+  ip.tos = static_cast<std::uint8_t>((options_->tos & ~kEcnMask) | ecn);  // (RFC9293-MUST-48, -SHLD-22)
   context_.counters.add(Counter::kTcpSegmentsSent);
   segments_out_ += std::max((size + send_mss_ - 1) / send_mss_, 1u);
-  // Data leaves no room to say what is out of order: the ACK that does follows.
+  // An ACK that was due rides on it (RFC9293-SEG-13). Data leaves no room to say what is out of order: the ACK that
+  // does follows.
   if (header.flags.ack() && (size == 0 || options.sack_count > 0 || reassembly_.empty())) clear_ack();
   (void)tcp_.ip.send(packet, ip,
                      route_);  // a segment that is not sent is a lost one: counted there, retransmitted here
@@ -317,29 +318,39 @@ void Connection::send_syn() {
     data = std::exchange(fast_open_->data, 0);
   }
   emit(header, options, 0, data);
-  if (!timing_ && !syn_retransmitted_) {
+  if (!timing_ && syn_repeats_ == 0) {
     timing_ = true;
     progress_at_ = context_.now;
   }
 }
 
+// A number that the peer takes: SND.NXT, but not beyond its window, where a probe or what is in flight under a window
+// that shrank has brought it. There both ends would stop to hear each other when both windows are closed
+// (RFC9293-SEG-14).
+Seq Connection::acceptable_number() const {
+  return synchronized() ? min(snd_max_, snd_una_ + snd_wnd_) : snd_max_;
+}
+
 void Connection::send_ack() {
-  const wire::tcp::Header header{
-      .src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = snd_max_.value(), .flags = Flags(Flags::kAck)};
+  const wire::tcp::Header header{.src_port = tuple.local.port,
+                                 .dst_port = tuple.peer.port,
+                                 .seq = acceptable_number().value(),
+                                 .flags = Flags(Flags::kAck)};
   wire::tcp::Options options = data_options();
   add_sack(options, wire::tcp::kMaxOptionSize);
   emit(header, options, 0, 0);
 }
 
-// RFC 5961 §7 (RFC5961-10), with a limit of each connection's own: a common one would tell an outsider about others
-// (RFC5961-12).
+// RFC 5961 §7 (RFC5961-10, -11), with a limit of each connection's own: a common one would tell an outsider about
+// others (RFC5961-12).
 void Connection::send_challenge_ack() {
   RareState& r = rare();
-  if (r.challenge_interval == Instant::past() || context_.now - r.challenge_interval >= kChallengeInterval) {
+  if (r.challenge_interval == Instant::past() ||
+      context_.now - r.challenge_interval >= tcp_.config.challenge_interval) {
     r.challenge_interval = context_.now;
     r.challenge_acks = 0;
   }
-  if (tcp_.config.challenge_ack_limit == Switch::kOn && r.challenge_acks >= kChallengeLimit) return;
+  if (r.challenge_acks >= tcp_.config.challenge_acks) return;
   ++r.challenge_acks;
   context_.counters.add(Counter::kTcpChallengeAcks);
   send_ack();
@@ -404,8 +415,8 @@ void Connection::probe_window() {
 // --- acknowledgements
 // ---------------------------------------------------------------------------------------------------
 
-// At most one ACK for a batch of segments (RFC9293-MUST-58, RFC5681-36): sent when the batch ends, unless data carries
-// it first, or when the timer fires (RFC5681-35).
+// At most one ACK for a batch of segments (RFC9293-MUST-58, -MUST-59, RFC5681-36): sent when the batch ends, unless
+// data carries it first, or when the timer fires (RFC5681-35).
 void Connection::want_ack(Ack when) {
   if (when <= ack_due_) return;
   if (when == Ack::kNow) tcp_.list_for_flush(*this);

@@ -1,5 +1,6 @@
 // The window we offer: scaling (RFC 7323 §2), silly-window avoidance (RFC 9293 §3.8.6.2.2, RFC9293-MUST-39), and the
-// promise that its right edge never moves back (RFC9293-SHLD-14).
+// promise that its right edge never moves back (RFC9293-SHLD-14): the furthest edge announced is what is kept, and what
+// lies below it is taken (RFC7323-11, -12).
 #pragma once
 
 #include <algorithm>

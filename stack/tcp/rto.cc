@@ -21,8 +21,8 @@ void RtoEstimator::sample(Duration rtt, int per_round_trip) {
     rttvar_ += (abs(srtt_ - rtt) - rttvar_) / (4 * n);
     srtt_ += (rtt - srtt_) / (8 * n);
   }
-  // DEVIATION(RFC 6298 §2.4): the floor is configurable and below 1 s by default, as on all common hosts: with a floor
-  // of one second each lost tail costs a second (RFC6298-08).
+  // DEVIATION(RFC6298-08): the floor can be chosen and is 200 ms by default, as on all common hosts. With a floor of
+  // one second each lost tail costs a second.
   const Duration margin = std::max({kGranularity, rttvar_ * 4, bounds_.margin});
   base_ = to_32_bits(std::clamp(srtt_ + margin, bounds_.min, bounds_.max));  // (RFC6298-07)
   backoff_ = 0;

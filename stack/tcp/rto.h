@@ -1,5 +1,5 @@
-// The retransmission timeout: RFC 6298, with the gains of RFC 7323 Appendix G. Knows neither the clock nor the
-// connection.
+// The retransmission timeout: RFC 6298 (RFC8961-01), with the gains of RFC 7323 Appendix G. Knows neither the clock nor
+// the connection.
 #pragma once
 
 #include <algorithm>

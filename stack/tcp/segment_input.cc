@@ -12,7 +12,7 @@ namespace sluice::tcp {
 using wire::tcp::Flags;
 
 namespace {
-constexpr Duration kPawsOutdated = Duration::seconds(24 * 24 * 3600);  // RFC 7323 §5.5
+constexpr Duration kPawsOutdated = Duration::seconds(24 * 24 * 3600);  // RFC 7323 §5.5 (RFC7323-35)
 constexpr std::uint16_t kMinPeerMss = 88;    // below, headers would outweigh data: an attack on the sender (S35)
 constexpr std::size_t kOutOfOrderShare = 2;  // what is out of order may take this often the receive buffer in memory
 
@@ -49,7 +49,7 @@ bool Connection::process_content(Arriving& s) {
 }
 
 // The SYN-ACK of a simultaneous open repeats the peer's SYN (RFC 9293 figure 8): its ACK is what we wait for. Its
-// window is not scaled; the shift makes it so, rounded down.
+// window is not scaled; the shift makes it so, rounded down. Who connects to itself comes here, too (RFC9293-SEG-14).
 void Connection::take_crossing_syn_ack(Arriving& s) {
   if (!s.header.flags.has(Flags::kSyn | Flags::kAck) || s.seq != irs_ || s.ack <= iss_ || s.ack > snd_max_) return;
   s.header.flags = Flags(s.header.flags.bits() & ~Flags::kSyn);
@@ -181,7 +181,7 @@ void Connection::negotiate(const wire::tcp::Options& o) {
 // --- the steps of RFC 9293 §3.10.7.4
 // ----------------------------------------------------------------------------------
 
-// RFC 7323 §5.3 R1, before the sequence check (RFC7323-29) and never again on what is queued (RFC7323-30). RST is
+// RFC 7323 §5.3 R1, before the sequence check and never again on what is queued (RFC7323-30). RST is
 // exempt (RFC7323-31). Where they were not agreed timestamps have no meaning (RFC7323-21).
 bool Connection::check_timestamp(const Arriving& s) {
   if (!negotiated_.timestamps || s.header.flags.rst()) return true;
@@ -194,9 +194,9 @@ bool Connection::check_timestamp(const Arriving& s) {
   }
   const bool outdated = context_.now - ts_recent_at_ > kPawsOutdated;
   if (!older(s.options.timestamps.value, ts_recent_) || outdated) return true;
-  // DEVIATION(RFC 7323 §5.3 R1): data not yet acknowledged may be a little older. It was overtaken by a retransmission
-  // of what stood before it; dropped, it would have to be sent again, and its retransmission would overtake others. No
-  // sequence number comes again so soon.
+  // DEVIATION(RFC7323-29): data that fills no hole yet may be a little older than the check allows, since a
+  // retransmission of what stood before it has overtaken it. Dropped, it would have to be sent again, and its
+  // retransmission would overtake others. No sequence number comes again so soon.
   const bool overtaken = !s.payload.empty() && s.seq >= rcv_nxt_ && reassembly_.ranges() > 0;
   if (overtaken && ts_recent_ - s.options.timestamps.value <= kOvertakenTicks) return true;
   context_.drop(Drop::kTcpPaws, {}, number_);
@@ -212,7 +212,9 @@ bool Connection::check_sequence(Arriving& s) {
     return true;
   }
   // Into a closed window nothing fits, but ACK, URG and RST still count (RFC9293-SEG-02, -MUST-66).
-  if (window == 0 && s.seq == rcv_nxt_ && !s.header.flags.syn()) {
+  const bool into_closed = window == 0 && s.seq == rcv_nxt_ && !s.header.flags.syn();
+  if (into_closed || only_ack_counts(s)) {
+    s.seq = rcv_nxt_;
     s.payload = {};
     s.header.flags = Flags(s.header.flags.bits() & ~Flags::kFin);
     want_ack(Ack::kNow);
@@ -221,6 +223,16 @@ bool Connection::check_sequence(Arriving& s) {
   context_.drop(Drop::kTcpSequence, {}, number_);
   if (!s.header.flags.rst()) unacceptable(s);
   return false;
+}
+
+// Both ends have sent at the same time what the other could not take, and nothing but the ACK of this segment can tell
+// us more (RFC9293-SEG-14): the peer's next number lies one beyond our closed window, since it has probed that; or its
+// FIN comes again, with the ACK of ours.
+bool Connection::only_ack_counts(const Arriving& s) const {
+  if (s.header.flags.any(Flags::kSyn | Flags::kRst)) return false;
+  const bool after_probe = window_.size(rcv_nxt_) == 0 && s.seq == rcv_nxt_ + 1 && s.length() == 0;
+  const bool fin_again = state_ == State::kClosing && s.header.flags.fin() && s.length() == 1 && s.seq + 1 == rcv_nxt_;
+  return after_probe || fin_again;
 }
 
 // An unacceptable segment is answered with an ACK. With data it may be a retransmission whose ACK was lost: always;
@@ -459,7 +471,7 @@ void Connection::store_in_order(Arriving& s) {
 }
 
 // Each one is answered at once: the sender counts these duplicate ACKs (RFC5681-19, RFC9293-MAY-13), which say what
-// has arrived (RFC2018-05).
+// has arrived (RFC2018-03, -05).
 void Connection::store_out_of_order(Arriving& s) {
   context_.counters.add(Counter::kTcpOutOfOrder);
   ++rare().out_of_order;

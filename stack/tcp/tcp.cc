@@ -13,10 +13,6 @@ namespace sluice::tcp {
 
 using wire::tcp::Flags;
 
-namespace {
-constexpr std::uint8_t kChallengeLimit = 10;  // of one TIME-WAIT record, until its FIN comes again
-}
-
 Tcp::Impl::Impl(Tcp& t, Context& c, ip::Ip& i, buf::Pool& p, const TcpConfig& cfg)
     : tcp(t),
       context(c),
@@ -64,7 +60,7 @@ void Tcp::on_datagram(ip::Datagram datagram) {
 }
 
 void Tcp::Impl::on_segment(ip::Datagram d) {
-  context.counters.add(Counter::kTcpSegmentsReceived);
+  context.counters.add(Counter::kTcpSegmentsReceived);  // IP options end in the layer below (RFC9293-MUST-50)
   if (d.cast != ip::Cast::kUnicast) return context.drop(Drop::kTcpCast, d.packet);  // (RFC9293-MUST-57)
   const bool trusted = d.checksum != buf::ChecksumState::kAbsent;  // partial: from this machine, never on a wire
   const auto parsed = wire::tcp::parse(d.buffer.bytes(), d.source, d.destination,
@@ -73,7 +69,7 @@ void Tcp::Impl::on_segment(ip::Datagram d) {
   Arriving s;
   s.header = parsed->header;
   s.options = wire::tcp::parse_options(parsed->options);
-  // DEVIATION(RFC 9293 §3.1): a malformed option does not reset; what stands before it counts (RFC9293-MUST-7).
+  // A malformed option does not reset; what stands before it counts (RFC9293-MUST-7).
   if (s.options.malformed) context.counters.add(Drop::kTcpOptions);
   s.seq = Seq(s.header.seq);
   s.ack = Seq(s.header.ack);
@@ -199,6 +195,13 @@ void Tcp::Impl::remove_time_wait(TimeWait& t) {
   delete &t;
 }
 
+void Tcp::Impl::forget_time_wait(const Connection& connection) {
+  Flow* flow = flows.find(connection.tuple);
+  if (flow == nullptr || flow->kind != FlowKind::kTimeWait) return;
+  auto* record = static_cast<TimeWait*>(flow);
+  if (connection.info().snd_nxt == record->snd_nxt.value()) remove_time_wait(*record);
+}
+
 void Tcp::Impl::on_time_wait_timer() {  // (RFC9293-TMO-03)
   while (oldest_time_wait != nullptr && oldest_time_wait->expires <= context.now) remove_time_wait(*oldest_time_wait);
   if (oldest_time_wait != nullptr) context.timers.schedule(time_wait_timer, oldest_time_wait->expires);
@@ -215,7 +218,7 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
     return l != nullptr ? l->input(s, tuple, used) : refuse(s, tuple);
   }
   if (verdict == TimeWaitVerdict::kAck) {  // (RFC5961-10)
-    if (t.challenges == kChallengeLimit) return context.drop(Drop::kTcpState);
+    if (t.challenges >= config.challenge_acks) return context.drop(Drop::kTcpState);
     ++t.challenges;
     context.counters.add(Counter::kTcpChallengeAcks);
   }

@@ -149,7 +149,9 @@ class ConnectionHandle {
   [[nodiscard]] virtual bool writable() const = 0;     // send() would not give kAgain
   [[nodiscard]] virtual bool peer_closed() const = 0;  // FIN received and all data before it
   [[nodiscard]] virtual Errno pending_error() const = 0;
-  virtual Errno take_error() = 0;                                // kOk when none; clears it
+  virtual Errno take_error() = 0;  // kOk when none; clears it
+  // What an ICMP error said that does not end the connection; forgotten when the peer acknowledges something.
+  virtual Errno take_soft_error() = 0;
   [[nodiscard]] virtual std::size_t receive_queued() const = 0;  // bytes that can be read now
   [[nodiscard]] virtual std::size_t send_queued() const = 0;     // bytes not yet acknowledged
   // Unread bytes before the peer's urgent byte, come or not; kNoMark when there is none (RFC9293-MUST-33).

@@ -17,7 +17,8 @@ bool may_reopen(const TimeWait& record, const Arriving& s) {
 TimeWaitVerdict judge(const TimeWait& record, const Arriving& s) {
   const wire::tcp::Flags flags = s.header.flags;
   if (flags.rst()) return TimeWaitVerdict::kIgnore;  // assassination: RFC 1337 §3 (RFC1337-01)
-  // DEVIATION(RFC 6191 §2): what may not open is not dropped in silence but challenged (RFC5961-06), as by other hosts.
+  // DEVIATION(RFC6191-04): a SYN that may not open is not dropped in silence but challenged, as by other hosts
+  // (RFC5961-06).
   if (flags.syn()) {
     return may_reopen(record, s) && !flags.ack() && !flags.fin() ? TimeWaitVerdict::kReopen : TimeWaitVerdict::kAck;
   }

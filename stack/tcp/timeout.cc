@@ -10,8 +10,10 @@ namespace sluice::tcp {
 using wire::tcp::Flags;
 
 namespace {
+// R1: retransmissions in a row after which the way to the peer is in doubt (RFC9293-SHLD-10).
+constexpr std::uint32_t kDoubtful = 3;
 constexpr Duration kOrphanPatience = 120_s;  // for a closed window, once nobody reads here any more (RFC 6429)
-}
+}  // namespace
 
 void Connection::on_timer() {
   const Instant now = context_.now;
@@ -56,8 +58,14 @@ void Connection::on_loss_timeout() {
 }
 
 bool Connection::gave_up(Duration limit) const {
-  if (options_->user_timeout != 0) limit = Duration::millis(options_->user_timeout);  // RFC 5482
+  if (options_->user_timeout != 0) limit = Duration::millis(options_->user_timeout);  // RFC 5482 (RFC9293-MUST-21)
   return context_.now - progress_at_ >= limit;
+}
+
+// An ICMP error that came meanwhile says more than that time is over, as on Linux (RFC9293-MUST-47).
+void Connection::give_up() {
+  const Errno heard = take_soft_error();
+  fail_with(heard != Errno::kOk ? heard : Errno::kTimedOut);
 }
 
 void Connection::on_retransmit_timeout() {
@@ -73,10 +81,8 @@ void Connection::on_retransmit_timeout() {
     const bool enough = options_->syn_count != 0 && rare_view().timeouts > options_->syn_count;
     const bool over = enough || gave_up(options_->syn_count != 0 ? Duration::max() : tcp_.config.r2_syn);
     fast_open_timed_out(over);
-    if (over) {
-      return fail_with(Errno::kTimedOut);
-    }
-    syn_retransmitted_ = true;
+    if (over) return give_up();
+    ++syn_repeats_;
     rto_.back_off();
     context_.counters.add(Counter::kTcpRetransmits);
     send_syn();
@@ -84,7 +90,9 @@ void Connection::on_retransmit_timeout() {
   }
   if (flight() == 0) return;
   const bool with_sack = negotiated_.sack && out_ != nullptr;
-  if (snd_wnd_ == 0) {  // a window that closed over data in flight is probed like any other (RFC9293-MUST-35)
+  // A window that closed over data in flight is probed like any other (RFC9293-MUST-35), for as long as the probes are
+  // answered (RFC9293-SHLD-17).
+  if (snd_wnd_ == 0) {
     if (with_sack) {
       (void)out_->board.lose_all();
     } else {
@@ -92,10 +100,12 @@ void Connection::on_retransmit_timeout() {
     }
     return on_persist_timeout();
   }
-  if (gave_up(tcp_.config.r2)) return fail_with(Errno::kTimedOut);  // (RFC9293-TMO-01, -SHLD-11)
+  if (gave_up(tcp_.config.r2)) return give_up();  // R2 (RFC9293-MUST-20, -TMO-01, -SHLD-11)
+  if (rare_view().doubtful_mtu != 0) believe_path_mtu();
   cc_->on_timeout({.now = context_.now, .flight = to_be_reduced(flight()), .first = timeouts_in_row_ == 0});
   window_changed();
   if (timeouts_in_row_ < UINT16_MAX) ++timeouts_in_row_;
+  if (timeouts_in_row_ == kDoubtful) tcp_.ip.doubt_reachable(route_);  // (RFC9293-MUST-20)
   fast_open_timed_out(false);
   if (with_sack) lose_by_timeout();
   recovery_.on_timeout(snd_max_);  // (RFC6582-07)
@@ -111,8 +121,8 @@ void Connection::on_retransmit_timeout() {
 }
 
 void Connection::on_persist_timeout() {
-  if (detached_ && context_.now - last_sent_at_ > kOrphanPatience) return fail_with(Errno::kTimedOut);
-  if (gave_up(tcp_.config.r2)) return fail_with(Errno::kTimedOut);  // answered probes count as progress (RFC9293-MAY-8)
+  if (detached_ && context_.now - last_sent_at_ > kOrphanPatience) return give_up();
+  if (gave_up(tcp_.config.r2)) return give_up();  // answered probes count as progress (RFC9293-MAY-8)
   probe_window();
   ++rare().probe_backoff;
   Duration wait = rto_.rto();  // (RFC9293-SHLD-30)
@@ -120,13 +130,14 @@ void Connection::on_persist_timeout() {
   timers_.set(TimerKind::kPersist, context_.now + std::min(wait, tcp_.config.max_rto));
 }
 
-// RFC 9293 §3.8.4: off unless asked for; a probe is an empty segment just below the window, which draws an ACK.
+// RFC 9293 §3.8.4 (RFC9293-MAY-5): off unless asked for (RFC9293-MUST-24, -MUST-25), after a time that can be chosen
+// (RFC9293-MUST-27); a probe is an empty segment just below the window, which draws an ACK (RFC9293-SHLD-12).
 void Connection::restart_keep_alive() {
   if (options_->keep_alive == Switch::kOff || !synchronized()) return timers_.cancel(TimerKind::kKeepAlive);
   timers_.set(TimerKind::kKeepAlive, last_received_at_ + Duration::seconds(options_->keep_idle));
 }
 
-// A user timeout takes the place of the number of probes.
+// Never after the first one (RFC9293-MUST-29). A user timeout takes the place of the number of probes.
 bool Connection::keep_alive_gave_up(Duration silence) const {
   if (options_->user_timeout == 0) return keep_alive_probes_ >= options_->keep_count;
   return keep_alive_probes_ > 0 && silence >= Duration::millis(options_->user_timeout);
@@ -135,7 +146,10 @@ bool Connection::keep_alive_gave_up(Duration silence) const {
 void Connection::on_keep_alive_timeout() {
   const Duration silence = context_.now - last_received_at_;
   if (silence < Duration::seconds(options_->keep_idle)) return restart_keep_alive();
-  if (keep_alive_gave_up(silence)) return fail_with(Errno::kTimedOut);
+  if (flight() > 0 || unsent() > 0) {  // other timers see to it that it is answered (RFC9293-MUST-26)
+    return timers_.set(TimerKind::kKeepAlive, context_.now + Duration::seconds(options_->keep_idle));
+  }
+  if (keep_alive_gave_up(silence)) return give_up();
   if (keep_alive_probes_ < UINT8_MAX) ++keep_alive_probes_;
   context_.counters.add(Counter::kTcpKeepAlives);
   context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .detail = "keep-alive"});

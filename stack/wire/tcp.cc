@@ -116,7 +116,7 @@ void write_options(std::uint8_t* at, const Options& o) {
     w.octets({kMss, 4});
     w.u16(o.mss);
   }
-  // Of these two either pads the other to a word; alone it needs padding.
+  // Of these two either pads the other to a word; alone it needs padding (RFC7323-38).
   if (o.sack_permitted != o.has_timestamps) w.octets({kNoOperation, kNoOperation});
   if (o.sack_permitted) w.octets({kSackPermitted, 2});
   if (o.has_timestamps) write_timestamps(w, o.timestamps);

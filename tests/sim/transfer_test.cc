@@ -233,5 +233,47 @@ TEST(Transfer, ManyConnections) {
   EXPECT_TRUE(world.run(300_s, [&] { return !connections_left(*server.stack) && !connections_left(*client.stack); }));
 }
 
+// What a host knows about how to reach another one: "reachable", "stale", ...
+std::string neighbor_state(Host& host, const wire::Address& address) {
+  struct Search {
+    wire::Address address;
+    std::string state;
+  } search{address, "none"};
+  host.stack->ip().visit_neighbors(
+      [](void* arg, const ip::NeighborEntry& entry) {
+        auto* s = static_cast<Search*>(arg);
+        if (entry.address == s->address) s->state = entry.state;
+      },
+      &search);
+  return search.state;
+}
+
+// (RFC9293-MUST-20, -SHLD-10): after three retransmissions in a row without an answer IP is told that the next hop may
+// be gone, and asks it.
+TEST(Transfer, SilenceCastsDoubtOnTheNextHop) {
+  World world(10);
+  Host& server = world.add_host();
+  Host& client = world.add_host();
+  const auto listener = server.sockets().open(ip::Family::kV4, socket::Type::kStream).value();
+  ASSERT_TRUE(server.sockets().bind(listener, {wire::Ipv4Address{}, kPort}).has_value());
+  ASSERT_TRUE(server.sockets().listen(listener, 1).has_value());
+  const auto out = client.sockets().open(ip::Family::kV4, socket::Type::kStream).value();
+  (void)client.sockets().connect(out, {server.address, kPort});
+  world.run(10_ms);
+  ASSERT_EQ(neighbor_state(client, server.address), "reachable");
+  server.tap->drop = [](std::uint64_t) { return true; };
+  Pattern sender(client, out, 1);
+  sender.send_up_to(100);
+  std::uint32_t doubted_at = 0;
+  world.run(20_s, [&] {
+    const bool reachable = neighbor_state(client, server.address) == "reachable";
+    if (!reachable) doubted_at = client.sockets().tcp_info(out)->timeouts;
+    return !reachable;
+  });
+  EXPECT_EQ(doubted_at, 3u);
+  world.run(20_s, [&] { return neighbor_state(client, server.address) == "none"; });
+  EXPECT_EQ(neighbor_state(client, server.address), "none") << "asked, and did not answer";
+}
+
 }  // namespace
 }  // namespace sluice::test

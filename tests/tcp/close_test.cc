@@ -170,6 +170,7 @@ TEST(Close, UnreadDataResets) {
   h.expect_tx({.flags = "RA", .seq = 1});
   EXPECT_EQ(h.state(), "CLOSED");
 }
+// (RFC9293-MAY-1): whoever has closed does not read on.
 TEST(Close, DataAfterCloseResets) {
   Script h;
   h.establish();
@@ -254,6 +255,42 @@ TEST(Close, UserTimeout) {
   h.after(20_s);
   EXPECT_EQ(h.state(), "CLOSED");
   EXPECT_EQ(h.take_error(), Errno::kTimedOut);
+}
+
+// (RFC9293-ABORT-02): where both have closed an abort says nothing, and nothing is left of the connection.
+TEST(Close, AbortAfterBothHaveClosed) {
+  struct Row {
+    const char* state;
+    void (*reach)(Script& h);
+  };
+  const Row rows[] = {
+      {"CLOSING",
+       [](Script& h) {
+         h.shutdown_write();
+         h.rx({.flags = "FA", .seq = 1, .ack = 1});
+       }},
+      {"LAST-ACK",
+       [](Script& h) {
+         h.rx({.flags = "FA", .seq = 1, .ack = 1});
+         h.shutdown_write();
+       }},
+      {"TIME-WAIT",
+       [](Script& h) {
+         h.shutdown_write();
+         h.rx({.flags = "FA", .seq = 1, .ack = 2});
+       }},
+  };
+  for (const Row& row : rows) {
+    Script h;
+    h.establish();
+    h.set(socket::Option::kLinger, 0);
+    row.reach(h);
+    h.discard_tx();
+    EXPECT_EQ(h.state(), row.state);
+    h.close();
+    h.expect_nothing();
+    EXPECT_EQ(h.state(), "CLOSED");
+  }
 }
 
 }  // namespace

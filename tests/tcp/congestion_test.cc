@@ -13,7 +13,7 @@ std::uint32_t sent_now(Script& h) {
   return n;
 }
 
-// (RFC5681-04): two, three or four segments by their size.
+// (RFC5681-04): two, three or four segments by their size, where that is chosen (RFC6928-06).
 TEST(Congestion, InitialWindowOfRfc5681) {
   struct Row {
     std::uint16_t mss;
@@ -43,7 +43,7 @@ TEST(Congestion, InitialWindowOfRfc6928) {
   }
 }
 
-// (RFC5681-05): the handshake's own segments do not enlarge it. (RFC5681-06): one segment when one of them was lost.
+// (RFC5681-05): the handshake's own segments do not enlarge it.
 TEST(Congestion, InitialWindowAndTheHandshake) {
   Script passive;
   passive.establish();
@@ -51,22 +51,39 @@ TEST(Congestion, InitialWindowAndTheHandshake) {
   Script active;
   active.establish_active();
   EXPECT_EQ(active.info().cwnd, 10 * kMss);
-  Script late;
-  late.listen();
-  late.rx({.flags = "S", .seq = 0, .ack = 0, .mss = kMss});
-  late.expect_tx({.flags = "SA"});
-  ASSERT_TRUE(late.until_tx(5_s).has_value());
-  late.expect_tx({.flags = "SA"});
-  late.rx({.seq = 1, .ack = 1});
-  late.accept();
-  EXPECT_EQ(late.info().cwnd, kMss);
-  Script again;
-  again.connect();
-  again.expect_tx({.flags = "S"});
-  ASSERT_TRUE(again.until_tx(5_s).has_value());
-  again.expect_tx({.flags = "S"});
-  again.rx({.flags = "SA", .seq = 0, .ack = 1, .mss = kMss});
-  EXPECT_EQ(again.info().cwnd, kMss);
+}
+
+// (RFC5681-06): one segment when a segment of the handshake was lost. (RFC6928-02): of ten, when it was lost twice.
+TEST(Congestion, InitialWindowAfterALostHandshake) {
+  struct Row {
+    tcp::Switch ten;
+    int losses;
+    std::uint32_t want;
+  };
+  for (const Row& row : {Row{tcp::Switch::kOn, 1, 10 * kMss}, Row{tcp::Switch::kOn, 2, kMss},
+                         Row{tcp::Switch::kOff, 0, 3 * kMss}, Row{tcp::Switch::kOff, 1, kMss}}) {
+    SCOPED_TRACE(row.losses);
+    ScriptOptions o;
+    o.tcp.initial_window_10 = row.ten;
+    Script passive(o);
+    passive.listen();
+    passive.rx({.flags = "S", .seq = 0, .ack = 0, .mss = kMss});
+    Script active(o);
+    active.connect();
+    for (int i = 0; i < row.losses; ++i) {
+      passive.expect_tx({.flags = "SA"});
+      ASSERT_TRUE(passive.until_tx(5_s).has_value());
+      active.expect_tx({.flags = "S"});
+      ASSERT_TRUE(active.until_tx(5_s).has_value());
+    }
+    passive.expect_tx({.flags = "SA"});
+    passive.rx({.seq = 1, .ack = 1});
+    passive.accept();
+    EXPECT_EQ(passive.info().cwnd, row.want);
+    active.expect_tx({.flags = "S"});
+    active.rx({.flags = "SA", .seq = 0, .ack = 1, .mss = kMss});
+    EXPECT_EQ(active.info().cwnd, row.want);
+  }
 }
 
 // (RFC5681-32): after more than one RTO of silence the window that is known to be safe is the initial one.
@@ -230,6 +247,33 @@ TEST(Congestion, EachRoundTripIsMeasured) {
       EXPECT_GT(h.info().srtt, before);
       before = h.info().srtt;
     }
+  }
+}
+
+// (RFC7323-25): a sample weighs less when there are many in a round trip.
+TEST(Congestion, ManySamplesWeighLess) {
+  for (const bool timestamps : {false, true}) {
+    Script h;
+    Segment syn{.flags = "S", .seq = 0, .ack = 0, .mss = 1460};
+    if (timestamps) syn.ts = Segment::Timestamps{1, 0};
+    h.listen();
+    h.rx(syn);
+    const Segment answer = h.expect_tx({.flags = "SA"});
+    h.after(100_ms);
+    Segment ack{.seq = 1, .ack = 1};
+    if (timestamps) ack.ts = Segment::Timestamps{1, answer.ts->value};
+    h.rx(ack);
+    h.accept();
+    const std::uint32_t mss = h.info().send_mss;
+    ASSERT_EQ(h.info().srtt, 100_ms);
+    h.write(std::string(10 * mss, 'x'));
+    const Segment first = h.expect_tx({.seq = 1});
+    h.after(180_ms);
+    ack.ack = 1 + mss;
+    if (timestamps) ack.ts = Segment::Timestamps{2, first.ts->value};
+    h.rx(ack);
+    // An eighth of the difference; a quarter of that when nine segments in flight let expect four samples.
+    EXPECT_EQ(h.info().srtt, timestamps ? Duration::micros(102'500) : 110_ms);
   }
 }
 

@@ -74,7 +74,7 @@ TEST(Data, OutsideTheWindow) {
   EXPECT_EQ(h.read(), "");
 }
 
-// (RFC9293-SHLD-7, RFC9293-MUST-17)
+// (RFC9293-SHLD-7, RFC9293-MUST-17): what waits goes as one segment (RFC9293-SHLD-27).
 TEST(Data, Nagle) {
   Script h;
   h.establish();
@@ -245,29 +245,8 @@ TEST(Data, TimestampOfHole) {
   h.expect_tx({.ack = 7, .ts_echo = 1500});
 }
 
-// RFC 9293 §3.8.4: off unless asked for.
-TEST(Data, KeepAlive) {
-  Script h;
-  h.establish();
-  h.after(10'000_s);
-  h.expect_nothing();
-  h.set(socket::Option::kTcpKeepIdle, 60);
-  h.set(socket::Option::kTcpKeepInterval, 10);
-  h.set(socket::Option::kTcpKeepCount, 3);
-  h.set(socket::Option::kKeepAlive, 1);
-  const auto waited = h.until_tx(100_s);
-  ASSERT_TRUE(waited.has_value());
-  h.expect_tx({.flags = "A", .seq = 0, .ack = 1, .size = 0});
-  h.rx({.seq = 1, .ack = 1});
-  ASSERT_TRUE(h.until_tx(100_s).has_value());
-  for (int i = 0; i < 3; ++i) {
-    h.expect_tx({.flags = "A", .seq = 0});
-    h.after(10_s);
-  }
-  EXPECT_EQ(h.take_error(), Errno::kTimedOut);
-}
-
-// (RFC5961-10, -12): challenge ACKs are limited, each connection for itself (S45, S46).
+// (RFC5961-10, -12): challenge ACKs are limited, each connection for itself (S45, S46); number and time can be chosen
+// (RFC5961-11).
 TEST(Data, ChallengeAcksAreLimited) {
   Script h;
   h.establish();
@@ -282,6 +261,65 @@ TEST(Data, ChallengeAcksAreLimited) {
   h.rx({.seq = 1, .ack = other.seq + 1, .src_port = 41000});
   h.rx({.flags = "S", .seq = 5, .ack = 0, .src_port = 41000});
   EXPECT_EQ(h.expect_tx({.flags = "A"}).dst_port, 41000);
+}
+
+TEST(Data, ChallengeAckLimitIsChosen) {
+  ScriptOptions o;
+  o.tcp.challenge_acks = 3;
+  o.tcp.challenge_interval = 1_s;
+  Script h(o);
+  h.establish();
+  for (int second = 0; second < 3; ++second) {
+    int answers = 0;
+    for (int i = 0; i < 10; ++i) h.rx({.flags = "S", .seq = 5, .ack = 0});
+    while (h.next_tx()) ++answers;
+    EXPECT_EQ(answers, 3);
+    h.after(1_s);
+  }
+}
+
+// (RFC9293-MUST-59): all that came in one batch is dealt with, then one ACK says so.
+TEST(Data, OneAckForABatch) {
+  Script h;
+  h.establish();
+  std::vector<Segment> batch;
+  for (std::uint32_t i = 0; i < 6; ++i)
+    batch.push_back({.seq = 1 + i * 100, .ack = 1, .payload = std::string(100, 'x')});
+  h.rx_together(batch);
+  h.expect_tx({.flags = "A", .ack = 601, .size = 0});
+  h.expect_nothing();
+}
+
+// (RFC9293-SEG-13)
+TEST(Data, AckRidesOnData) {
+  Script h;
+  h.establish();
+  h.set(socket::Option::kTcpQuickAck, 0);
+  h.rx({.seq = 1, .ack = 1, .payload = "question"});
+  h.write("answer");
+  h.expect_tx({.ack = 9, .payload = "answer"});
+  h.rx({.seq = 9, .ack = 7});
+  EXPECT_FALSE(h.until_tx(10_s).has_value());
+}
+
+// (RFC9293-SHLD-17): the window has shrunk onto what is in flight. As long as the peer answers probes it is waited for,
+// however long.
+TEST(Data, ShrunkWindowIsNoReasonToGiveUp) {
+  Script h;
+  h.establish();
+  h.write(std::string(5 * 1460, 'x'));
+  h.discard_tx();
+  h.rx({.seq = 1, .ack = 1 + 1460, .win = 0});
+  while (h.elapsed() < tcp::TcpConfig{}.r2 * 2) {
+    ASSERT_TRUE(h.until_tx(100_s).has_value());
+    h.discard_tx();
+    h.rx({.seq = 1, .ack = 1 + 1460, .win = 0});
+  }
+  EXPECT_EQ(h.state(), "ESTABLISHED");
+  h.rx({.seq = 1, .ack = 1 + 1460});
+  h.discard_tx();
+  h.rx({.seq = 1, .ack = 1 + 5 * 1460});
+  EXPECT_EQ(h.info().send_queued, 0u);
 }
 
 }  // namespace

@@ -36,10 +36,10 @@ std::uint32_t plain_sum(const std::uint8_t* p, std::size_t n, std::uint32_t sum)
   while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
   return sum;
 }
-std::uint32_t tcp_sum(const std::uint8_t* packet, std::size_t size) {
-  const std::size_t l4 = size - kIpHeader;
+std::uint32_t tcp_sum(const std::uint8_t* packet, std::size_t ip_header, std::size_t size) {
+  const std::size_t l4 = size - ip_header;
   const std::uint32_t pseudo = plain_sum(packet + 12, 8, 6 + static_cast<std::uint32_t>(l4));
-  return plain_sum(packet + kIpHeader, l4, pseudo);
+  return plain_sum(packet + ip_header, l4, pseudo);
 }
 
 std::vector<std::uint8_t> build_options(const Segment& s, std::uint32_t our_iss) {
@@ -312,16 +312,18 @@ std::vector<std::uint8_t> Script::build(const Segment& s) const {
   const auto options = build_options(s, our_iss_.value_or(0));
   const std::size_t header = kTcpHeader + options.size();
   std::vector<std::uint8_t> p;
-  p.push_back(0x45);
+  const std::size_t ip_header = kIpHeader + s.ip_options.size();
+  p.push_back(static_cast<std::uint8_t>(0x40 | ip_header / 4));
   p.push_back(s.ecn);
-  put16(p, static_cast<std::uint32_t>(kIpHeader + header + s.payload.size()));
+  put16(p, static_cast<std::uint32_t>(ip_header + header + s.payload.size()));
   put32(p, 0x4000);  // identification 0, DF
   p.push_back(s.ttl);
   p.push_back(6);
   put16(p, 0);
   put32(p, s.source != 0 ? s.source : kPeerAddress);
   put32(p, s.destination != 0 ? s.destination : our_address_);
-  patch16(p, 10, ~plain_sum(p.data(), kIpHeader, 0) & 0xffff);
+  p.insert(p.end(), s.ip_options.begin(), s.ip_options.end());
+  patch16(p, 10, ~plain_sum(p.data(), ip_header, 0) & 0xffff);
   put16(p, s.src_port != 0 ? s.src_port : options_.peer_port);
   put16(p, s.dst_port != 0 ? s.dst_port : our_port_);
   put32(p, options_.peer_iss + s.seq);
@@ -333,13 +335,18 @@ std::vector<std::uint8_t> Script::build(const Segment& s) const {
   put16(p, s.urgent);
   p.insert(p.end(), options.begin(), options.end());
   p.insert(p.end(), s.payload.begin(), s.payload.end());
-  const std::uint32_t sum = ~tcp_sum(p.data(), p.size()) & 0xffff;
-  patch16(p, kIpHeader + 16, s.bad_checksum ? sum ^ 0x0100 : sum);
+  const std::uint32_t sum = ~tcp_sum(p.data(), ip_header, p.size()) & 0xffff;
+  patch16(p, ip_header + 16, s.bad_checksum ? sum ^ 0x0100 : sum);
   return p;
 }
 
 void Script::rx(const Segment& segment) {
   device_.to_stack.push_back(build(segment));
+  run();
+}
+
+void Script::rx_together(const std::vector<Segment>& segments) {
+  for (const Segment& segment : segments) device_.to_stack.push_back(build(segment));
   run();
 }
 
@@ -380,7 +387,7 @@ std::optional<Segment> Script::take() {
   EXPECT_EQ(p[9], 6) << "not a TCP segment";
   EXPECT_EQ(get16(&p[2]), p.size()) << "IP total length";
   EXPECT_EQ(plain_sum(p.data(), kIpHeader, 0), 0xffffu) << "IP header checksum";
-  EXPECT_EQ(tcp_sum(p.data(), p.size()), 0xffffu) << "TCP checksum";  // (RFC9293-MUST-2)
+  EXPECT_EQ(tcp_sum(p.data(), kIpHeader, p.size()), 0xffffu) << "TCP checksum";  // (RFC9293-MUST-2)
   EXPECT_LE(p.size(), options_.mtu);
   const std::uint8_t* t = p.data() + kIpHeader;
   const std::size_t header = static_cast<std::size_t>(t[12] >> 4) * 4;
@@ -400,6 +407,8 @@ std::optional<Segment> Script::take() {
   s.urgent = static_cast<std::uint16_t>(get16(t + 18));
   s.ttl = p[8];
   s.ecn = p[1] & 3;
+  s.dscp = p[1] >> 2;
+  s.dont_fragment = (p[6] & 0x40) != 0;
   s.source = get32(&p[12]);
   s.destination = get32(&p[16]);
   read_options(t + kTcpHeader, header - kTcpHeader, s);

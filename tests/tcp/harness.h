@@ -62,8 +62,11 @@ struct Segment {
   };
   std::optional<FastOpen> fast_open = {};
   std::vector<std::uint8_t> raw_options = {};  // put as they are, after those above
+  std::vector<std::uint8_t> ip_options = {};   // of the IP header, a multiple of four bytes
   std::uint8_t ttl = 64;
   std::uint8_t ecn = 0;       // codepoint of the IP header
+  std::uint8_t dscp = 0;      // of ours only
+  bool dont_fragment = true;  // of ours only
   std::uint8_t reserved = 0;  // the four reserved header bits
   bool bad_checksum = false;
   std::uint16_t src_port = 0;  // 0: the script's
@@ -156,6 +159,7 @@ class Script {
 
   // --- the peer's side -------------------------------------------------------------------------------------------
   void rx(const Segment& segment);
+  void rx_together(const std::vector<Segment>& segments);                                        // in one batch
   void rx_icmp(std::uint8_t type, std::uint8_t code, std::uint16_t mtu, const Segment& quoted);  // quoting one of ours
   // The next segment that left the stack must be this one. Returns it.
   Segment expect_tx(const Want& want, const char* file = __builtin_FILE(), int line = __builtin_LINE());

@@ -229,5 +229,97 @@ TEST(Timestamps, EchoInTheSynAck) {
   EXPECT_EQ(h.state(), "ESTABLISHED");
 }
 
+// (RFC7323-38): NOP, NOP, timestamps: twelve bytes, the values on word boundaries.
+TEST(Timestamps, LayOut) {
+  Script h;
+  h.establish({.flags = "S", .seq = 0, .ack = 0, .mss = 1460, .ts = Segment::Timestamps{1, 0}});
+  h.write("abc");
+  ASSERT_EQ(h.device().from_stack.size(), 1u);
+  const std::vector<std::uint8_t>& packet = h.device().from_stack.front().packet;
+  ASSERT_EQ(packet.size(), 20u + 20 + 12 + 3);
+  const std::vector<std::uint8_t> head(packet.begin() + 40, packet.begin() + 44);
+  EXPECT_EQ(head, (std::vector<std::uint8_t>{1, 1, 8, 10}));
+}
+
+// (RFC7323-35): after 24 days without a segment what was saved says nothing any more: the peer's clock may have
+// wrapped.
+TEST(Timestamps, SavedValueExpires) {
+  for (const int days : {23, 25}) {
+    Script h;
+    h.establish({.flags = "S", .seq = 0, .ack = 0, .mss = 1460, .ts = Segment::Timestamps{1000, 0}});
+    h.after(Duration::seconds(days * 24 * 3600));
+    h.rx({.seq = 1, .ack = 1, .payload = "abc", .ts = Segment::Timestamps{999, 0}});
+    EXPECT_EQ(h.read(), days < 24 ? "" : "abc");
+    EXPECT_EQ(h.counters().get(Drop::kTcpPaws), days < 24 ? 1u : 0u);
+  }
+}
+
+// (RFC7323-11, -12): with a scale the field cannot say each size. The furthest edge that was announced is kept to: what
+// ends there is taken, though the next byte may have been announced in smaller steps.
+TEST(WindowScale, AnnouncedEdgeIsKept) {
+  ScriptOptions o;
+  o.tcp.receive_tuning = tcp::Switch::kOff;
+  o.tcp.receive_buffer = 1 << 20;  // a scale of 5: steps of 32 bytes
+  Script h(o);
+  h.establish({.flags = "S", .seq = 0, .ack = 0, .mss = 1460, .scale = 7});
+  const std::uint8_t shift = h.info().receive_scale;
+  ASSERT_EQ(shift, 5);
+  std::uint32_t seq = 1;
+  std::uint32_t edge = 1 + 65535;  // of the SYN-ACK
+  while (seq + 1001 <= edge) {     // odd sizes, and nobody reads
+    h.rx({.seq = seq, .ack = 1, .payload = std::string(1001, 'x')});
+    seq += 1001;
+    h.after(1_s);
+    while (const auto ack = h.next_tx()) {
+      EXPECT_GE(ack->ack + (ack->win << shift), edge);
+      edge = ack->ack + (ack->win << shift);
+    }
+  }
+  EXPECT_GT(seq, 1'000'000u);
+  const std::string last(edge - seq, 'y');
+  h.rx({.seq = seq, .ack = 1, .payload = last});
+  EXPECT_EQ(h.info().receive_queued, seq - 1 + last.size());
+}
+
+// (RFC9293-MUST-48, -SHLD-22): on all segments, those of the handshake too.
+TEST(Dscp, IsTheUsers) {
+  constexpr std::uint8_t kExpedited = 46;
+  Script active;
+  active.open_socket();
+  active.set(socket::Option::kIpTos, kExpedited << 2);
+  EXPECT_FALSE(active.begin_connect().has_value());
+  EXPECT_EQ(active.expect_tx({.flags = "S"}).dscp, kExpedited);
+  Script h;
+  h.listen();
+  h.set_listener(socket::Option::kIpTos, kExpedited << 2);
+  h.rx({.flags = "S", .seq = 0, .ack = 0, .mss = 1460});
+  EXPECT_EQ(h.expect_tx({.flags = "SA"}).dscp, kExpedited);
+  h.rx({.seq = 1, .ack = 1});
+  h.accept();
+  h.write("abc");
+  EXPECT_EQ(h.expect_tx({.payload = "abc"}).dscp, kExpedited);
+  h.rx({.seq = 1, .ack = 4, .payload = "unread"});
+  EXPECT_EQ(h.expect_tx({.flags = "A"}).dscp, kExpedited);
+  h.set(socket::Option::kIpTos, 0);
+  h.close();
+  EXPECT_EQ(h.expect_tx({.flags = "RA"}).dscp, 0);
+}
+
+// (RFC9293-MUST-50): a header with options, known or not, is read over.
+TEST(Options, OfIp) {
+  for (const std::vector<std::uint8_t>& options :
+       {std::vector<std::uint8_t>{1, 1, 1, 0}, std::vector<std::uint8_t>{0x94, 4, 0, 0},
+        std::vector<std::uint8_t>{0x5e, 6, 1, 2, 3, 4, 0, 0}, std::vector<std::uint8_t>(40, 1)}) {
+    Script h;
+    h.listen();
+    h.rx({.flags = "S", .seq = 0, .ack = 0, .mss = 1460, .ip_options = options});
+    h.expect_tx({.flags = "SA", .ack = 1});
+    h.rx({.seq = 1, .ack = 1, .ip_options = options});
+    h.accept();
+    h.rx({.seq = 1, .ack = 1, .payload = "abc", .ip_options = options});
+    EXPECT_EQ(h.read(), "abc");
+  }
+}
+
 }  // namespace
 }  // namespace sluice::test

@@ -43,6 +43,7 @@ TEST(Push, EndsEachBurst) {
   }
 }
 
+// (RFC9293-MAY-16)
 TEST(Push, MoreHoldsAShortEndUntilAnAck) {
   Script h;
   h.establish(peer_syn());

@@ -1,6 +1,7 @@
 // What socket options change on the wire and in the calls, as tcp(7) and socket(7) describe it.
 #include <set>
 
+#include "stack/tcp/cc/registry.h"
 #include "tests/tcp/harness.h"
 
 namespace sluice::test {
@@ -8,8 +9,8 @@ namespace {
 
 using socket::Option;
 
-// RFC 5482, tcp(7): data that stays unacknowledged this long ends the connection; not sooner, and not later because the
-// RTO has grown.
+// RFC 5482, tcp(7): data that stays unacknowledged this long ends the connection (RFC9293-MUST-21), or a default time
+// (RFC9293-TMO-04); not sooner, and not later because the RTO has grown.
 TEST(UserTimeout, UnacknowledgedData) {
   for (const std::int64_t ms : {700, 10'000, 0}) {
     Script h;
@@ -216,6 +217,7 @@ TEST(WindowClamp, BoundsTheOffer) {
   EXPECT_EQ(h.info().bytes_received, 30'000u);
 }
 
+// (RFC9293-MAY-16)
 TEST(Cork, AndMore) {
   Script h;
   h.establish();
@@ -238,6 +240,7 @@ TEST(Cork, AndMore) {
 
 // --- facts about a connection
 
+// (RFC9293-STATUS-01)
 TEST(Info, CountsAndTimes) {
   Script h;
   h.establish();
@@ -246,6 +249,10 @@ TEST(Info, CountsAndTimes) {
   h.rx({.flags = "PA", .seq = 1, .ack = 2921, .payload = "abc"});
   h.after(30_ms);
   const tcp::Info info = h.info();
+  EXPECT_EQ(info.state, tcp::State::kEstablished);
+  EXPECT_EQ(info.snd_wnd, 65535u);
+  EXPECT_GT(info.rcv_wnd, 0u);
+  EXPECT_GE(info.rto, 200_ms);
   EXPECT_EQ(info.bytes_sent, 3000u);
   EXPECT_EQ(info.bytes_acked, 2920u);
   EXPECT_EQ(info.bytes_received, 3u);
@@ -393,6 +400,18 @@ TEST(EphemeralPorts, Exhausted) {
   EXPECT_TRUE(sockets.close(all[5]));
   EXPECT_EQ(connect(7), Errno::kInProgress);
   EXPECT_EQ(connect(7), Errno::kAddressNotAvailable);
+}
+
+// (RFC9293-MAY-18): which congestion control rules is chosen by the user, also while the connection is there.
+TEST(Congestion, IsChosen) {
+  Script h;
+  h.establish();
+  for (std::uint8_t i = 1; tcp::cc::name_at(i) != nullptr; ++i) {
+    h.set(Option::kTcpCongestion, i);
+    EXPECT_STREQ(h.info().congestion, tcp::cc::name_at(i));
+  }
+  EXPECT_STREQ(h.info().congestion, "dctcp");
+  EXPECT_FALSE(h.stack().sockets().set_option(h.handle(), Option::kTcpCongestion, 100).has_value());
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ void enter_time_wait(Script& h, bool timestamps) {
   ASSERT_EQ(h.state(), "TIME-WAIT");
 }
 
-// (RFC6191-01, -02, -03, -05; RFC9293-SHLD-4, -MAY-2)
+// (RFC6191-01, -02, -03, -04, -05; RFC9293-SHLD-4, -MAY-2)
 TEST(TimeWait, WhichSynReopens) {
   struct Row {
     bool had_timestamps;

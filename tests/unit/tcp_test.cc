@@ -44,7 +44,7 @@ TEST(Seq, Acceptability) {
   }
 }
 
-// (RFC6298-02, -04, -05, -06, -07, -08, -12; RFC9293-MUST-18)
+// (RFC6298-02, -04, -05, -06, -07, -08, -12; RFC8961-01; RFC9293-MUST-18)
 TEST(Rto, KnownSamples) {
   struct Row {
     double sample, srtt, rttvar, rto;
@@ -128,18 +128,29 @@ TEST(NewReno, Undo) {
   EXPECT_EQ(cc.ssthresh(), 10000u);
 }
 
-// (RFC5681-27, -28, -31; RFC6582-03, -05): the figures of RFC 5681 and RFC 6582, SMSS 1000.
+// (RFC5681-29): there are no more duplicate ACKs to be expected than segments were out.
+TEST(InflatedWindow, IsBounded) {
+  tcp::InflatedWindow w;
+  w.enter(5000, 1000, 10000);
+  for (int i = 0; i < 100; ++i) w.on_duplicate_ack(1000);
+  EXPECT_EQ(w.window(), 15000u);
+  w.on_partial_ack(2000, 1000, 8000);
+  for (int i = 0; i < 100; ++i) w.on_duplicate_ack(1000);
+  EXPECT_EQ(w.window(), 22000u);
+}
+
+// (RFC5681-27, -28, -31; RFC6582-03, -04, -05): the figures of RFC 5681 and RFC 6582, SMSS 1000.
 TEST(InflatedWindow, KnownFigures) {
   tcp::InflatedWindow w;
-  w.enter(10000, 1000);
+  w.enter(10000, 1000, 20000);
   EXPECT_EQ(w.window(), 13000u);
   w.on_duplicate_ack(1000);
   EXPECT_EQ(w.window(), 14000u);
-  w.on_partial_ack(2500, 1000);
+  w.on_partial_ack(2500, 1000, 17500);
   EXPECT_EQ(w.window(), 12500u);
-  w.on_partial_ack(400, 1000);
+  w.on_partial_ack(400, 1000, 17100);
   EXPECT_EQ(w.window(), 12100u);
-  w.on_partial_ack(50000, 1000);
+  w.on_partial_ack(50000, 1000, 3000);
   EXPECT_EQ(w.window(), 2000u);
   struct Row {
     std::uint32_t flight, want;

@@ -1,4 +1,4 @@
-// The table of congestion controllers: name to maker.
+// The table of congestion controllers: name to maker (RFC9293-MAY-18).
 #pragma once
 
 #include <cstdint>
