@@ -14,6 +14,11 @@ constexpr std::size_t kLoopbackHeader = 4;
 constexpr std::size_t kCookedHeader = 16;
 constexpr std::size_t kCookedHeaderV2 = 20;
 constexpr std::uint32_t kLargestFrame = 65535 + 18;  // a capture may hold more than the usual MTU
+
+// libpcap names the path in some of its messages only.
+std::string with_path(const std::string& path, const std::string& message) {
+  return message.starts_with(path + ": ") ? message : path + ": " + message;
+}
 }  // namespace
 
 CaptureReader::CaptureReader(pcap* handle, link::Medium medium, int link_type)
@@ -26,7 +31,7 @@ CaptureReader::~CaptureReader() {
 Result<std::unique_ptr<CaptureReader>, Failure> CaptureReader::open(const std::string& path) {
   std::array<char, PCAP_ERRBUF_SIZE> error{};
   pcap* handle = pcap_open_offline_with_tstamp_precision(path.c_str(), PCAP_TSTAMP_PRECISION_NANO, error.data());
-  if (handle == nullptr) return fail(Failure{path + ": " + error.data()});
+  if (handle == nullptr) return fail(Failure{with_path(path, error.data())});
   const int type = pcap_datalink(handle);
   switch (type) {
     case DLT_EN10MB:

@@ -27,6 +27,7 @@ BAD = [
     (f"ping {MEM} --impair loss=x 10.0.0.2", ["'loss=x'", "loss=1%"]),
     (f"ping {MEM} --cc bogus 10.0.0.2", ["'bogus'", "newreno"]),
     (f"ping {MEM} --capture /nonexistent/x 10.0.0.2", ["/nonexistent/x", "No such file"]),
+    ("ping --dev pcap:/nonexistent --addr 10.0.0.1/24 10.0.0.2", ["sluice: /nonexistent: No such file"]),
     (f"get {MEM}", ["url", "sluice get --help"]),
     (f"get {MEM} https://10.0.0.2/", ["'https://10.0.0.2/' is no URL", "http://10.0.0.2"]),
     (f"get {MEM} http://10.0.0.2:99999/", ["no URL", "http://10.0.0.2:8080"]),
