@@ -13,6 +13,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import namespaces
+
 BUILD, SOURCE, COMPILER = sys.argv[1:4]
 KERNEL, STACK = "10.0.0.1", "10.0.0.2"
 LONG = 300  # s: the limit of a hanging program
@@ -30,19 +33,6 @@ def shown(example):
     """The README shows the example as it is, but for the line that says what it is."""
     if example.read_text().split("\n", 1)[1].strip() not in pathlib.Path(SOURCE, "README.md").read_text():
         raise AssertionError("the README shows another program than docs/examples/" + example.name)
-
-
-def enter_namespace():
-    """Runs this script again inside a network namespace, where one can be made; the reason why not."""
-    if os.environ.get("SLUICE_INSTALL") == "1":
-        return None
-    flags = ["-n"] if os.geteuid() == 0 else ["-Urn"]
-    if subprocess.run(["unshare", *flags, "true"], capture_output=True).returncode != 0:
-        return "no network namespace can be made here; run as root"
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        return "/dev/net/tun cannot be opened; run as root"
-    os.environ["SLUICE_INSTALL"] = "1"
-    os.execvp("unshare", ["unshare", *flags, sys.executable, *sys.argv])
 
 
 def build(example, prefix, folder):
@@ -98,7 +88,7 @@ def receive(connection, size):
 
 
 def main():
-    why_alone = enter_namespace()
+    why_alone = namespaces.enter()
     print(f"1..{3 * len(EXAMPLES)}", flush=True)
     number = 0
 

@@ -15,6 +15,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import namespaces
+
 SLUICE, FAST_OPEN_PEER = sys.argv[1:3]
 KERNEL, STACK = "10.0.0.1", "10.0.0.2"
 LONG = 120  # s: far more than any case needs; the limit of a hanging program
@@ -22,20 +25,6 @@ LONG = 120  # s: far more than any case needs; the limit of a hanging program
 
 class Skip(Exception):
     pass
-
-
-def enter_namespace():
-    if os.environ.get("SLUICE_INTEROP") == "1":
-        return
-    flags = ["-n"] if os.geteuid() == 0 else ["-Urn"]
-    if subprocess.run(["unshare", *flags, "true"], capture_output=True).returncode != 0:
-        print("skipped: no network namespace can be made here; run as root")
-        sys.exit(77)
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        print("skipped: /dev/net/tun cannot be opened; run as root")
-        sys.exit(77)
-    os.environ["SLUICE_INTEROP"] = "1"
-    os.execvp("unshare", ["unshare", *flags, sys.executable, *sys.argv])
 
 
 def need(*programs):
@@ -783,7 +772,7 @@ CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, ar
 
 
 def main():
-    enter_namespace()
+    namespaces.enter_or_skip()
     run("ip", "link", "set", "lo", "up")
     wanted = sys.argv[3:]
     cases = [case for case in CASES if not wanted or case.__name__ in wanted]

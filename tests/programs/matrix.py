@@ -15,22 +15,10 @@ import cases_probes
 import cases_servers
 from world import Native, Skip, Sluice
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
+import namespaces
+
 LISTS = {"server": cases_servers.CASES, "client": cases_clients.CASES, "probe": cases_probes.CASES}
-
-
-def enter_namespace():
-    """A network of our own, and mounts of our own for a resolv.conf."""
-    if os.environ.get("SLUICE_PROGRAMS") == "1":
-        return
-    flags = ["-nm"] if os.geteuid() == 0 else ["-Urnm"]
-    if subprocess.run(["unshare", *flags, "true"], capture_output=True).returncode != 0:
-        print("skipped: no network namespace can be made here; run as root")
-        sys.exit(77)
-    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
-        print("skipped: /dev/net/tun cannot be opened; run as root")
-        sys.exit(77)
-    os.environ["SLUICE_PROGRAMS"] = "1"
-    os.execvp("unshare", ["unshare", *flags, sys.executable, *sys.argv])
 
 
 def compare(case, sluice):
@@ -53,7 +41,7 @@ def compare(case, sluice):
 
 
 def main():
-    enter_namespace()
+    namespaces.enter_or_skip("nm")  # mounts for a resolv.conf of our own
     sluice = pathlib.Path(sys.argv[1]).resolve()
     wanted = sys.argv[2:]
     chosen = [(f"{role} {case.__name__}", case) for role, cases in LISTS.items() for case in cases
