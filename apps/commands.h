@@ -113,6 +113,7 @@ int run_stat(const Common& common, const StatOptions& options);
 struct IpOptions {
   std::string control;
   std::string object;      // "addr", "link", "route", "neigh"
+  std::vector<std::string> words;  // what to do with it, as for iproute2's ip; none: show
 };
 int run_ip(const Common& common, const IpOptions& options);
 

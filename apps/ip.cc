@@ -1,4 +1,5 @@
-// sluice ip: addresses, links, routes and neighbours of a running stack, in the style of iproute2's ip.
+// sluice ip: addresses, links, routes and neighbours of a running stack, shown and changed in the words of iproute2's
+// ip.
 #include <stdio.h>
 
 #include <array>
@@ -18,9 +19,14 @@ std::string word(const Json& j, const char* name) {
 unsigned number(const Json& j, const char* name) {
   return j.value(name, 0u);
 }
+std::string upper(std::string s) {
+  for (char& c : s) c = static_cast<char>(toupper(c));
+  return s;
+}
 
 void print_link(const Json& i) {
-  printf("%u: %s: mtu %u\n", number(i, "interface"), word(i, "device").c_str(), number(i, "mtu"));
+  printf("%u: %s: mtu %u state %s device %s\n", number(i, "interface"), word(i, "dev").c_str(), number(i, "mtu"),
+         upper(word(i, "state")).c_str(), word(i, "device").c_str());
   const std::string mac = word(i, "mac");
   printf("    link/%s\n", mac.empty() ? "none" : ("ether " + mac).c_str());
 }
@@ -35,17 +41,15 @@ void print_route(const Json& r) {
   const std::string destination = word(r, "destination"), gateway = word(r, "gateway");
   printf("%s", destination == "0.0.0.0/0" ? "default" : destination.c_str());
   if (!gateway.empty()) printf(" via %s", gateway.c_str());
-  printf(" dev %u", number(r, "interface"));
+  printf(" dev %s", word(r, "dev").c_str());
   if (const unsigned metric = number(r, "metric"); metric != 0) printf(" metric %u", metric);
   printf("\n");
 }
 
 void print_neighbor(const Json& n) {
-  std::string state = word(n, "state");
-  for (char& c : state) c = static_cast<char>(toupper(c));
   const std::string mac = word(n, "mac");
-  printf("%s dev %u%s%s %s\n", word(n, "address").c_str(), number(n, "interface"), mac.empty() ? "" : " lladdr ",
-         mac.c_str(), state.c_str());
+  printf("%s dev %s%s%s %s\n", word(n, "address").c_str(), word(n, "dev").c_str(), mac.empty() ? "" : " lladdr ",
+         mac.c_str(), upper(word(n, "state")).c_str());
 }
 
 struct Object {
@@ -54,10 +58,9 @@ struct Object {
   void (*print)(const Json& row);
 };
 constexpr std::array kObjects = {
-    Object{"address", "interfaces", print_addresses},
-    Object{"link", "interfaces", print_link},
-    Object{"route", "routes", print_route},
-    Object{"neighbour", "neighbors", print_neighbor},
+    Object{"address", "interfaces", print_addresses}, Object{"link", "interfaces", print_link},
+    Object{"route", "routes", print_route},           Object{"neighbour", "neighbors", print_neighbor},
+    Object{"neighbor", "neighbors", print_neighbor},
 };
 
 // As with iproute2 any beginning of the name will do.
@@ -68,24 +71,51 @@ const Object* object_named(const std::string& name) {
   return nullptr;
 }
 
+bool says_show(const std::string& word) {
+  return word == "list" || word == "lst" || std::string("show").starts_with(word);
+}
+
+int complain(const std::string& message, int code) {
+  fprintf(stderr, "ip: %s\n", message.c_str());
+  return code;
+}
+
+// All of it, or what belongs to one interface.
+int show(const Common& common, const IpOptions& options, const Object& object) {
+  const auto& words = options.words;  // show [[dev] INTERFACE]
+  const bool dev_said = words.size() > 1 && words[1] == "dev";
+  if (words.size() > (dev_said ? 3u : 2u) || (dev_said && words.size() == 2)) {
+    return complain("what is shown can be chosen by `dev INTERFACE` only", kExitUsage);
+  }
+  const std::string dev = words.size() > 1 ? words.back() : "";
+  const auto answer = ask_control(options.control, object.request);
+  if (!answer) return complain(answer.error(), kExitFailed);
+  Json rows = Json::array();
+  for (const Json& row : answer->value(object.request, Json::array())) {
+    if (dev.empty() || dev == word(row, "dev") || dev == std::to_string(number(row, "interface"))) rows.push_back(row);
+  }
+  if (common.json) return printf("%s\n", rows.dump(2).c_str()), kExitOk;
+  for (const Json& row : rows) object.print(row);
+  return kExitOk;
+}
+
+int change(const IpOptions& options) {
+  std::string request = "ip " + options.object;
+  for (const std::string& word : options.words) request += " " + word;
+  const auto answer = ask_control(options.control, request);
+  return answer ? kExitOk : complain(answer.error(), kExitFailed);
+}
+
 }  // namespace
 
 int run_ip(const Common& common, const IpOptions& options) {
   const Object* object = object_named(options.object);
   if (object == nullptr) {
-    fprintf(stderr, "ip: '%s' is nothing that can be shown; there are: addr link route neigh\n",
-            options.object.c_str());
-    return kExitUsage;
+    return complain("'" + options.object + "' is nothing that can be shown; there are: addr link route neigh",
+                    kExitUsage);
   }
-  const auto answer = ask_control(options.control, object->request);
-  if (!answer) {
-    fprintf(stderr, "ip: %s\n", answer.error().c_str());
-    return kExitFailed;
-  }
-  const Json rows = answer->value(object->request, Json::array());
-  if (common.json) return printf("%s\n", rows.dump(2).c_str()), kExitOk;
-  for (const Json& row : rows) object->print(row);
-  return kExitOk;
+  const bool shows = options.words.empty() || says_show(options.words[0]);
+  return shows ? show(common, options, *object) : change(options);
 }
 
 }  // namespace sluice::apps

@@ -50,6 +50,16 @@ constexpr const char* kFirstSteps = R"(First steps, without any privilege:
 More: sluice COMMAND --help, sluice help devices, sluice help impair
 )";
 
+constexpr const char* kChanges = R"(Changes:
+  addr add ADDRESS/LENGTH [dev sl1]        addr del ADDRESS[/LENGTH] [dev sl1]
+  link set sl1 [up|down] [mtu N] [address MAC]
+  route add|replace|del PREFIX|default [via ADDRESS] [dev sl1] [metric N]
+  neigh add|replace ADDRESS lladdr MAC [dev sl1]        neigh del ADDRESS [dev sl1]
+  neigh flush [dev sl1]                    what was learned, not what was added by hand
+Example:
+  sluice ip route replace default via 10.0.0.1 --control /run/sluice.sock
+)";
+
 constexpr const char* kTap = "--dev tap:tap0 --addr 10.0.0.2/24";
 
 class CommandLine {
@@ -286,11 +296,12 @@ class CommandLine {
         ->check(CLI::Range(0.01, 3600.0));
     stat->add_option("-c", stat_.count, "stop after so many rounds (default: when interrupted)");
 
-    auto* ip = add("ip", "addresses, links, routes, neighbours of a running stack",
+    auto* ip = add("ip", "addresses, links, routes, neighbours of a running stack: shows and changes them",
                    "neigh --control /run/sluice.sock", Needs::kNothing, [this] { return run_ip(common_, ip_); });
+    ip->footer(kChanges);
     add_view(*ip, ip_.control)->required();
     ip->add_option("object", ip_.object, "addr, link, route or neigh")->required();
-    ip->add_option("show")->description("may be said: show")->check(CLI::IsMember({"show", "list"}));
+    ip->add_option("words", ip_.words, "show (default), or a change, in the words of iproute2's ip");
   }
 
   void add_perf() {

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "drivers/runtime/control_changes.h"
+#include "drivers/runtime/interface_requests.h"
 #include "stack/wire/address.h"
 
 namespace sluice {
@@ -184,7 +186,11 @@ Json interfaces(const Visit& visit, const Options& options) {
   return rows.json("interfaces", [&](const Interface& i) {
     Json addresses = Json::array();
     for (const ip::Prefix& a : i.addresses) addresses.push_back(text(a));
-    Json j{{"interface", i.entry.id}, {"device", options.device}, {"mtu", i.entry.mtu}};
+    Json j{{"interface", i.entry.id},
+           {"dev", interface_name(i.entry.id)},
+           {"device", options.device},
+           {"state", i.entry.state == link::LinkState::kUp ? "up" : "down"},
+           {"mtu", i.entry.mtu}};
     if (i.entry.medium == link::Medium::kEthernet) j["mac"] = text(i.entry.mac);
     j["addresses"] = std::move(addresses);
     return j;
@@ -198,7 +204,7 @@ Json routes(const Visit& visit, const Options&) {
   });
   if (!seen) return {};
   return rows.json("routes", [](const ip::RouteEntry& e) {
-    Json j{{"destination", text(e.destination)}, {"interface", e.interface}};
+    Json j{{"destination", text(e.destination)}, {"interface", e.interface}, {"dev", interface_name(e.interface)}};
     if (!e.gateway.is_any()) j["gateway"] = text(e.gateway);
     if (e.metric != 0) j["metric"] = e.metric;
     return j;
@@ -215,7 +221,10 @@ Json neighbors(const Visit& visit, const Options&) {
   });
   if (!seen) return {};
   return rows.json("neighbors", [&](const ip::NeighborEntry& e) {
-    Json j{{"address", text(e.address)}, {"interface", e.interface}, {"state", e.state}};
+    Json j{{"address", text(e.address)},
+           {"interface", e.interface},
+           {"dev", interface_name(e.interface)},
+           {"state", e.state}};
     if (!e.mac.is_zero()) j["mac"] = text(e.mac);
     if (e.confirmed != Instant::past()) j["confirmed_s_ago"] = (now - e.confirmed).to_seconds();
     return j;
@@ -238,14 +247,22 @@ std::string control_error(const std::string& message) {
 }
 
 std::string control_answer(const std::string& request, const Visit& visit, const Options& options) {
+  constexpr std::string_view kChange = "ip ";
+  constexpr const char* kNoLoop = "the program does not run its event loop at present";
+  if (request.starts_with(kChange)) {
+    Result<void, std::string> done;
+    const auto change = [&](Stack& stack) { done = apply_change(stack, request.substr(kChange.size())); };
+    if (!visit(change)) return control_error(kNoLoop);
+    return done ? line_of({{"changed", true}}) : control_error(done.error());
+  }
   std::string known;
   for (const Request& r : kRequests) {
     known += std::string(" ") + r.name;
     if (request != r.name) continue;
     const Json answer = r.answer(visit, options);
-    return answer.is_null() ? control_error("the program does not run its event loop at present") : line_of(answer);
+    return answer.is_null() ? control_error(kNoLoop) : line_of(answer);
   }
-  return control_error("no request '" + request + "'; there are:" + known);
+  return control_error("no request '" + request + "'; there are:" + known + " ip");
 }
 
 }  // namespace sluice

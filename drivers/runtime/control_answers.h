@@ -11,7 +11,7 @@ namespace sluice {
 // Calls what it is given with the stack; false when that could not be had.
 using Visit = std::function<bool(const std::function<void(Stack&)>&)>;
 
-// A line of JSON with its end. The stack is looked at once, or not at all for a request that there is not.
+// A line of JSON with its end. The stack is visited once, or not at all for a request that there is not.
 std::string control_answer(const std::string& request, const Visit& visit, const Options& options);
 std::string control_error(const std::string& message);
 

@@ -76,8 +76,8 @@ struct Runtime::Impl final : socket::ReadyObserver {
   // or, with kSeveral, with anything.
   Woken wait(Guard& guard, Instant deadline, socket::Handle on, const Done& done, const KernelWait* kernel = nullptr);
 
-  // Calls f when it may look at the stack, from whatever thread; f changes nothing. False, and f was not called, when
-  // nobody ran the event loop for `patience`.
+  // Calls f with the stack for its own, from whatever thread. False, and f was not called, when nobody ran the event
+  // loop for `patience`.
   bool visit(const std::function<void(Stack&)>& f, Duration patience);
   // In the thread of the event loop, after wake_fd was rung: lets in who asked for it.
   void serve_visit();

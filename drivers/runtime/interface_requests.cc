@@ -1,5 +1,5 @@
 // netdevice(7): what ioctl(2) and if_nametoindex(3) tell of the interfaces. Those of a stack are sl1, sl2 ..., with
-// their number as index; the loopback is lo. They are shown, not changed.
+// their number as index; the loopback is lo. They are shown here; `sluice ip` changes them.
 #include "drivers/runtime/interface_requests.h"
 
 #include <errno.h>
@@ -28,19 +28,21 @@ struct Interface {
   std::string name;
   std::uint32_t mtu = 0;
   bool ethernet = false;
+  bool up = true;
   wire::MacAddress mac{};
   std::vector<wire::Prefix> addresses;
 };
 
 std::vector<Interface> interfaces_of(const ip::Ip& ip) {
   std::vector<Interface> all;
-  all.push_back({ip::kLoopback, "lo", kLoopbackMtu, false, {}, {{wire::Ipv4Address{INADDR_LOOPBACK}, 8}}});
+  all.push_back({ip::kLoopback, "lo", kLoopbackMtu, false, true, {}, {{wire::Ipv4Address{INADDR_LOOPBACK}, 8}}});
   ip.visit_interfaces(
       [](void* to, const ip::InterfaceEntry& e) {
         static_cast<std::vector<Interface>*>(to)->push_back({e.id,
-                                                             "sl" + std::to_string(e.id),
+                                                             interface_name(e.id),
                                                              e.mtu,
                                                              e.medium == link::Medium::kEthernet,
+                                                             e.state == link::LinkState::kUp,
                                                              e.mac,
                                                              {e.addresses.begin(), e.addresses.end()}});
       },
@@ -84,7 +86,8 @@ int list_addresses(const std::vector<Interface>& all, void* argument) {
 
 short flags_of(const Interface& i) {
   if (i.name == "lo") return IFF_UP | IFF_RUNNING | IFF_LOOPBACK;
-  return static_cast<short>(IFF_UP | IFF_RUNNING | IFF_MULTICAST | (i.ethernet ? IFF_BROADCAST : IFF_POINTOPOINT));
+  const int state = i.up ? IFF_UP | IFF_RUNNING : 0;
+  return static_cast<short>(state | IFF_MULTICAST | (i.ethernet ? IFF_BROADCAST : IFF_POINTOPOINT));
 }
 
 // Fills in what is asked for. False: it has none.
@@ -116,6 +119,10 @@ bool answer_about(const Interface& i, unsigned long request, ifreq& row) {
 }
 
 }  // namespace
+
+std::string interface_name(ip::InterfaceId id) {
+  return "sl" + std::to_string(id);
+}
 
 bool is_interface_request(unsigned long request) {
   constexpr unsigned long kRequests[] = {SIOCGIFCONF, SIOCGIFNAME,   SIOCGIFADDR,  SIOCGIFNETMASK, SIOCGIFBRDADDR,

@@ -206,9 +206,9 @@ Runtime::Impl& Runtime::impl() {
 
 bool Runtime::Impl::visit(const std::function<void(Stack&)>& f, Duration patience) {
   if (threaded) {
-    std::unique_lock lock(mutex);
+    const Guard guard(*this);
     f(*stack);
-    unlock(lock);
+    after_call();
     return true;
   }
   std::unique_lock lock(visit_mutex);
@@ -221,6 +221,7 @@ bool Runtime::Impl::visit(const std::function<void(Stack&)>& f, Duration patienc
 void Runtime::Impl::serve_visit() {
   const std::lock_guard lock(visit_mutex);
   if (visitor == nullptr) return;
+  stack->set_time(monotonic_now());
   (*visitor)(*stack);
   visitor = nullptr;
   visited.notify_all();

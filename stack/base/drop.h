@@ -10,6 +10,7 @@
   X(kDeviceTruncated, "device.truncated", "the device or capture holds fewer bytes than the frame had") \
   X(kDeviceOffload, "device.bad_offload", "offload metadata points outside the frame")                  \
   X(kDeviceFull, "device.tx_full", "the device took no more frames")                                    \
+  X(kLinkDown, "link.down", "the link is switched off: nothing goes out or comes in")                   \
   X(kBufferExhausted, "buffer.exhausted", "no packet buffer left")                                      \
   X(kEthRunt, "eth.runt", "shorter than the smallest Ethernet frame")                                   \
   X(kEthGiant, "eth.giant", "longer than the MTU allows")                                               \
@@ -22,7 +23,7 @@
   X(kArpMalformed, "arp.malformed", "short, or wrong hardware or protocol type or length")              \
   X(kArpSender, "arp.bad_sender", "sender address is not a unicast host")                               \
   X(kArpIgnored, "arp.ignored", "not for us, and no entry to refresh")                                  \
-  X(kArpHold, "arp.hold", "entry changed too recently to be changed again")                             \
+  X(kArpHold, "arp.hold", "entry changed too recently to be changed again, or is permanent")            \
   X(kArpUnresolved, "arp.unresolved", "next hop did not answer")                                        \
   X(kArpQueueFull, "arp.queue_full", "too many packets wait for this next hop")                         \
   X(kArpCacheFull, "arp.cache_full", "no neighbour entry could be freed")                               \

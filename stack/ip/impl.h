@@ -61,6 +61,7 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   Interface* interface(InterfaceId id);
   const Interface* interface(InterfaceId id) const;
   Interface& interface_of(const link::Link& link);
+  link::NeighborCache* neighbors_of(InterfaceId id);  // null: no interface with neighbours
   [[nodiscard]] bool is_local(const Address& address) const;
   [[nodiscard]] Cast cast_of(const Address& address, const Interface* interface) const;
   [[nodiscard]] bool is_subnet_broadcast(wire::Ipv4Address address, const Interface& interface) const;

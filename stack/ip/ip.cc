@@ -12,6 +12,10 @@ constexpr std::uint32_t kMinMtu = 68;  // RFC 791 §3.2: every link carries that
 constexpr std::uint32_t kMaxMtu = 65535;
 constexpr std::uint16_t kMaxVid = 4094;
 
+bool is_mtu(std::uint32_t mtu) {
+  return mtu >= kMinMtu && mtu <= kMaxMtu;
+}
+
 bool is_unicast_host(const Prefix& p) {
   if (!p.address.is_v4()) return false;
   const wire::Ipv4Address a = p.address.v4();
@@ -67,6 +71,11 @@ Interface* Ip::Impl::interface(InterfaceId id) {
 }
 const Interface* Ip::Impl::interface(InterfaceId id) const {
   return id >= 1 && id <= interface_count_ ? interfaces_[id - 1u] : nullptr;
+}
+
+link::NeighborCache* Ip::Impl::neighbors_of(InterfaceId id) {
+  Interface* found = interface(id);
+  return found != nullptr && found->link.is_ethernet() ? &found->link.neighbors() : nullptr;
 }
 
 Interface& Ip::Impl::interface_of(const link::Link& link) {
@@ -143,7 +152,7 @@ Result<InterfaceId> Ip::add_interface(link::NetDevice& device, const InterfaceCo
   link.address_start = !ethernet || config.address_check == Check::kNone ? Start::kQuiet
                        : config.address_check == Check::kProbe           ? Start::kProbe
                                                                          : Start::kAnnounce;
-  if (link.mtu < kMinMtu || link.mtu > kMaxMtu || link.mac.is_group() || link.vlan > kMaxVid) {
+  if (!is_mtu(link.mtu) || link.mac.is_group() || link.vlan > kMaxVid) {
     return fail(Errno::kInvalid);
   }
   const auto id = static_cast<InterfaceId>(im.interface_count_ + 1);
@@ -163,7 +172,9 @@ Status Ip::add_address(InterfaceId id, const Prefix& address) {
   interface->addresses[interface->address_count++] = address;
   ++impl_->generation_;
   const Status routed = impl_->routes_.add({network_of(address), Address(), id, 0});
-  return routed || routed.error() == Errno::kExist ? Status() : routed;
+  if (routed || routed.error() == Errno::kExist) return {};
+  (void)remove_address(id, address.address);
+  return routed;
 }
 
 Status Ip::remove_address(InterfaceId id, const Address& address) {
@@ -201,6 +212,55 @@ Status Ip::add_route(const RouteEntry& entry) {
 Status Ip::remove_route(const RouteEntry& entry) {
   ++impl_->generation_;
   return impl_->routes_.remove(entry);
+}
+
+// Whatever is cached about the way over the interface is looked up again.
+Status Ip::set_link_state(InterfaceId id, link::LinkState state) {
+  Interface* interface = impl_->interface(id);
+  if (interface == nullptr) return fail(Errno::kInvalid);
+  interface->link.set_state(state);
+  impl_->routes_.set_state(id, state);
+  ++impl_->generation_;
+  return {};
+}
+
+Status Ip::set_mtu(InterfaceId id, std::uint32_t mtu) {
+  Interface* interface = impl_->interface(id);
+  if (interface == nullptr || !is_mtu(mtu)) return fail(Errno::kInvalid);
+  interface->link.set_mtu(mtu);
+  ++impl_->generation_;
+  return {};
+}
+
+Status Ip::set_mac(InterfaceId id, const wire::MacAddress& mac) {
+  Interface* interface = impl_->interface(id);
+  if (interface == nullptr || !interface->link.is_ethernet() || mac.is_group() || mac.is_zero()) {
+    return fail(Errno::kInvalid);
+  }
+  interface->link.set_mac(mac);
+  return {};
+}
+
+Status Ip::set_neighbor(InterfaceId id, const Address& address, const wire::MacAddress& mac, Known known) {
+  link::NeighborCache* cache = impl_->neighbors_of(id);
+  if (cache == nullptr || mac.is_group() || mac.is_zero() || !is_unicast_host({address, 32})) {
+    return fail(Errno::kInvalid);
+  }
+  if (known == Known::kKeep && cache->has(address)) return fail(Errno::kExist);
+  return cache->set_permanent(address, mac);
+}
+
+Status Ip::remove_neighbor(InterfaceId id, const Address& address) {
+  link::NeighborCache* cache = impl_->neighbors_of(id);
+  if (cache == nullptr) return fail(Errno::kInvalid);
+  return cache->forget(address) ? Status() : fail(Errno::kAddressNotAvailable);
+}
+
+Status Ip::forget_neighbors(InterfaceId id) {
+  link::NeighborCache* cache = impl_->neighbors_of(id);
+  if (cache == nullptr) return fail(Errno::kInvalid);
+  cache->forget_learned();
+  return {};
 }
 
 Status Ip::join_group(InterfaceId id, const Address& group) {
@@ -279,7 +339,7 @@ void Ip::visit_interfaces(InterfaceVisitor visit, void* arg) const {
     const Interface& one = *impl_->interfaces_[i];
     const link::Medium medium = one.link.is_ethernet() ? link::Medium::kEthernet : link::Medium::kIp;
     const wire::MacAddress mac = one.link.is_ethernet() ? one.link.mac() : wire::MacAddress{};
-    visit(arg, {one.id, mac, one.link.mtu(), medium, one.all_addresses()});
+    visit(arg, {one.id, mac, one.link.mtu(), medium, one.link.state(), one.all_addresses()});
   }
 }
 

@@ -43,6 +43,7 @@ struct InterfaceEntry {  // a row of the interface table, for people
   wire::MacAddress mac{};  // zero where there is no Ethernet
   std::uint32_t mtu = 0;
   link::Medium medium{};
+  link::LinkState state{};
   std::span<const Prefix> addresses{};  // valid during the visit
 };
 
@@ -76,11 +77,21 @@ class Ip {
   // --- configuration -------------------------------------------------------------------------------------------
   // The device must outlive the stack. kInvalid: bad MTU, MAC or VLAN; kNoBuffers: too many interfaces.
   Result<InterfaceId> add_interface(link::NetDevice& device, const InterfaceConfig& config);
-  // Adds the address and its on-link route. kInvalid: not a unicast host address; kExist.
+  // Adds the address and its on-link route. kInvalid: not a unicast host address; kExist; kNoBuffers.
   Status add_address(InterfaceId interface, const Prefix& address);
+  // Connections on it stay: they go on if it comes back before they time out. kAddressNotAvailable: there is none.
   Status remove_address(InterfaceId interface, const Address& address);
   Status add_route(const RouteEntry& route);  // kInvalid, kExist, kNetworkUnreachable: gateway is not on-link
   Status remove_route(const RouteEntry& route);
+  // Down: no route leads over the interface, and nothing is taken in there.
+  Status set_link_state(InterfaceId interface, link::LinkState state);
+  Status set_mtu(InterfaceId interface, std::uint32_t mtu);            // kInvalid: not 68..65535
+  Status set_mac(InterfaceId interface, const wire::MacAddress& mac);  // kInvalid: not a station's; no Ethernet
+  // A neighbour set by hand. kInvalid: neither can be a station's; kExist: one is known and to be kept; kNoBuffers.
+  enum class Known : std::uint8_t { kKeep, kReplace };
+  Status set_neighbor(InterfaceId interface, const Address& address, const wire::MacAddress& mac, Known known);
+  Status remove_neighbor(InterfaceId interface, const Address& address);  // kAddressNotAvailable: there is none
+  Status forget_neighbors(InterfaceId interface);                         // all but those set by hand
   // Joins a multicast group on an interface, counted.
   Status join_group(InterfaceId interface, const Address& group);
   Status leave_group(InterfaceId interface, const Address& group);

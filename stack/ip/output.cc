@@ -53,9 +53,10 @@ Result<Route> Ip::Impl::route_local(const Address& destination, const Address& s
 }
 
 const Interface* Ip::Impl::pick_for_group(InterfaceId wanted) const {
-  if (wanted != kNoInterface) return interface(wanted);
   for (std::size_t i = 0; i < interface_count_; ++i) {
-    if (interfaces_[i]->address_count > 0) return interfaces_[i];
+    const Interface* one = interfaces_[i];
+    if (one->link.state() == link::LinkState::kDown) continue;
+    if (wanted != kNoInterface ? one->id == wanted : one->address_count > 0) return one;
   }
   return nullptr;
 }
@@ -141,7 +142,7 @@ Status Ip::Impl::send_one(buf::TxPacket& packet, const ipv4::Header& header, con
   context_.counters.add(Counter::kIpSent);
   if (route.interface == kLoopback) return loop_back(packet);
   Interface* out = interface(route.interface);
-  if (out == nullptr) return fail(Errno::kNetworkDown);
+  if (out == nullptr) return context_.drop(Drop::kIpNoRoute), fail(Errno::kNetworkDown);
   out->link.send(packet, route.next_hop, link_cast_of(route.cast));
   return {};
 }

@@ -47,9 +47,14 @@ void RouteTable::remove_on(InterfaceId interface, const Prefix& destination) {
   }
 }
 
+void RouteTable::set_state(InterfaceId interface, link::LinkState state) {
+  const std::uint32_t bit = 1u << interface;
+  down_ = state == link::LinkState::kDown ? down_ | bit : down_ & ~bit;
+}
+
 const RouteEntry* RouteTable::find(const Address& destination, InterfaceId interface) const {
   for (const RouteEntry& e : all()) {
-    if (interface != kNoInterface && e.interface != interface) continue;
+    if ((interface != kNoInterface && e.interface != interface) || is_down(e.interface)) continue;
     if (e.destination.contains(destination)) return &e;
   }
   return nullptr;

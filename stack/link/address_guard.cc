@@ -34,15 +34,23 @@ Status AddressGuard::add(wire::Ipv4Address address, Start start) {
   if (free == entries_.end()) return fail(Errno::kNoBuffers);
   *free = {.address = address, .state = State::kActive};
   if (start == Start::kQuiet) return {};
-  free->state = start == Start::kProbe ? State::kProbing : State::kAnnouncing;
-  free->left = start == Start::kProbe ? kProbes : kAnnouncements;
-  free->next = context_.now;
-  if (start == Start::kProbe) {
-    const auto longest = static_cast<std::uint32_t>(kProbeWait.to_micros());
-    free->next = free->next + Duration::micros(context_.rng.below(longest));
-  }
-  if (free->next < timer_.deadline()) context_.timers.schedule(timer_, free->next);
+  if (start == Start::kAnnounce) return begin(*free, State::kAnnouncing, kAnnouncements, context_.now), Status();
+  const auto longest = static_cast<std::uint32_t>(kProbeWait.to_micros());
+  begin(*free, State::kProbing, kProbes, context_.now + Duration::micros(context_.rng.below(longest)));
   return {};
+}
+
+void AddressGuard::begin(Entry& entry, State state, int count, Instant first) {
+  entry.state = state;
+  entry.left = count;
+  entry.next = first;
+  if (first < timer_.deadline()) context_.timers.schedule(timer_, first);
+}
+
+void AddressGuard::announce_again() {
+  for (Entry& e : entries_) {
+    if (usable(e.address)) begin(e, State::kAnnouncing, kAnnouncements, context_.now);
+  }
 }
 
 void AddressGuard::remove(wire::Ipv4Address address) {

@@ -31,6 +31,10 @@ class AddressGuard {
   Status add(wire::Ipv4Address address, Start start);  // kNoBuffers, kExist
   void remove(wire::Ipv4Address address);
 
+  // Our station has another MAC now, or is back: our addresses are announced again (RFC 5227 §3).
+  void set_mac(const wire::MacAddress& mac) { mac_ = mac; }
+  void announce_again();
+
   // Ours to answer for, and to send from: present, not under probe and not lost to another station.
   [[nodiscard]] bool usable(wire::Ipv4Address address) const;
 
@@ -52,6 +56,7 @@ class AddressGuard {
 
   Entry* find(wire::Ipv4Address address);
   void on_conflict(Entry& entry);
+  void begin(Entry& entry, State state, int count, Instant first);
   void run(Entry& entry);
   void on_timer();
 

@@ -43,6 +43,23 @@ std::uint32_t Link::max_gso_bytes() const {
   return c.tso4 ? c.max_gso_bytes : kSoftwareGsoBytes;
 }
 
+void Link::set_state(LinkState state) {
+  if (state_ == state) return;
+  state_ = state;
+  if (state == LinkState::kDown) return neighbors_.forget_learned();
+  announce_again();
+}
+
+void Link::set_mac(const MacAddress& mac) {
+  config_.mac = mac;
+  guard_.set_mac(mac);
+  announce_again();
+}
+
+void Link::announce_again() {
+  if (config_.address_start != AddressGuard::Start::kQuiet) guard_.announce_again();
+}
+
 Status Link::join(const MacAddress& group) {
   Group* free = nullptr;
   for (Group& g : groups_) {
@@ -84,6 +101,7 @@ std::size_t Link::poll(std::size_t budget) {
 
 void Link::receive(buf::RxFrame frame) {
   const Bytes bytes = frame.buffer.bytes();
+  if (state_ == LinkState::kDown) return context_.drop(Drop::kLinkDown, bytes);
   if (frame.wire_length > bytes.size()) return context_.drop(Drop::kDeviceTruncated, bytes);
   if (!offload_valid(frame.offload, bytes.size())) return context_.drop(Drop::kDeviceOffload, bytes);
   if (!ethernet_) return receive_bare(std::move(frame));
@@ -281,12 +299,13 @@ void Link::put(std::span<const buf::TxFrame> frames) {
 }
 
 void Link::hand_over(std::span<const buf::TxFrame> frames) {
-  const std::size_t taken = device_.tx(context_.now, frames);
+  const bool up = state_ == LinkState::kUp;
+  const std::size_t taken = up ? device_.tx(context_.now, frames) : 0;
   std::size_t bytes = 0;
   for (const buf::TxFrame& f : frames.first(taken)) bytes += f.size();
   context_.counters.add(Counter::kLinkTxFrames, taken);
   context_.counters.add(Counter::kLinkTxBytes, bytes);
-  for (const buf::TxFrame& f : frames.subspan(taken)) context_.drop(Drop::kDeviceFull, f.header);
+  for (const buf::TxFrame& f : frames.subspan(taken)) context_.drop(up ? Drop::kDeviceFull : Drop::kLinkDown, f.header);
 }
 
 // Up to 1500 bytes of packet (RFC894-03). Pads with zeros to the minimum (IEEE802.3-01, RFC894-02) and adds the FCS

@@ -62,6 +62,12 @@ class Link final : private NeighborUser, private AddressGuardUser {
   void remove_address(wire::Ipv4Address address) { guard_.remove(address); }
   [[nodiscard]] bool address_usable(wire::Ipv4Address address) const { return guard_.usable(address); }
 
+  // Down: what arrives and what is to be sent is dropped, and the learned neighbours are forgotten. Up again, and with
+  // another MAC, our addresses are announced.
+  void set_state(LinkState state);
+  void set_mac(const wire::MacAddress& mac);
+  void set_mtu(std::uint32_t mtu) { config_.mtu = mtu; }
+
   Status join(const wire::MacAddress& group);  // counted; kNoBuffers
   void leave(const wire::MacAddress& group);
 
@@ -71,6 +77,7 @@ class Link final : private NeighborUser, private AddressGuardUser {
   [[nodiscard]] const NetDevice& device() const { return device_; }
   [[nodiscard]] const wire::MacAddress& mac() const { return config_.mac; }
   [[nodiscard]] std::uint32_t mtu() const { return config_.mtu; }
+  [[nodiscard]] LinkState state() const { return state_; }
   [[nodiscard]] bool is_ethernet() const { return ethernet_; }
   [[nodiscard]] std::uint32_t max_gso_bytes() const;
 
@@ -87,6 +94,7 @@ class Link final : private NeighborUser, private AddressGuardUser {
   void send_announcement(wire::Ipv4Address address) override;
   void on_usable_changed() override { user_.on_addresses_changed(); }
 
+  void announce_again();
   void receive(buf::RxFrame frame);
   bool strip_fcs(buf::RxFrame& frame);
   bool accept_frame(const wire::ethernet::Frame& frame, Bytes bytes, LinkCast& cast);
@@ -111,6 +119,7 @@ class Link final : private NeighborUser, private AddressGuardUser {
   NetDevice& device_;
   LinkUser& user_;
   LinkConfig config_;
+  LinkState state_ = LinkState::kUp;
   bool ethernet_;
   bool fcs_;
   NeighborCache neighbors_;

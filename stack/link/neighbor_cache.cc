@@ -25,10 +25,11 @@ constexpr Duration kTick = 100_ms;   // how often the table is looked at while a
 constexpr Duration kSlowTick = 5_s;  // and while entries only age
 constexpr Duration kInUse = 30_s;    // an entry used within this is evicted last
 constexpr std::int16_t kNone = -1;
+constexpr int kPermanentWorth = 4;
 }  // namespace
 
 const char* name_of(NeighborState state) {
-  constexpr std::array kNames = {"free", "incomplete", "reachable", "stale", "probe"};
+  constexpr std::array kNames = {"free", "incomplete", "reachable", "stale", "probe", "permanent"};
   return kNames[static_cast<std::size_t>(state)];
 }
 
@@ -60,14 +61,15 @@ NeighborCache::Entry* NeighborCache::find(const wire::Address& address) {
 }
 
 // What the loss of an entry would cost: 0 it was never used by us, 1 not for long, 2 it is not resolved, 3 it is in
-// use.
+// use, 4 it is not ours to remove.
 int NeighborCache::worth(const Entry& e) const {
+  if (e.state == NeighborState::kPermanent) return kPermanentWorth;
   if (e.used == Instant::past()) return 0;
   if (e.state == NeighborState::kIncomplete) return 2;
   return context_.now - e.used > kInUse ? 1 : 3;
 }
 
-// A free slot; or the entry whose loss costs least, among equals the one longest unused.
+// A free slot; or the entry whose loss costs least, among equals the one longest unused. Null: none can be had.
 NeighborCache::Entry* NeighborCache::victim(Beneficiary beneficiary) {
   constexpr int kWorthLittle = 1;
   const auto before = [this](const Entry& a, const Entry& b) {
@@ -80,7 +82,8 @@ NeighborCache::Entry* NeighborCache::victim(Beneficiary beneficiary) {
     if (e->state == NeighborState::kFree) return e;
     if (before(*e, *best)) best = e;
   }
-  return beneficiary == Beneficiary::kOwnTraffic || worth(*best) <= kWorthLittle ? best : nullptr;
+  const int most = beneficiary == Beneficiary::kOwnTraffic ? kPermanentWorth - 1 : kWorthLittle;
+  return worth(*best) <= most ? best : nullptr;
 }
 
 NeighborCache::Entry* NeighborCache::make(const wire::Address& address, Beneficiary beneficiary) {
@@ -193,11 +196,11 @@ void NeighborCache::learn(const wire::Address& address, const wire::MacAddress& 
   }
   // A claim that moves a live entry to another station is believed at most once in a while (RFC 826 lets any packet
   // update an entry, which is what ARP poisoning uses).
+  const bool permanent = entry->state == NeighborState::kPermanent;
   const bool moves = entry->state != NeighborState::kIncomplete && entry->mac != mac;
-  if (moves && entry->changed != Instant::past() && context_.now - entry->changed < config_.hold) {
-    context_.drop(Drop::kArpHold);
-    return;
-  }
+  const bool held = entry->changed != Instant::past() && context_.now - entry->changed < config_.hold;
+  if (moves && (permanent || held)) return context_.drop(Drop::kArpHold);
+  if (permanent) return void(entry->confirmed = context_.now);
   const bool answered = how == Learn::kAnswer || entry->state == NeighborState::kIncomplete || how == Learn::kCreate;
   set_mac(*entry, mac);
   if (answered || moves) {
@@ -213,6 +216,7 @@ void NeighborCache::confirm(const wire::Address& address) {
   Entry* entry = find(address);
   if (entry == nullptr || entry->state == NeighborState::kIncomplete) return;
   entry->confirmed = entry->used = context_.now;
+  if (entry->state == NeighborState::kPermanent) return;
   entry->attempts = 0;
   set_state(*entry, NeighborState::kReachable);
 }
@@ -220,6 +224,29 @@ void NeighborCache::confirm(const wire::Address& address) {
 void NeighborCache::doubt(const wire::Address& address) {
   Entry* entry = find(address);
   if (entry != nullptr && entry->state == NeighborState::kReachable) set_state(*entry, NeighborState::kStale);
+}
+
+Status NeighborCache::set_permanent(const wire::Address& address, const wire::MacAddress& mac) {
+  Entry* entry = find(address);
+  if (entry == nullptr) entry = make(address, Beneficiary::kOwnTraffic);
+  if (entry == nullptr) return fail(Errno::kNoBuffers);
+  set_mac(*entry, mac);
+  set_state(*entry, NeighborState::kPermanent);
+  flush(*entry);
+  return {};
+}
+
+bool NeighborCache::forget(const wire::Address& address) {
+  Entry* entry = find(address);
+  if (entry == nullptr) return false;
+  release(*entry);
+  return true;
+}
+
+void NeighborCache::forget_learned() {
+  for (Entry* e = entries_; e != entries_ + kCapacity; ++e) {
+    if (e->state != NeighborState::kFree && e->state != NeighborState::kPermanent) release(*e);
+  }
 }
 
 void NeighborCache::flush(Entry& entry) {
@@ -261,6 +288,7 @@ void NeighborCache::tend(Entry& entry) {
   const Instant now = context_.now;
   switch (entry.state) {
     case NeighborState::kFree:
+    case NeighborState::kPermanent:
       return;
     case NeighborState::kIncomplete:
     case NeighborState::kProbe:

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "stack/base/context.h"
+#include "stack/base/result.h"
 #include "stack/base/siphash.h"
 #include "stack/buf/buffer.h"
 #include "stack/wire/address.h"
@@ -19,6 +20,7 @@ enum class NeighborState : std::uint8_t {
   kReachable,   // confirmed lately
   kStale,       // known, but not confirmed for the lifetime; used, and asked again when used
   kProbe,       // asked again by unicast while still used
+  kPermanent,   // set by hand: no packet changes it, no time ends it
 };
 const char* name_of(NeighborState state);
 
@@ -62,6 +64,12 @@ class NeighborCache {
   void confirm(const wire::Address& address);  // proof from above that it answers
   void doubt(const wire::Address& address);    // no answers come from above: asked when it is used next
   void solicit(const wire::Address& address);  // asks, unless asked within `retry`
+
+  // An entry set by hand, in the place of one that may be there. kNoBuffers: all are permanent.
+  Status set_permanent(const wire::Address& address, const wire::MacAddress& mac);
+  [[nodiscard]] bool has(const wire::Address& address) { return find(address) != nullptr; }
+  bool forget(const wire::Address& address);  // of either kind; false: there is none
+  void forget_learned();                      // all but the permanent ones
 
   struct Row {
     wire::Address address;

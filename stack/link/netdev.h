@@ -18,6 +18,9 @@ enum class Medium : std::uint8_t {
   kIp,        // frames are bare IP packets (TUN, raw captures)
 };
 
+// Whether a link is switched on: the host's decision, whatever the device's state.
+enum class LinkState : std::uint8_t { kUp, kDown };
+
 // Whether frames carry the 4-byte frame check sequence. A TAP has none, an Ethernet capture may, the in-memory
 // Ethernet link always does.
 enum class Fcs : std::uint8_t { kNone, kPresent };

@@ -287,6 +287,7 @@ class Connection final : public ConnectionHandle, public Flow {
   std::uint16_t window_field();
   void want_ack(Ack when);
   void clear_ack();
+  void follow_route();  // looks it up again when routes have changed
   void refresh_route();
   void update_mss();
   [[nodiscard]] std::uint16_t advertised_mss() const;

@@ -35,9 +35,16 @@ void Connection::update_mss() {
   if (cc_ != nullptr) cc_->on_mss_change(mss);
 }
 
+void Connection::follow_route() {
+  if (route_.generation != tcp_.ip.route_generation()) refresh_route();
+}
+
 void Connection::refresh_route() {
   const auto route = tcp_.ip.route(tuple.peer.address, tuple.local.address);
-  if (!route) return;  // the old way may come back; retransmission goes on
+  if (!route) {  // it may come back; until then retransmission goes nowhere, also not over the old one
+    route_.interface = ip::kNoInterface;
+    return;
+  }
   route_ = *route;
   update_mss();  // larger or smaller, nothing is sent again for that alone (RFC1191-07)
 }
@@ -119,7 +126,7 @@ void Connection::want_output() {
 
 void Connection::output() {
   if (cc_ == nullptr) return;
-  if (route_.generation != tcp_.ip.route_generation()) refresh_route();
+  follow_route();
   if (flight() == 0 && context_.now - last_sent_at_ > rto_.rto() && last_sent_at_ != Instant::past() && unsent() > 0 &&
       tcp_.config.idle_restart == Switch::kOn) {
     cc_->on_idle({context_.now});  // RFC 5681 §4.1
@@ -216,6 +223,7 @@ void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
 // Fills in what every segment carries: ACK, window, checksum; and hands it to IP. `offset` counts in the send queue.
 void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options& options, std::uint32_t offset,
                       std::uint32_t size) {
+  follow_route();
   wire::tcp::Header header = wanted;
   if (header.flags.ack()) header.ack = rcv_nxt_.value();
   const bool bare_reset = header.flags.rst() && !header.flags.ack();  // takes nothing more

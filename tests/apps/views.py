@@ -83,12 +83,73 @@ def ip_objects(folder):
     with stack(folder, "httpd", "--gateway", "10.0.0.2", "--mac", "02:00:00:00:00:01") as control:
         def show(*words):
             return run("ip", *words, "--control", control)
-        assert show("link") == "1: mem: mtu 1500\n    link/ether 02:00:00:00:00:01\n"
+        assert show("link") == "1: sl1: mtu 1500 state UP device mem\n    link/ether 02:00:00:00:00:01\n"
         assert show("addr", "show") == show("link") + "    inet 10.0.0.1/24\n"
-        assert show("route") == "10.0.0.0/24 dev 1\ndefault via 10.0.0.2 dev 1\n", show("route")
+        assert show("route") == "10.0.0.0/24 dev sl1\ndefault via 10.0.0.2 dev sl1\n", show("route")
         assert show("neigh") == "", show("neigh")
         assert json.loads(show("r", "--json"))[1]["gateway"] == "10.0.0.2"
         assert "there are: addr link route neigh" in run("ip", "nonsense", "--control", control, code=2)
+
+
+def ip_changes(folder):
+    with stack(folder, "httpd", "--mac", "02:00:00:00:00:01") as control:
+        def ip(words, code=0):
+            return run("ip", *words.split(), "--control", control, code=code)
+
+        def changed(words):
+            assert ip(words) == "", words
+        changed("addr add 10.0.0.3/24 dev sl1")
+        changed("link set sl1 mtu 1400 address 02:00:00:00:00:07")
+        assert ip("addr show dev sl1") == ("1: sl1: mtu 1400 state UP device mem\n    link/ether 02:00:00:00:00:07\n"
+                                           "    inet 10.0.0.1/24\n    inet 10.0.0.3/24\n"), ip("addr")
+        changed("a del 10.0.0.1")
+        changed("r add default via 10.0.0.2")
+        changed("route replace default via 10.0.0.9 dev sl1")
+        changed("route add 10.9.0.0/16 dev 1 metric 5")
+        assert ip("route") == "10.0.0.0/24 dev sl1\n10.9.0.0/16 dev sl1 metric 5\ndefault via 10.0.0.9 dev sl1\n", ip("route")
+        changed("route del 10.9.0.0/16")
+        changed("neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev sl1")
+        changed("neighbor replace 10.0.0.9 lladdr 02:00:00:00:00:0a nud permanent")
+        assert ip("neigh") == "10.0.0.9 dev sl1 lladdr 02:00:00:00:00:0a PERMANENT\n", ip("neigh")
+        changed("neigh flush")
+        assert json.loads(ip("neigh --json"))[0]["state"] == "permanent"
+        changed("neigh del 10.0.0.9")
+        assert ip("neigh") == "", ip("neigh")
+        changed("link set dev sl1 down")
+        assert json.loads(ip("link --json"))[0]["state"] == "down"
+        for words, message in MISTAKES:
+            assert message in ip(words, code=1), f"{words}: {ip(words, code=1)}"
+
+
+MISTAKES = [
+    ("addr add 10.0.0.300/24", "'10.0.0.300/24' is no IPv4 address with a length; write it like 10.0.0.2/24"),
+    ("addr add 10.0.0.5", "'10.0.0.5' has no length; write it like 10.0.0.5/24"),
+    ("addr add 10.0.0.3/24", "10.0.0.3 is there already; `ip addr` shows all"),
+    ("addr add 10.0.0.255/24", "'10.0.0.255/24' cannot be a host's address"),
+    ("addr add 10.0.0.6/24 dev eth0", "no interface 'eth0'; there are: sl1"),
+    ("addr add 10.0.0.6/24 via 10.0.0.1", "'via' is not understood here; address add takes: dev"),
+    ("addr add 10.0.0.6/24 dev", "'dev' needs a value behind it"),
+    ("addr add", "address add: what? ADDRESS/LENGTH follows"),
+    ("addr del 10.0.0.3/16", "there is no address 10.0.0.3/16 on sl1"),
+    ("addr move 10.0.0.3", "'move' is no change of addr; there are: add, delete"),
+    ("link set sl1", "what? up, down, mtu N or address MAC follows"),
+    ("link set sl1 mtu 60", "mtu 60: from 68 to 65535 can be"),
+    ("link set sl1 mtu many", "mtu 'many' is no number"),
+    ("link set sl1 address 01:00:5e:00:00:01", "is no station's MAC address"),
+    ("link set sl1 address 5", "'5' is no MAC address; write it like 02:00:00:00:00:01"),
+    ("link set sl7 up", "no interface 'sl7'; there are: sl1"),
+    ("route add 10.1.2.3/16 dev sl1", "'10.1.2.3/16' has bits beyond its length; the network is 10.1.0.0/16"),
+    ("route add ten via 10.0.0.9", "'ten' is no IPv4 network; write it like 10.1.0.0/16, or default"),
+    ("route add 10.1.0.0/16", "which way? via ADDRESS or dev INTERFACE is missing"),
+    ("route add 10.1.0.0/16 via gate", "'gate' is no IPv4 address; the gateway is written like 10.0.0.1"),
+    ("route add 10.1.0.0/16 via 172.16.0.1", "the gateway 172.16.0.1 is on no network of this stack"),
+    ("route add default via 10.0.0.9", "the gateway 10.0.0.9 is on no network of this stack; add an address on its network, or set the link up"),
+    ("route del 10.1.0.0/16", "there is no such route to 10.1.0.0/16; `ip route` shows all"),
+    ("neigh add 10.0.0.9", "which MAC address has 10.0.0.9? lladdr and the address are missing"),
+    ("neigh add 10.0.0.9 lladdr 02:00:00:00:00:01 nud stale", "nud 'stale': only 'permanent' can be set by hand"),
+    ("neigh add 224.0.0.1 lladdr 02:00:00:00:00:01", "'224.0.0.1' cannot be a neighbour's address"),
+    ("neigh del 10.0.0.9", "there is no entry for 10.0.0.9; `ip neigh` shows all"),
+]
 
 
 def nobody_there(folder):
@@ -119,7 +180,7 @@ def reasons_in_a_capture(folder):
     assert packets[0] == packets[1] and len(packets[0]) > 100, "the two formats differ"
 
 
-CASES = [ss_of_a_server, ss_of_a_client_with_threads, ss_of_udp, stat_and_what_is_added, ip_objects, nobody_there, reasons_in_a_capture]
+CASES = [ss_of_a_server, ss_of_a_client_with_threads, ss_of_udp, stat_and_what_is_added, ip_objects, ip_changes, nobody_there, reasons_in_a_capture]
 print(f"1..{len(CASES)}")
 failed = 0
 for number, case in enumerate(CASES, 1):

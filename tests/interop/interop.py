@@ -170,7 +170,7 @@ def curl_ten_parallel(folder):
 def wrk_sixty_four(folder):
     need("wrk")
     with interface(), server("httpd"):
-        out = run("wrk", "-c64", "-t2", "-d3s", f"http://{STACK}/").stdout
+        out = run("wrk", "--timeout", "30s", "-c64", "-t2", "-d3s", f"http://{STACK}/").stdout
         check("Socket errors" not in out and "Non-2xx" not in out, out)
         check(float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]) > 0, out)
 
@@ -645,7 +645,7 @@ def ss_beside_the_kernels(folder):
             for word in (r"wscale:\d+,\d+", r"rto:\d+", r"rtt:[\d.]+/[\d.]+", r"mss:1448", r"cwnd:\d+", r"bytes_sent:\d+"):
                 check(re.search(word, details), f"{word}: {details}")
         neighbors = run(SLUICE, "ip", "neigh", "--control", control).stdout
-        check(re.match(r"10\.0\.0\.1 dev 1 lladdr [0-9a-f:]{17} ", neighbors), neighbors)
+        check(re.match(r"10\.0\.0\.1 dev sl1 lladdr [0-9a-f:]{17} ", neighbors), neighbors)
         counters = json.loads(run(SLUICE, "stat", "--json", "--control", control).stdout)
         check(counters["counters"]["tcp.passive_opens"] == 1, str(counters))
 
@@ -761,6 +761,104 @@ def fast_open_to_kernel(folder):
         check(ours == ["0", "1", "1"], f"our client says {ours}")
 
 
+@contextlib.contextmanager
+def controlled(folder, *command):
+    """A server whose control socket is asked by what is yielded: ip("addr", "add", ...)."""
+    control = f"{folder}/control"
+
+    def ip(words, ok=True):
+        return run(SLUICE, "ip", *words.split(), "--control", control, ok=ok)
+    with server(*command, "--control", control):
+        yield ip
+
+
+def reached(host):
+    return run("ping", "-c1", "-W1", host, ok=False).returncode == 0
+
+
+def changed_while_it_runs(folder):
+    """What `sluice ip` changes in a running httpd, the kernel sees."""
+    need("curl")
+    with interface(), controlled(folder, "httpd") as ip:
+        ip("addr add 10.0.0.3/24 dev sl1")
+        check(reached("10.0.0.3") and reached(STACK), "an address that was added does not answer")
+        check(len(run("curl", "-sS", "http://10.0.0.3/bytes/1000").stdout) == 1000, "nothing is served there")
+        ip("addr del 10.0.0.3/24 dev sl1")
+        check(not reached("10.0.0.3") and reached(STACK), "an address that was removed answers")
+
+        ip("link set sl1 down")
+        check(not reached(STACK), "it answers though its link is down")
+        ip("link set sl1 up")
+        check(reached(STACK), "it does not answer though its link is up again")
+
+        ip("link set sl1 address 02:00:00:00:00:77")
+        check(reached(STACK), "it does not answer with another MAC")
+        check("02:00:00:00:00:77" in run("ip", "neigh", "show", STACK).stdout, "the kernel did not hear of the new MAC")
+
+        ip("link set sl1 mtu 600")
+        run("ip", "tcp_metrics", "flush", "all", ok=False)
+        check(len(run("curl", "-sS", f"http://{STACK}/bytes/100000").stdout) == 100000, "nothing is served with a small MTU")
+        check(run("ping", "-c1", "-W1", "-M", "do", "-s", "1000", STACK, ok=False).returncode != 0, "a frame above the MTU is taken in")
+        ip("link set sl1 mtu 1500")
+        check(run("ping", "-c1", "-W1", "-M", "do", "-s", "1000", STACK, ok=False).returncode == 0, "the MTU is still small")
+
+
+def routes_changed_while_it_runs(folder):
+    """The kernel pings from an address beyond the stack's network: it hears an answer while there is a route back."""
+    def reached_from_afar():
+        return run("ping", "-c1", "-W1", "-I", "10.7.0.1", STACK, ok=False).returncode == 0
+    with interface(), controlled(folder, "httpd") as ip:
+        run("ip", "address", "add", "10.7.0.1/32", "dev", "lo")
+        try:
+            check(not reached_from_afar(), "without a route")
+            ip(f"route add default via {KERNEL} dev sl1")
+            check(reached_from_afar(), "with a default route")
+            ip("route del default")
+            check(not reached_from_afar(), "after the default route is removed")
+            ip(f"route add 10.7.0.0/16 via {KERNEL}")
+            check(reached_from_afar(), "with a route to the network")
+            ip("route replace 10.7.0.0/16 via 10.0.0.99")
+            check(not reached_from_afar(), "with a gateway that is not there")
+        finally:
+            run("ip", "address", "del", "10.7.0.1/32", "dev", "lo")
+
+
+def neighbors_changed_while_it_runs(folder):
+    """A neighbour at a wrong MAC address is lost, one at its own found, and what was learned is learned again."""
+    with interface(), controlled(folder, "httpd") as ip:
+        kernel = re.search(r"link/ether (\S+)", run("ip", "link", "show", "tap0").stdout)[1]
+        ip(f"neigh replace {KERNEL} lladdr 02:00:00:00:00:99 dev sl1")
+        check(not reached(STACK), "with a wrong neighbour")
+        check("PERMANENT" in ip("neigh").stdout, ip("neigh").stdout)
+        ip(f"neigh replace {KERNEL} lladdr {kernel} dev sl1")
+        check(reached(STACK), "with the right neighbour")
+        refused = ip(f"neigh add {KERNEL} lladdr {kernel} dev sl1", ok=False)
+        check(refused.returncode == 1 and "`ip neigh replace` changes it" in refused.stderr, refused.stderr)
+        ip(f"neigh del {KERNEL} dev sl1")
+        check(ip("neigh").stdout == "", ip("neigh").stdout)
+        check(reached(STACK) and "REACHABLE" in ip("neigh").stdout, "it is not learned again")
+        ip("neigh flush dev sl1")
+        check(ip("neigh").stdout == "", ip("neigh").stdout)
+
+
+def a_connection_survives_its_address(folder):
+    """Its address is away for a second, then back: the transfer goes on."""
+    need("curl")
+    path, digest = file_of(folder, "big", 32 << 20)
+    with interface(), controlled(folder, "httpd", folder) as ip:
+        with background("curl", "-sS", "--limit-rate", "16M", "-o", f"{folder}/copy", f"http://{STACK}/big") as client:
+            time.sleep(0.5)
+            ip(f"addr del {STACK}/24 dev sl1")
+            time.sleep(0.3)  # what was on its way has arrived
+            before = os.path.getsize(f"{folder}/copy")
+            refused = run("curl", "-sS", "--connect-timeout", "1", f"http://{STACK}/", ok=False)
+            check(refused.returncode != 0, "a new connection was accepted")
+            check(os.path.getsize(f"{folder}/copy") - before < 8 << 20, "bytes come from an address that is gone")
+            ip(f"addr add {STACK}/24 dev sl1")
+            check(client.wait(LONG) == 0, "curl failed")
+        check(hashlib.sha256(pathlib.Path(f"{folder}/copy").read_bytes()).hexdigest() == digest, "the copy differs")
+
+
 CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, arping_both_ways, curl_one_page, curl_ten_parallel,
          wrk_sixty_four, checksums_beyond_a_bridge, on_a_packet_socket, on_libpcap, without_offload, written_in_batches,
          datagrams_joined_by_the_kernel,
@@ -768,6 +866,7 @@ CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, ar
          half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, iperf3_measures_us,
          we_measure_iperf3, perf_serves_one_at_a_time, get_from_nginx, nc_udp_listen, capture_as_interface, capture_is_sound,
          fast_open_from_kernel, fast_open_to_kernel, ss_beside_the_kernels, marks_agreed, reasons_beside_packets,
+         changed_while_it_runs, routes_changed_while_it_runs, neighbors_changed_while_it_runs, a_connection_survives_its_address,
          restart_after_kill]
 
 

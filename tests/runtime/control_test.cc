@@ -133,7 +133,8 @@ TEST_F(Control, ShowsInterfacesRoutesNeighboursAndCounters) {
   const json routes = answer_to("routes").at("routes");
   ASSERT_EQ(routes.size(), 2u);
   EXPECT_EQ(routes[0].at("destination"), "10.0.0.0/24");
-  EXPECT_EQ(routes[1], (json{{"destination", "0.0.0.0/0"}, {"interface", 1}, {"gateway", "10.0.0.254"}}));
+  EXPECT_EQ(routes[1],
+            (json{{"destination", "0.0.0.0/0"}, {"interface", 1}, {"dev", "sl1"}, {"gateway", "10.0.0.254"}}));
   const json neighbor = answer_to("neighbors").at("neighbors").at(0);
   EXPECT_EQ(neighbor.at("address"), "10.0.0.2");
   EXPECT_EQ(neighbor.at("mac").get<std::string>().size(), 17u);
@@ -141,6 +142,23 @@ TEST_F(Control, ShowsInterfacesRoutesNeighboursAndCounters) {
   EXPECT_EQ(counters.at("counters").size(), kCounterCount);
   EXPECT_EQ(counters.at("drops").size(), kDropCount);
   EXPECT_EQ(counters.at("counters").at("tcp.passive_opens"), 1);
+  for (const int fd : {client, listening}) EXPECT_EQ(sl_close(fd), 0);
+}
+
+// A change is made before its answer comes; one that cannot be made changes nothing.
+TEST_F(Control, ChangesAddresses) {
+  EXPECT_EQ(answer_to("ip addr add 10.0.0.9/24 dev sl1"), (json{{"changed", true}}));
+  const auto addresses = [] { return answer_to("interfaces").at("interfaces").at(0).at("addresses"); };
+  EXPECT_EQ(addresses(), json::array({"10.0.0.1/24", "10.0.0.9/24"}));
+  const int listening = socket_of(*server_, SOCK_STREAM);
+  const int client = socket_of(*client_, SOCK_STREAM);
+  const sockaddr_in there = address("10.0.0.9", kPort);
+  EXPECT_EQ(sl_bind(listening, generic(there), sizeof there), 0);
+  EXPECT_EQ(sl_listen(listening, 1), 0);
+  EXPECT_EQ(sl_connect(client, generic(there), sizeof there), 0);
+  EXPECT_EQ(answer_to("ip addr add 10.0.0.9/24"), (json{{"error", "10.0.0.9 is there already; `ip addr` shows all"}}));
+  EXPECT_EQ(answer_to("ip a d 10.0.0.9"), (json{{"changed", true}}));
+  EXPECT_EQ(addresses(), json::array({"10.0.0.1/24"}));
   for (const int fd : {client, listening}) EXPECT_EQ(sl_close(fd), 0);
 }
 
@@ -236,15 +254,17 @@ class ControlOfALoop : public Control {
 
 TEST_F(ControlOfALoop, AsksTheThreadThatRunsTheLoop) {
   EventLoop loop(*server_);
-  json answer;
+  json changed, answer;
   Background asking([&] {
+    changed = answer_to("ip link set sl1 mtu 700");
     answer = answer_to("interfaces");
     loop.stop();
     return 0;
   });
   loop.run();
   EXPECT_EQ(asking.get(), Outcome{});
-  EXPECT_EQ(answer.at("interfaces").at(0).at("addresses"), json::array({"10.0.0.1/24"}));
+  EXPECT_EQ(changed, (json{{"changed", true}}));
+  EXPECT_EQ(answer.at("interfaces").at(0).at("mtu"), 700);
 }
 
 TEST_F(ControlOfALoop, SaysWhenTheLoopDoesNotRun) {

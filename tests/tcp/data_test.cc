@@ -322,5 +322,40 @@ TEST(Data, ShrunkWindowIsNoReasonToGiveUp) {
   EXPECT_EQ(h.info().send_queued, 0u);
 }
 
+// The connection's own address is taken away: nothing is sent from it, new data or old. When it is back within the time
+// of retransmissions, all goes on.
+TEST(Data, WithoutItsAddressItIsSilent) {
+  Script h;
+  h.establish();
+  const wire::Ipv4Address ours{kOurAddress};
+  EXPECT_EQ(h.write("before"), Errno::kOk);
+  h.expect_tx({.seq = 1, .payload = "before"});
+  ASSERT_TRUE(h.stack().ip().remove_address(h.interface(), ours).has_value());
+  h.rx({.seq = 1, .ack = 7});
+  EXPECT_EQ(h.write("while"), Errno::kOk);
+  h.after(5_s);
+  h.expect_nothing();
+  EXPECT_EQ(h.state(), "ESTABLISHED");
+  ASSERT_TRUE(h.stack().ip().add_address(h.interface(), {ours, 24}).has_value());
+  ASSERT_TRUE(h.until_tx(30_s).has_value());
+  h.expect_tx({.seq = 1, .payload = "before"});
+  h.rx({.seq = 1, .ack = 7});
+  h.expect_tx({.seq = 7, .payload = "while"});
+}
+
+// What is sent after the link's MTU has changed fits it.
+TEST(Data, AnotherMtuOfTheLink) {
+  Script h;
+  h.establish();
+  ASSERT_TRUE(h.stack().ip().set_mtu(h.interface(), 600).has_value());
+  EXPECT_EQ(h.write(std::string(1000, 'x')), Errno::kOk);
+  h.expect_tx({.seq = 1, .size = 560});
+  h.discard_tx();
+  h.rx({.seq = 1, .ack = 1001});
+  ASSERT_TRUE(h.stack().ip().set_mtu(h.interface(), 1500).has_value());
+  EXPECT_EQ(h.write(std::string(2000, 'y')), Errno::kOk);
+  h.expect_tx({.seq = 1001, .size = 1460});
+}
+
 }  // namespace
 }  // namespace sluice::test

@@ -524,6 +524,88 @@ TEST(Routes, LongestPrefix) {
   EXPECT_EQ(ip.add_address(s.id, {Ipv4Address::of(192, 0, 2, 255), 24}).error(), Errno::kInvalid);
 }
 
+// An address that is removed is neither answered for nor sent from; its network's route goes with its last address.
+TEST(Routes, AnAddressIsRemoved) {
+  IpScript s;
+  ip::Ip& ip = s.stack->ip();
+  const auto second = Ipv4Address::of(192, 0, 2, 3);
+  ASSERT_TRUE(ip.add_address(s.id, {second, 24}).has_value());
+  s.learn_peer();
+  const std::uint32_t before = ip.route_generation();
+  ASSERT_TRUE(ip.remove_address(s.id, kUs).has_value());
+  EXPECT_NE(ip.route_generation(), before);
+  EXPECT_FALSE(ip.is_local(kUs));
+  s.rx(packet(1, echo_request()));
+  s.rx(known("arp-request"));
+  EXPECT_EQ(s.sent(), "");
+  EXPECT_EQ(s.dropped(Drop::kIpNotForUs), 1u);
+  EXPECT_EQ(ip.route(kPeer)->source, wire::Address(second));
+  EXPECT_EQ(ip.route(kPeer, kUs).error(), Errno::kAddressNotAvailable);
+  EXPECT_EQ(ip.remove_address(s.id, kUs).error(), Errno::kAddressNotAvailable);
+  ASSERT_TRUE(ip.remove_address(s.id, second).has_value());
+  EXPECT_TRUE(ip.routes().empty());
+  EXPECT_EQ(ip.route(kPeer).error(), Errno::kNetworkUnreachable);
+}
+
+TEST(Routes, ARouteIsRemoved) {
+  IpScript s;
+  ip::Ip& ip = s.stack->ip();
+  const ip::RouteEntry all{{Ipv4Address::any(), 0}, kPeer, s.id, 0};
+  ASSERT_TRUE(ip.add_route(all).has_value());
+  ASSERT_TRUE(ip.route(Ipv4Address::of(8, 8, 8, 8)).has_value());
+  ASSERT_TRUE(ip.remove_route(all).has_value());
+  EXPECT_EQ(ip.route(Ipv4Address::of(8, 8, 8, 8)).error(), Errno::kNetworkUnreachable);
+  EXPECT_EQ(ip.remove_route(all).error(), Errno::kNetworkUnreachable);
+}
+
+// Over a link that is down leads no route, not even a cached one; and it is there again when the link is.
+TEST(Routes, NotOverALinkThatIsDown) {
+  IpScript s;
+  ip::Ip& ip = s.stack->ip();
+  ASSERT_TRUE(ip.set_link_state(s.id, link::LinkState::kDown).has_value());
+  EXPECT_EQ(ip.route(kPeer).error(), Errno::kNetworkUnreachable);
+  EXPECT_EQ(ip.route(Ipv4Address::of(224, 0, 0, 5)).error(), Errno::kNetworkUnreachable);
+  EXPECT_TRUE(ip.is_local(kUs));
+  ASSERT_TRUE(ip.set_link_state(s.id, link::LinkState::kUp).has_value());
+  EXPECT_TRUE(ip.route(kPeer).has_value());
+  EXPECT_EQ(ip.set_link_state(7, link::LinkState::kUp).error(), Errno::kInvalid);
+}
+
+TEST(Routes, AnotherMtu) {
+  IpScript s;
+  ip::Ip& ip = s.stack->ip();
+  const auto before = ip.route(kPeer);
+  ASSERT_TRUE(ip.set_mtu(s.id, 600).has_value());
+  EXPECT_NE(ip.route_generation(), before->generation);
+  EXPECT_EQ(ip.route(kPeer)->mtu, 600u);
+  for (const std::uint32_t mtu : {0u, 67u, 65536u}) EXPECT_EQ(ip.set_mtu(s.id, mtu).error(), Errno::kInvalid) << mtu;
+}
+
+struct NeighborRow {
+  const char* name;
+  Ipv4Address address;
+  MacAddress mac;
+  ip::Ip::Known known;
+  Errno want;
+};
+
+TEST(Routes, NeighborsSetByHand) {
+  using Known = ip::Ip::Known;
+  const MacAddress group{{1, 0, 0, 0, 0, 1}};
+  const NeighborRow rows[] = {{"a new one", Ipv4Address::of(192, 0, 2, 9), kPeerMac, Known::kKeep, Errno::kOk},
+                              {"one that was learned", kPeer, kPeerMac, Known::kKeep, Errno::kExist},
+                              {"in its place", kPeer, kPeerMac, Known::kReplace, Errno::kOk},
+                              {"at a group", kPeer, group, Known::kReplace, Errno::kInvalid},
+                              {"nowhere", kPeer, {}, Known::kReplace, Errno::kInvalid},
+                              {"a group", Ipv4Address::of(224, 0, 0, 9), kPeerMac, Known::kKeep, Errno::kInvalid}};
+  for (const NeighborRow& row : rows) {
+    IpScript s;
+    s.learn_peer();
+    const Status set = s.stack->ip().set_neighbor(s.id, row.address, row.mac, row.known);
+    EXPECT_EQ(set ? Errno::kOk : set.error(), row.want) << row.name;
+  }
+}
+
 // Identification numbers to one host say nothing about those to another, and do not count by one (RFC 6864, S24).
 TEST(Routes, IdentificationIsNotACounter) {
   Context context(Rng::seed_from(3));

@@ -385,6 +385,102 @@ TEST(Neighbors, FlipFlopIsHeld) {
   EXPECT_EQ(row.mac, other);
 }
 
+// What was set by hand holds: no packet changes it, no time ends it, neither strangers nor our own traffic push it out
+// of a full table, and only who set it removes it.
+TEST(Neighbors, PermanentOnesStay) {
+  LinkScript s;
+  auto& neighbors = s.link.neighbors();
+  const MacAddress other{{2, 0, 0, 0, 0, 9}};
+  ASSERT_TRUE(neighbors.set_permanent(kPeer, kPeerMac).has_value());
+  s.arp(kReply, kPeer, kUs, other);
+  EXPECT_EQ(s.dropped(Drop::kArpHold), 1u);
+  for (std::uint32_t i = 0; i < 600; ++i) {
+    s.arp(kRequest, Ipv4Address{0x0a000000 + i});
+    s.send_to(Ipv4Address{0x0b000000 + i});
+    s.after(1_s);
+  }
+  neighbors.confirm(kPeer);
+  EXPECT_EQ(s.state_of(kPeer), "permanent");
+  s.device.sent.clear();
+  s.send_to(kPeer);
+  ASSERT_EQ(s.device.sent.size(), 1u);
+  EXPECT_TRUE(std::equal(kPeerMac.octets.begin(), kPeerMac.octets.end(), s.device.sent[0].begin()));
+  neighbors.forget_learned();
+  EXPECT_EQ(neighbors.size(), 1u);
+  EXPECT_TRUE(neighbors.forget(kPeer));
+  EXPECT_FALSE(neighbors.forget(kPeer));
+  EXPECT_EQ(s.state_of(kPeer), "none");
+}
+
+// An entry set by hand lets go what waited for an answer.
+TEST(Neighbors, SettingOneSendsWhatWaits) {
+  LinkScript s;
+  s.after(10_s);  // our address is announced
+  s.device.sent.clear();
+  s.send_to(kPeer, 1);
+  s.send_to(kPeer, 2);
+  EXPECT_EQ(s.device.sent.size(), 1u);  // the request
+  ASSERT_TRUE(s.link.neighbors().set_permanent(kPeer, kPeerMac).has_value());
+  EXPECT_EQ(s.device.sent.size(), 3u);
+  s.after(10_s);
+  EXPECT_EQ(s.device.sent.size(), 3u) << "it is asked for nevertheless";
+}
+
+TEST(Neighbors, OfPermanentOnesOnlySoMany) {
+  LinkScript s;
+  auto& neighbors = s.link.neighbors();
+  for (std::uint32_t i = 0; i < link::NeighborCache::kCapacity; ++i) {
+    ASSERT_TRUE(neighbors.set_permanent(Ipv4Address{0x0a000000 + i}, kPeerMac).has_value());
+  }
+  EXPECT_EQ(neighbors.set_permanent(kPeer, kPeerMac).error(), Errno::kNoBuffers);
+  s.send_to(kPeer);
+  EXPECT_EQ(s.dropped(Drop::kArpCacheFull), 2u);
+  EXPECT_TRUE(neighbors.set_permanent(Ipv4Address{0x0a000000}, kOurMac).has_value()) << "one that is there is changed";
+}
+
+// --- a link that is changed
+
+TEST(LinkState, DownNothingPasses) {
+  LinkScript s;
+  s.arp(kRequest, kPeer);
+  s.device.sent.clear();
+  s.link.set_state(link::LinkState::kDown);
+  EXPECT_EQ(s.link.neighbors().size(), 0u);
+  s.rx(packet(1, echo_request()));
+  s.arp(kRequest, kPeer);
+  EXPECT_EQ(s.dropped(Drop::kLinkDown), 2u);
+  EXPECT_TRUE(s.above.packets.empty());
+  ASSERT_TRUE(s.link.neighbors().set_permanent(kPeer, kPeerMac).has_value());
+  s.send_to(kPeer);
+  EXPECT_EQ(s.dropped(Drop::kLinkDown), 3u);
+  EXPECT_TRUE(s.device.sent.empty());
+  s.link.set_state(link::LinkState::kUp);
+  s.after({});
+  ASSERT_EQ(s.device.sent.size(), 1u) << "our address is not announced";
+  s.rx(packet(1, echo_request()));
+  EXPECT_EQ(s.above.packets.size(), 1u);
+}
+
+// (RFC5227-08): others hear of the new MAC; frames to the old one are another's.
+TEST(LinkState, AnotherMac) {
+  LinkScript s;
+  const MacAddress other{{2, 0, 0, 0, 0, 9}};
+  s.after(10_s);
+  s.device.sent.clear();
+  s.link.set_mac(other);
+  s.after({});
+  ASSERT_EQ(s.device.sent.size(), 1u);
+  const auto frame = wire::ethernet::parse(s.device.sent[0]);
+  ASSERT_TRUE(frame.has_value());
+  EXPECT_EQ(frame->header.source, other);
+  EXPECT_EQ(wire::arp::parse(frame->payload)->sender_mac, other);
+  EXPECT_EQ(wire::arp::parse(frame->payload)->sender_ip, kUs);
+  s.rx(packet(1, echo_request()));
+  EXPECT_EQ(s.dropped(Drop::kEthNotForUs), 1u);
+  s.rx(packet(1, echo_request(), nullptr, other));
+  EXPECT_EQ(s.above.packets.size(), 1u);
+}
+
 struct SenderRow {
   const char* name;
   MacAddress mac;
