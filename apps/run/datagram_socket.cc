@@ -12,19 +12,15 @@ namespace sluice::apps::run {
 
 namespace {
 
-// Bytes. A burst waits in the stack until the loop comes round, and is charged more there than by the kernel.
-constexpr int kReceiveBuffer = 512 << 10;
-constexpr int kRounds = 64;  // datagrams in a row, before others have their turn
+// Bytes. A burst waits in the stack until the loop, and then the program, comes round.
+constexpr int kReceiveBuffer = 4 << 20;
+constexpr int kPairBuffer = 1 << 20;  // or as much of it as the kernel lets us have
+constexpr int kBatches = 2;           // in a row, before others have their turn
 
 // A control buffer for one descriptor.
 struct Control {
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> bytes{};
 };
-
-bool ended(int socket) {
-  pollfd p{socket, POLLRDHUP, 0};
-  return ::poll(&p, 1, 0) == 1 && (p.revents & (POLLRDHUP | POLLHUP)) != 0;
-}
 
 }  // namespace
 
@@ -35,23 +31,23 @@ DatagramSocket::DatagramSocket(Context& context, Kind kind, Ends& ends, net::Soc
 
 void DatagramSocket::begin() {
   (void)sl_setsockopt(stack_.fd(), SOL_SOCKET, SO_RCVBUF, &kReceiveBuffer, sizeof kReceiveBuffer);
+  (void)::setsockopt(ours_.get(), SOL_SOCKET, SO_SNDBUF, &kPairBuffer, sizeof kPairBuffer);
   update();
 }
 
 void DatagramSocket::update() {
-  if (gone_ && (up_ended_ || !up_)) return end();
+  if (gone_ && up_.empty()) return end();
   if (gone_) {
     unwatch_kernel();
   } else {
-    watch_kernel((up_ || up_ended_ ? 0 : POLLIN) | (down_ ? POLLOUT : 0));
+    watch_kernel((!up_.empty() || up_ended_ ? 0 : POLLIN) | (down_.empty() ? 0 : POLLOUT));
   }
-  watch_stack((down_ || gone_ ? 0 : POLLIN) | (up_ || !senders_.empty() ? POLLOUT : 0));
+  watch_stack((!down_.empty() || gone_ ? 0 : POLLIN) | (up_.empty() && senders_.empty() ? 0 : POLLOUT));
 }
 
 void DatagramSocket::on_stack(short revents) {
   if ((revents & POLLOUT) != 0) {
-    if (up_ && send_up(up_->bytes)) up_.reset();
-    if (!up_) move_up();
+    move_up_parked();
     senders_.serve([this](Call& call) { return send_all(call); });
   }
   if ((revents & (POLLIN | POLLERR)) != 0) move_down();
@@ -60,31 +56,29 @@ void DatagramSocket::on_stack(short revents) {
 
 void DatagramSocket::on_kernel(short revents) {
   gone_ = gone_ || (revents & (POLLHUP | POLLERR)) != 0;
-  if (!up_) move_up();
-  if (down_ && (revents & POLLOUT) != 0 && give_to_program(down_->bytes, down_->tag, down_->control)) {
-    down_.reset();
-    move_down();
-  }
+  if (up_.empty()) move_up();
+  if (!down_.empty() && (revents & POLLOUT) != 0) move_down_parked();
   update();
 }
 
 // --- from the program ------------------------------------------------------------------------------------------------
 
 void DatagramSocket::move_up() {
-  std::vector<std::uint8_t>& room = context_.scratch;
-  for (int i = 0; !up_ended_ && (gone_ || i < kRounds); ++i) {
-    const ssize_t n = ::recv(ours_.get(), room.data(), room.size(), 0);
-    if (n < 0 && errno == EAGAIN) return;
-    if (n < 0 || (n == 0 && ended(ours_.get()))) {
-      up_ended_ = true;
-      return;
+  RecordBatch& batch = context_.batch;
+  for (int i = 0; up_.empty() && !up_ended_ && (gone_ || i < kBatches); ++i) {
+    batch.take(ours_.get());
+    for (std::size_t k = 0; k < batch.size(); ++k) {
+      const Bytes bytes = batch[k];
+      if (!up_.empty() || !send_up(bytes)) up_.emplace_back(bytes.begin(), bytes.end());
     }
-    const Bytes bytes(room.data(), static_cast<std::size_t>(n));
-    if (!send_up(bytes)) {
-      up_ = Parked{{bytes.begin(), bytes.end()}, kNoTag, {}};
-      return;
-    }
+    up_ended_ = batch.ended();
+    if (!batch.full()) return;
   }
+}
+
+void DatagramSocket::move_up_parked() {
+  while (!up_.empty() && send_up(up_.front())) up_.pop_front();
+  if (up_.empty()) move_up();
 }
 
 // False when the stack has no room now. Other errors were not asked for: the datagram is lost, as one on the wire.
@@ -95,17 +89,21 @@ bool DatagramSocket::send_up(Bytes bytes) {
   return true;
 }
 
+// The end of a call for which there is nothing, or no room, just now. `limit`: the option that says how long it may
+// wait.
+void DatagramSocket::fail_or_wait(Call call, WaitingCalls& waiting, const KernelFd& theirs, int limit) {
+  if (is_nonblocking(theirs) || (flags_of_messages(call) & MSG_DONTWAIT) != 0) {
+    call.fail(EAGAIN);
+  } else {
+    waiting.add(std::move(call), time_limit(theirs, limit), EAGAIN);
+  }
+}
+
 // What was written before goes first.
 void DatagramSocket::send_message(Call call, KernelFd theirs) {
   if (!stack_) return call.let_through();
-  if (!up_) move_up();
-  if (!send_all(call)) {
-    if (is_nonblocking(theirs) || (flags_of_messages(call) & MSG_DONTWAIT) != 0) {
-      call.fail(EAGAIN);
-    } else {
-      senders_.add(std::move(call), time_limit(theirs, SO_SNDTIMEO), EAGAIN);
-    }
-  }
+  if (up_.empty()) move_up();
+  if (!send_all(call)) fail_or_wait(std::move(call), senders_, theirs, SO_SNDTIMEO);
   update();
 }
 
@@ -141,8 +139,8 @@ int DatagramSocket::send_one(const Call& call, std::size_t index) {
 // --- to the program --------------------------------------------------------------------------------------------------
 
 // 0, or an errno.
-int DatagramSocket::receive_from_stack(Datagram& datagram, int flags) {
-  datagram.bytes = context_.scratch;
+int DatagramSocket::receive_from_stack(Datagram& datagram, Bytes room, int flags) {
+  datagram.bytes = room;
   datagram.name.length = sizeof datagram.name.storage;
   datagram.control_size = datagram.control.size();
   iovec piece{};
@@ -156,39 +154,46 @@ int DatagramSocket::receive_from_stack(Datagram& datagram, int flags) {
 }
 
 void DatagramSocket::move_down() {
-  for (int i = 0; !down_ && !gone_ && i < kRounds; ++i) {
-    Datagram datagram;
-    const int error = receive_from_stack(datagram, 0);
-    if (error == EAGAIN) break;
-    if (error != 0) {
-      note_error(error);
-      datagram = {};
+  RecordBatch& batch = context_.batch;
+  for (int i = 0; down_.empty() && !gone_ && i < kBatches; ++i) {
+    batch.clear();
+    context_.tags.begin_batch();
+    while (!batch.full() && take_from_stack(batch)) {
     }
-    const std::uint64_t tag = error != 0 ? error_tag(error) : source_tag(datagram.name);
-    const Bytes control = Bytes(datagram.control).first(datagram.control_size);
-    if (!give_to_program(datagram.bytes, tag, control))
-      down_ = Parked{{datagram.bytes.begin(), datagram.bytes.end()}, tag, {control.begin(), control.end()}};
+    for (std::size_t k = batch.give(ours_.get()); k < batch.size(); ++k) {
+      const Bytes bytes = batch[k];
+      down_.push_back({{bytes.begin(), bytes.end()}, KernelFd(::dup(batch.descriptor(k)))});
+    }
+    if (!batch.full()) break;
   }
   receivers_.serve([this](Call& call) { return receive_later(call); });
 }
 
-bool DatagramSocket::give_to_program(Bytes bytes, std::uint64_t tag, Bytes ancillary) {
-  iovec piece{const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
-  Control control;
-  msghdr message{};
-  message.msg_iov = &piece;
-  message.msg_iovlen = 1;
-  const int descriptor = context_.tags.descriptor_for(tag, ancillary);
-  if (descriptor >= 0) {
-    message.msg_control = control.bytes.data();
-    message.msg_controllen = control.bytes.size();
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof descriptor);
-    memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+// False when there is nothing now.
+bool DatagramSocket::take_from_stack(RecordBatch& batch) {
+  Datagram datagram;
+  const int error = receive_from_stack(datagram, batch.room(), 0);
+  if (error == EAGAIN) return false;
+  if (error != 0) {
+    note_error(error);
+    datagram = {};
   }
-  return ::sendmsg(ours_.get(), &message, MSG_NOSIGNAL) >= 0 || errno != EAGAIN;
+  const std::uint64_t tag = error != 0 ? error_tag(error) : source_tag(datagram.name);
+  const Bytes control = Bytes(datagram.control).first(datagram.control_size);
+  batch.put(datagram.bytes, context_.tags.descriptor_for(tag, control));
+  return true;
+}
+
+void DatagramSocket::move_down_parked() {
+  RecordBatch& batch = context_.batch;
+  while (!down_.empty()) {
+    batch.clear();
+    for (auto p = down_.begin(); p != down_.end() && !batch.full(); ++p) batch.put(p->bytes, p->tag.get());
+    const std::size_t given = batch.give(ours_.get());
+    down_.erase(down_.begin(), down_.begin() + static_cast<std::ptrdiff_t>(given));
+    if (given < batch.size()) return;
+  }
+  move_down();
 }
 
 void DatagramSocket::receive_message(Call call, KernelFd theirs) {
@@ -199,12 +204,8 @@ void DatagramSocket::receive_message(Call call, KernelFd theirs) {
     return;
   }
   if (receivers_.empty()) move_down();
-  if (receivers_.empty() && receive_all(call, theirs)) return update();
-  if (is_nonblocking(theirs) || (flags_of_messages(call) & MSG_DONTWAIT) != 0) {
-    call.fail(EAGAIN);
-  } else {
-    receivers_.add(std::move(call), time_limit(theirs, SO_RCVTIMEO), EAGAIN);
-  }
+  const bool answered = receivers_.empty() && receive_all(call, theirs);
+  if (!answered) fail_or_wait(std::move(call), receivers_, theirs, SO_RCVTIMEO);
   update();
 }
 
@@ -246,7 +247,7 @@ int DatagramSocket::receive_error(const Call& call) {
   ProgramMessage message;
   Datagram datagram;
   if (const int error = message.find(call, 0); error != 0) return -error;
-  if (const int error = receive_from_stack(datagram, MSG_ERRQUEUE); error != 0) return -error;
+  if (const int error = receive_from_stack(datagram, context_.scratch, MSG_ERRQUEUE); error != 0) return -error;
   if (const int error = message.store(call, datagram, MSG_ERRQUEUE); error != 0) return -error;
   return static_cast<int>(std::min(datagram.bytes.size(), message.room()));
 }

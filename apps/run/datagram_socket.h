@@ -4,11 +4,12 @@
 // not trapped, return 0 then.
 #pragma once
 
-#include <optional>
+#include <deque>
 #include <vector>
 
 #include "apps/run/messages.h"
 #include "apps/run/program_socket.h"
+#include "apps/run/record_batch.h"
 #include "apps/run/tags.h"
 #include "apps/run/waiting_calls.h"
 
@@ -26,30 +27,34 @@ class DatagramSocket final : public ProgramSocket {
   void receive_message(Call call, KernelFd theirs) override;
 
  private:
-  struct Parked {  // what the other side has no room for just now
+  struct Parked {
     std::vector<std::uint8_t> bytes;
-    std::uint64_t tag = kNoTag;
-    std::vector<std::uint8_t> control;
+    KernelFd tag;
   };
 
   void on_stack(short revents) override;
   void on_kernel(short revents) override;
   void update();
   void move_up();
+  void move_up_parked();
   bool send_up(Bytes bytes);
   void move_down();
-  bool give_to_program(Bytes bytes, std::uint64_t tag, Bytes control);
+  void move_down_parked();
+  bool take_from_stack(RecordBatch& batch);
   int send_one(const Call& call, std::size_t index);
   bool send_all(Call& call);
   int receive_one(const Call& call, const KernelFd& theirs, std::size_t index, int flags);
   int take_record(const KernelFd& theirs, int flags, Datagram& datagram);
-  int receive_from_stack(Datagram& datagram, int flags);
+  int receive_from_stack(Datagram& datagram, Bytes room, int flags);
   int receive_error(const Call& call);
   bool receive_all(Call& call, const KernelFd& theirs);
   bool receive_later(Call& call);
+  static void fail_or_wait(Call call, WaitingCalls& waiting, const KernelFd& theirs, int limit);
 
   WaitingCalls senders_, receivers_;
-  std::optional<Parked> up_, down_;
+  // What the other side has no room for just now: at most a batch.
+  std::deque<std::vector<std::uint8_t>> up_;
+  std::deque<Parked> down_;
   bool up_ended_ = false;
   bool gone_ = false;  // the program's end is closed
 };

@@ -13,6 +13,7 @@
 #include "apps/run/call.h"
 #include "apps/run/kernel_fd.h"
 #include "apps/run/processes.h"
+#include "apps/run/record_batch.h"
 #include "apps/run/tags.h"
 #include "sluice/runtime.hpp"
 #include "sluice/socket.hpp"
@@ -45,7 +46,8 @@ struct Context {
   EventLoop& loop;
   Processes processes;
   Tags tags;
-  net::Loan spare;  // a block of the stack's that no pump needs just now
+  RecordBatch batch;  // of one call at a time
+  net::Loan spare;    // a block of the stack's that no pump needs just now
   SocketTable sockets;
   std::vector<std::uint8_t> scratch = std::vector<std::uint8_t>(std::size_t{64} << 10);  // of one call at a time
 };

@@ -52,14 +52,15 @@ int error_of(std::uint64_t tag) {
 }
 
 int Tags::descriptor_for(std::uint64_t tag, Bytes control) {
-  if (!control.empty()) {
-    latest_ = make_file(tag, control);
-    return latest_.get();
-  }
-  if (known_.size() >= kMostKnown) known_.clear();
+  if (!control.empty()) return latest_.emplace_back(make_file(tag, control)).get();
   KernelFd& file = known_[tag];
   if (!file) file = make_file(tag, {});
   return file.get();
+}
+
+void Tags::begin_batch() {
+  latest_.clear();
+  if (known_.size() >= kMostKnown) known_.clear();
 }
 
 Bytes Tags::read_control(int descriptor, MutableBytes room) {

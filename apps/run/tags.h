@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <unordered_map>
+#include <vector>
 
 #include "apps/run/call.h"
 #include "apps/run/kernel_fd.h"
@@ -21,14 +22,15 @@ std::uint64_t error_tag(int error);
 
 class Tags {
  public:
-  // A descriptor that says so, until the next is asked for; -1 when there can be none.
+  // A descriptor that says so, until the next begin_batch(); -1 when there can be none.
   int descriptor_for(std::uint64_t tag, Bytes control);
+  void begin_batch();
   static std::uint64_t read(int descriptor);
   static Bytes read_control(int descriptor, MutableBytes room);
 
  private:
   std::unordered_map<std::uint64_t, KernelFd> known_;  // without ancillary data
-  KernelFd latest_;                                    // with
+  std::vector<KernelFd> latest_;                       // with, of this batch
 };
 
 }  // namespace sluice::apps::run
