@@ -74,15 +74,20 @@ int ProgramMessage::find_header(const Call& call, std::uint64_t address) {
 }
 
 int ProgramMessage::read(const Call& call, MutableBytes room, Datagram& datagram) const {
-  if (name_ != 0) {
-    if (const int error = datagram.name.read_from(call, name_, name_size_); error != 0) return error;
-  }
-  if (room_ > room.size()) return EMSGSIZE;
+  return room_ > room.size() ? EMSGSIZE : read_front(call, room, datagram);
+}
+
+int ProgramMessage::read_name(const Call& call, SocketAddress& name) const {
+  return name_ != 0 ? name.read_from(call, name_, name_size_) : 0;
+}
+
+int ProgramMessage::read_front(const Call& call, MutableBytes room, Datagram& datagram) const {
+  if (const int error = read_name(call, datagram.name); error != 0) return error;
   if (control_size_ > datagram.control.size()) return EINVAL;
-  datagram.bytes = room.first(room_);
+  datagram.bytes = room.first(std::min(room_, room.size()));
   datagram.control_size = control_size_;
-  const bool read =
-      call.read(pieces_, room.data(), room_) && call.read(control_, datagram.control.data(), datagram.control_size);
+  const bool read = call.read(pieces_, room.data(), datagram.bytes.size()) &&
+                    call.read(control_, datagram.control.data(), datagram.control_size);
   return read ? 0 : EFAULT;
 }
 

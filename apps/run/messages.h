@@ -36,7 +36,9 @@ class ProgramMessage {
 
   // To send. 0, or an errno; `bytes` becomes a part of `room`.
   int read(const Call& call, MutableBytes room, Datagram& datagram) const;
-  int set_sent(const Call& call, std::size_t bytes) const;  // sendmmsg tells each length
+  int read_name(const Call& call, SocketAddress& name) const;                     // length 0: none
+  int read_front(const Call& call, MutableBytes room, Datagram& datagram) const;  // no more than there is room for
+  int set_sent(const Call& call, std::size_t bytes) const;                        // sendmmsg tells each length
 
   // Received: as much as there is room for. 0, or an errno.
   int store(const Call& call, const Datagram& datagram, int flags) const;

@@ -1,12 +1,15 @@
 #include "apps/run/stream_socket.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
 #include <algorithm>
 #include <array>
+
+#include "apps/run/messages.h"
 
 namespace sluice::apps::run {
 
@@ -113,11 +116,19 @@ void StreamSocket::connect(Call call, KernelFd theirs) {
     call.fail(error);
     return;
   }
+  begin_connection(std::move(call), std::move(theirs), peer);
+}
+
+void StreamSocket::begin_connection(Call call, KernelFd theirs, SocketAddress& peer) {
   int error = sl_connect(stack_.fd(), peer.get(), peer.length) == 0 ? 0 : errno;
+  if (error == 0 && !pump_) {  // it waits for data that can go with its SYN (RFC 7413)
+    begin_to_carry(call.thread(), call.descriptor());
+    return begun(call, theirs);
+  }
   const bool blocking = !is_nonblocking(theirs);
-  const bool begun = error == EINPROGRESS && !connecting_;
+  const bool first = error == EINPROGRESS && !connecting_;
   if (error == EALREADY && std::exchange(untold_, false)) error = EINPROGRESS;
-  if (begun) {
+  if (first) {
     connecting_ = true;
     peer_ = peer;
     owner_ = call.thread();
@@ -128,9 +139,35 @@ void StreamSocket::connect(Call call, KernelFd theirs) {
     waiting_.add(std::move(call), time_limit(theirs, SO_SNDTIMEO), EINPROGRESS);
     return;
   }
-  if (begun) hold_back(std::move(theirs));
+  if (first) hold_back(std::move(theirs));
   const bool told = error == 0 ? call.answer(0) : call.fail(error);
-  if (begun) untold_ = !told;
+  if (first) untold_ = !told;
+}
+
+// The answer to the call that has begun a connection. What MSG_FASTOPEN brings along is put into the program's end, as
+// if it had been written after connect: the pump takes it from there.
+void StreamSocket::begun(Call& call, const KernelFd& theirs) {
+  if (call.number() == SYS_connect) {
+    (void)call.answer(0);
+    return;
+  }
+  ProgramMessage message;
+  Datagram data;
+  int error = message.find(call, 0);
+  if (error == 0) error = message.read_front(call, context_.scratch, data);
+  if (error == 0) {
+    const ssize_t n = ::send(theirs.get(), data.bytes.data(), data.bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (n >= 0) return (void)call.answer(n);
+    error = errno;
+  }
+  call.fail(error);
+}
+
+bool StreamSocket::begun_later(Call& call) {
+  const KernelFd theirs = context_.processes.take(call.thread(), call.descriptor());
+  if (theirs && identity_of(theirs.get()) == identity()) return begun(call, theirs), true;
+  call.fail(EBADF);
+  return true;
 }
 
 // While we hold a copy of the program's end we do not hear of its closing; that is until the connection is decided.
@@ -171,7 +208,7 @@ void StreamSocket::connection_decided() {
   untold_ = false;
   if (error == 0) {
     let_go();
-    waiting_.answer_all(0);
+    waiting_.serve([this](Call& call) { return begun_later(call); });
     return begin_to_carry(owner_, number_);
   }
   const bool told = !waiting_.empty();
@@ -266,11 +303,25 @@ bool StreamSocket::hand_out(Call& call, const KernelFd& listener) {
 
 // --- messages --------------------------------------------------------------------------------------------------------
 
-// A name says nothing on a connection; the pair knows what to do. There is no queue of errors, though, and reading it
-// must not take data instead.
-void StreamSocket::send_message(Call call, KernelFd) {
-  call.let_through();
+// A name says nothing on a connection; the pair knows what to do. Without one it may be where to connect to.
+void StreamSocket::send_message(Call call, KernelFd theirs) {
+  const bool begins = (flags_of_messages(call) & MSG_FASTOPEN) != 0 && !takes_several(call);
+  if (!begins || !stack_ || pump_ || connecting_ || backlog_ > 0) return call.let_through();
+  ProgramMessage message;
+  SocketAddress peer;
+  int error = message.find(call, 0);
+  if (error == 0) error = message.read_name(call, peer);
+  const int on = 1;
+  const auto ask = [&] { return sl_setsockopt(stack_.fd(), IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof on); };
+  if (error == 0 && ask() < 0) error = errno;
+  if (error != 0) {
+    call.fail(error);
+  } else {
+    begin_connection(std::move(call), std::move(theirs), peer);
+  }
 }
+
+// There is no queue of errors, and reading it must not take data instead.
 void StreamSocket::receive_message(Call call, KernelFd) {
   const int flags = call.number() == SYS_recvmsg ? call.int_argument(2) : call.int_argument(3);
   if ((flags & MSG_ERRQUEUE) != 0) {

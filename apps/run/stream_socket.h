@@ -41,6 +41,9 @@ class StreamSocket final : public ProgramSocket {
 
   void on_stack(short revents) override;
   void on_kernel(short revents) override;
+  void begin_connection(Call call, KernelFd theirs, SocketAddress& peer);
+  void begun(Call& call, const KernelFd& theirs);
+  bool begun_later(Call& call);
   void hold_back(KernelFd theirs);
   void let_go();
   void connection_decided();
@@ -51,7 +54,7 @@ class StreamSocket final : public ProgramSocket {
   void settle();
   void make_reset_visible();
 
-  WaitingCalls waiting_;  // blocking connect, or accept
+  WaitingCalls waiting_;  // that begin a connection, or accept one
   bool connecting_ = false;
   SocketAddress peer_;   // that it is connecting to
   bool untold_ = false;  // the caller has not heard that the connection is under way

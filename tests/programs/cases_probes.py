@@ -1,5 +1,6 @@
 """What a program may see of its sockets, asked by small programs; their peers are threads of this process."""
 import contextlib
+import pathlib
 import signal
 import socket
 import struct
@@ -7,7 +8,7 @@ import sys
 import threading
 import time
 
-from world import PEER, PROGRAM, check
+from world import PEER, PROGRAM, Skip, check
 
 PRELUDE = f"""
 import array, ctypes, errno, fcntl, os, select, signal, socket, struct, subprocess, sys, threading, time
@@ -46,10 +47,11 @@ def script_in_background(world, script, port=None, **more):
 
 
 @contextlib.contextmanager
-def peer_listens(port, serve, backlog=64):
-    """`serve` is called with each connection, in a thread."""
+def peer_listens(port, serve, backlog=64, fast_open=0):
+    """`serve` is called with each connection, in a thread. `fast_open`: how many may begin with data (RFC 7413)."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, fast_open)
     listener.bind((PEER, port))
     listener.listen(backlog)
 
@@ -677,6 +679,42 @@ c.sendall(str(count).encode())
         return s.recv(100)
 
 
+# --- connections that begin with data ------------------------------------------------------------------------------------
+
+def begins_with_data(world):
+    """The first connection to a peer brings its cookie, the others carry data in the SYN: TCP_INFO says so."""
+    try:
+        pathlib.Path("/proc/sys/net/ipv4/tcp_fastopen").write_text("3")
+    except OSError as error:
+        raise Skip(f"tcp_fastopen of this namespace cannot be set: {error}") from error
+    world.peer("ip", "tcp_metrics", "flush", "all", ok=False)  # with the cookies in it
+    with peer_listens(7000, echo, fast_open=16):
+        return probe(world, """
+TCP_FASTOPEN_CONNECT = 30
+def in_syn(s): return bool(s.getsockopt(6, socket.TCP_INFO, 8)[5] & 32)
+def answer(s):
+    got = b""
+    while len(got) < 8: got += s.recv(8)
+    return got, in_syn(s)
+for _ in range(2):
+    s = socket.socket()
+    say(s.sendto(b"question", socket.MSG_FASTOPEN, (PEER, 7000)), answer(s), s.getpeername(), s.send(b"and more"), answer(s))
+s = socket.socket()
+say(s.sendmsg([b"ques", b"tion"], [], socket.MSG_FASTOPEN, (PEER, 7000)), answer(s))
+say(error(s.sendto, b"again", socket.MSG_FASTOPEN, (PEER, 7000)))
+s = socket.socket()
+s.setsockopt(6, TCP_FASTOPEN_CONNECT, 1)
+s.connect((PEER, 7000))
+say(s.send(b"question"), answer(s))
+s = socket.socket()
+s.setblocking(False)
+say(s.sendto(b"question", socket.MSG_FASTOPEN, (PEER, 7000)), polled(s, select.POLLIN), answer(s))
+s = socket.socket()
+s.setblocking(False)
+say(error(s.sendto, b"question", socket.MSG_FASTOPEN, (PEER, 7001)), polled(s, select.POLLIN)[0:1] != [])
+""")
+
+
 # --- other families ------------------------------------------------------------------------------------------------------
 
 def other_families_are_the_kernels(world):
@@ -702,4 +740,4 @@ say(len(socket.if_nameindex()) > 0)
 CASES = [names_and_options, connects_without_blocking, connects_again_after_refusal, accepts_with_flags, waits_for_many, accepts_late, half_closes,
          peer_resets, resets_the_peer, closes_the_listener_first, last_words_arrive, sends_a_file, workers_share_a_listener, hands_sockets_on, threads_block,
          signals_interrupt, ends_as_the_program_does, port_is_free_again, loopback_is_inside, datagrams, several_messages_at_once,
-         datagrams_refused, datagrams_in_bulk, other_families_are_the_kernels]
+         datagrams_refused, datagrams_in_bulk, begins_with_data, other_families_are_the_kernels]
