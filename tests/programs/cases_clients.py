@@ -120,7 +120,7 @@ def node_fetch(world):
 def wrk(world):
     need("wrk")
     http_server(world)
-    out = world.run("wrk", "-c100", "-t2", "-d1s", f"http://{PEER}:8000/").out
+    out = world.run("wrk", "--timeout", "30s", "-c100", "-t2", "-d1s", f"http://{PEER}:8000/").out
     check(float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]) > 0, out)
     return [line for line in out.splitlines() if "errors" in line or "Non-2xx" in line]
 

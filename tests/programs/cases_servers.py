@@ -28,7 +28,7 @@ def copies_equal(world, path, url, *options):
 def loaded(world, url, connections=200, seconds=WRK, *options):
     """Whether wrk sees no error."""
     need("wrk")
-    out = world.peer("wrk", "-c", connections, "-t2", "-d", seconds, *options, url).out
+    out = world.peer("wrk", "--timeout", "30s", "-c", connections, "-t2", "-d", seconds, *options, url).out
     check(float(re.search(r"Requests/sec:\s+([\d.]+)", out)[1]) > 0, out)
     return [line for line in out.splitlines() if "errors" in line or "Non-2xx" in line]
 
