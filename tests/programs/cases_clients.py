@@ -5,7 +5,7 @@ import re
 import sys
 
 from cases_servers import iperf3_reports, repository
-from world import PEER, certificate, check, need, ssh_keys
+from world import PEER, certificate, check, need, rsync_module, same_files, ssh_keys
 
 ECHO = """
 import asyncio
@@ -264,5 +264,21 @@ def bash_dev_tcp(world):
     return world.run("bash", "-c", f'exec 3<>/dev/tcp/{PEER}/8000; printf "GET /index.html HTTP/1.0\\r\\n\\r\\n" >&3; tail -1 <&3').out
 
 
+def rsync(world):
+    need("rsync")
+    world.start_peer(*rsync_module(world), port=8730)
+    world.run("rsync", "-a", f"rsync://{PEER}:8730/files/", world.folder / "copy")
+    return same_files(world, world.folder / "copy")
+
+
+def perl_asks(world):
+    need("perl")
+    http_server(world)
+    script = (f'use IO::Socket::INET; my $s = IO::Socket::INET->new("{PEER}:8000") or die $!;'
+              'print $s "GET /index.html HTTP/1.0\r\n\r\n"; my @l = <$s>; print $l[-1], $s->peerhost, " ", $s->peerport;')
+    return world.run("perl", "-e", script).out
+
+
 CASES = [curl, curl_h2_tls, curl_refused, wget, busybox_wget_static, python_urllib, python_asyncio, node_fetch, wrk, ab, hey, h2load, siege,
-         openssl_s_client, redis_benchmark, iperf3, nc, nc_udp, socat, ssh, git_over_http, dig, names_resolve, ping, bash_dev_tcp]
+         openssl_s_client, redis_benchmark, iperf3, nc, nc_udp, socat, ssh, git_over_http, dig, names_resolve, ping, bash_dev_tcp,
+         rsync, perl_asks]

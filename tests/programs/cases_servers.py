@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 
-from world import PROGRAM, certificate, check, need, ssh_keys
+from world import PROGRAM, certificate, check, need, rsync_module, same_files, ssh_keys
 
 WRK = "3s"  # how long it loads a server
 
@@ -311,6 +311,22 @@ def sshd(world):
     return said
 
 
+def rsync_daemon(world):
+    need("rsync")
+    world.start(*rsync_module(world), port=8730)
+    world.peer("rsync", "-a", f"rsync://{PROGRAM}:8730/files/", world.folder / "copy")
+    return same_files(world, world.folder / "copy")
+
+
+def perl_echoes(world):
+    need("perl")
+    script = ("use IO::Socket::INET; my $s = IO::Socket::INET->new(LocalPort => 7000, Listen => 5, ReuseAddr => 1) or die $!;"
+              "while (my $c = $s->accept) { while (<$c>) { print $c uc } close $c }")
+    world.start("perl", "-e", script, port=7000)
+    return [world.peer("nc", "-N", PROGRAM, "7000", data="some\nlines\n" * n).out for n in (1, 1000)]
+
+
 CASES = [python_http_server, nginx_two_workers, nginx_short_connections, nginx_tls_http2, lighttpd, busybox_httpd_static, nghttpd_h2,
          openssl_s_server, node_http, redis_server, memcached, python_threads, python_forks, python_asyncio, socat_forks,
-         socat_udp, ncat_keeps_listening, nc_takes_a_file, iperf3_server, dnsmasq, git_daemon, sshd]
+         socat_udp, ncat_keeps_listening, nc_takes_a_file, iperf3_server, dnsmasq, git_daemon, sshd,
+         rsync_daemon, perl_echoes]

@@ -168,6 +168,20 @@ def certificate(world):
                "/CN=sluice", "-keyout", world.folder / "key.pem", "-out", world.folder / "cert.pem")
 
 
+def rsync_module(world):
+    """Some files, and the configuration of a daemon that offers them as `files`."""
+    folder = world.folder / "files"
+    folder.mkdir()
+    for i in range(20):
+        (folder / f"file{i}").write_bytes(bytes([i]) * (i * 10_007))
+    world.write("rsyncd.conf", f"use chroot = no\n[files]\n  path = {folder}\n  read only = yes\n")
+    return ["rsync", "--daemon", "--no-detach", "--port=8730", f"--config={world.folder}/rsyncd.conf"]
+
+
+def same_files(world, copy):
+    return [(copy / path.name).read_bytes() == path.read_bytes() for path in sorted((world.folder / "files").iterdir())]
+
+
 def ssh_keys(world):
     """Keys for a server and a client, the server's configuration; options of the client's."""
     folder = world.folder
