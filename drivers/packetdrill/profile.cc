@@ -85,6 +85,7 @@ TcpConfig linux_tcp() {
   c.slow_start_limit = Switch::kOff;
   c.count_sacked = Switch::kOff;
   c.reduce_flight = Switch::kOff;
+  c.ecn_answer = Switch::kOff;  // as the defaults.sh of the tool sets it
   c.answer_unsent_ack = Switch::kOff;
   c.rto_margin = 200_ms;
   c.timer_slack = 2_ms;
