@@ -9,7 +9,10 @@
 
 #include <linux/errqueue.h>  // needs time.h
 
+#include <algorithm>
 #include <array>
+
+#include "drivers/runtime/ip_options.h"
 
 namespace sluice {
 namespace {
@@ -74,25 +77,101 @@ void store_progress(const Report& report, const SocketSettings& settings, Durati
   ancillary.put(IPPROTO_IP, IP_RECVERR, queued);
 }
 
+in_addr to_in_addr(const ip::Address& address) {
+  return {htonl(address.v4().value)};
+}
+
+// Where it came in, what it was sent to, and from which address of ours to answer.
+in_pktinfo packet_info_of(const ip::Ip& ip, const socket::Received& received) {
+  const ip::Address& to = received.destination.address;
+  in_pktinfo info{};
+  info.ipi_ifindex = received.interface;
+  info.ipi_addr = to_in_addr(to);
+  info.ipi_spec_dst = to_in_addr(ip.is_local(to) ? to : ip.address_of(received.interface));
+  return info;
+}
+
+Status read_packet_info(const cmsghdr& control, const ip::Ip& ip, ip::Choices& choices) {
+  in_pktinfo info{};
+  if (control.cmsg_len != CMSG_LEN(sizeof info)) return fail(Errno::kInvalid);
+  memcpy(&info, CMSG_DATA(&control), sizeof info);
+  const auto interface = interface_number(ip, info.ipi_ifindex);
+  if (!interface) return fail(interface.error());
+  choices.interface = *interface;
+  choices.source = wire::Ipv4Address{ntohl(info.ipi_spec_dst.s_addr)};
+  return {};
+}
+
+// Of one byte (IP_TOS only) or an int, from `least` to 255.
+Result<int> read_octet(const cmsghdr& control, int least) {
+  int number = 0;
+  if (control.cmsg_len == CMSG_LEN(1) && control.cmsg_type == IP_TOS) return *CMSG_DATA(&control);
+  if (control.cmsg_len != CMSG_LEN(sizeof number)) return fail(Errno::kInvalid);
+  memcpy(&number, CMSG_DATA(&control), sizeof number);
+  return number >= least && number <= UINT8_MAX ? Result<int>(number) : fail(Errno::kInvalid);
+}
+
+Status read_choice(const cmsghdr& control, const ip::Ip& ip, ip::Choices& choices) {
+  if (control.cmsg_type == IP_PKTINFO) return read_packet_info(control, ip, choices);
+  if (control.cmsg_type != IP_TTL && control.cmsg_type != IP_TOS) return fail(Errno::kInvalid);
+  const auto number = read_octet(control, control.cmsg_type == IP_TTL ? 1 : 0);
+  if (!number) return fail(number.error());
+  if (control.cmsg_type == IP_TTL) {
+    choices.ttl = static_cast<std::uint8_t>(*number);
+  } else {
+    choices.tos = *number;
+  }
+  return {};
+}
+
 }  // namespace
 
 Ancillary::Ancillary(msghdr& message)
     : message_(message), room_(message.msg_control != nullptr ? message.msg_controllen : 0) {}
 
 void Ancillary::put(int level, int type, const void* data, std::size_t size) {
-  if (room_ - used_ < CMSG_SPACE(size)) {
-    message_.msg_flags |= MSG_CTRUNC;
-    return;
-  }
+  const std::size_t left = room_ - used_;
+  if (left < CMSG_LEN(size)) message_.msg_flags |= MSG_CTRUNC;
+  if (left < sizeof(cmsghdr)) return;
   cmsghdr header{};
   header.cmsg_level = level;
   header.cmsg_type = type;
-  header.cmsg_len = CMSG_LEN(size);
+  header.cmsg_len = std::min<std::size_t>(CMSG_LEN(size), left);
+  const std::size_t space = std::min<std::size_t>(CMSG_SPACE(size), left);
   auto* at = static_cast<std::uint8_t*>(message_.msg_control) + used_;
-  memset(at, 0, CMSG_SPACE(size));
+  memset(at, 0, space);
   memcpy(at, &header, sizeof header);
-  memcpy(at + CMSG_LEN(0), data, size);
-  used_ += CMSG_SPACE(size);
+  memcpy(at + CMSG_LEN(0), data, header.cmsg_len - CMSG_LEN(0));
+  used_ += space;
+}
+
+void store_facts(const SocketRef& socket, const socket::Received& received, Duration clock_offset,
+                 Ancillary& ancillary) {
+  const std::uint8_t told = socket.settings.told;
+  const timespec at = to_timespec(received.at, clock_offset);
+  const timeval coarse{at.tv_sec, at.tv_nsec / 1000};
+  if ((told & kTellTime) != 0) ancillary.put(SOL_SOCKET, SCM_TIMESTAMP, coarse);
+  if ((told & kTellPreciseTime) != 0) ancillary.put(SOL_SOCKET, SCM_TIMESTAMPNS, at);
+  if ((told & kTellDropped) != 0 && received.dropped > 0) {
+    ancillary.put(SOL_SOCKET, SO_RXQ_OVFL, received.dropped);
+  }
+  if ((told & kTellPacketInfo) != 0)
+    ancillary.put(IPPROTO_IP, IP_PKTINFO, packet_info_of(socket.sockets.ip(), received));
+  if ((told & kTellTtl) != 0) ancillary.put(IPPROTO_IP, IP_TTL, int{received.ttl});
+  if ((told & kTellTos) != 0) ancillary.put(IPPROTO_IP, IP_TOS, received.tos);
+}
+
+Result<ip::Choices> choices_of(const msghdr& message, const ip::Ip& ip) {
+  ip::Choices choices;
+  msghdr readable = message;
+  const auto* end = static_cast<const char*>(message.msg_control) + message.msg_controllen;
+  for (cmsghdr* c = CMSG_FIRSTHDR(&readable); c != nullptr; c = CMSG_NXTHDR(&readable, c)) {
+    const auto left = static_cast<std::size_t>(end - reinterpret_cast<const char*>(c));
+    if (c->cmsg_len < sizeof(cmsghdr) || c->cmsg_len > left) return fail(Errno::kInvalid);
+    if (c->cmsg_level != IPPROTO_IP) continue;
+    if (const Status read = read_choice(*c, ip, choices); !read) return fail(read.error());
+  }
+  return choices;
 }
 
 void ask_for_reports(const SocketRef& socket, int flags, std::size_t sent) {

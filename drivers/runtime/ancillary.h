@@ -10,7 +10,8 @@
 
 namespace sluice {
 
-// Puts items into the control room of a message, one behind the other. Without room MSG_CTRUNC is set.
+// Puts items into the control room of a message, one behind the other. Too little room: as much as fits, and
+// MSG_CTRUNC.
 class Ancillary {
  public:
   explicit Ancillary(msghdr& message);
@@ -29,6 +30,22 @@ class Ancillary {
   std::size_t room_;
   std::size_t used_ = 0;
 };
+
+// Bits: what recvmsg() tells of each datagram, and by which option it is asked for.
+enum Told : std::uint8_t {
+  kTellTtl = 1,           // IP_RECVTTL
+  kTellTos = 2,           // IP_RECVTOS
+  kTellPacketInfo = 4,    // IP_PKTINFO
+  kTellTime = 8,          // SO_TIMESTAMP
+  kTellPreciseTime = 16,  // SO_TIMESTAMPNS
+  kTellDropped = 32,      // SO_RXQ_OVFL
+};
+// `clock_offset` leads from the stack's clock to the system's; used for times only.
+void store_facts(const SocketRef& socket, const socket::Received& received, Duration clock_offset,
+                 Ancillary& ancillary);
+// What a message that is to be sent chooses: IP_PKTINFO, IP_TTL, IP_TOS. kInvalid: malformed, or none of these;
+// kNoDevice: no such interface. What other levels say is of no use here.
+Result<ip::Choices> choices_of(const msghdr& message, const ip::Ip& ip);
 
 // What a call that gave data to a stream wants to be told (MSG_ZEROCOPY, SO_TIMESTAMPING). `sent`: its result.
 void ask_for_reports(const SocketRef& socket, int flags, std::size_t sent);

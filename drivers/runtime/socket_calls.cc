@@ -89,14 +89,16 @@ sluice::SocketRef reference(const Call& call) {
 }
 
 // A blocking stream send returns when all is in the send queue, and the handshake over if it has begun one, as Linux.
-ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to) {
+ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to, const sluice::ip::Choices* choices) {
   if ((flags & MSG_OOB) != 0 && !is_stream(call)) return set_errno(Errno::kNotSupported);
   const Instant deadline = deadline_of(call, call.settings().seldom->send_timeout, flags);
   std::size_t done = 0;
   bool closed = false;
   for (;; flags &= ~MSG_FASTOPEN) {
     const auto sent = blocking(call, Ready::kOut, deadline, [&] {
-      return call.sockets().send(call.handle(), p.from(done), to, sluice::send_flags_of(flags));
+      sluice::socket::SendFlags given = sluice::send_flags_of(flags);
+      given.choices = choices;
+      return call.sockets().send(call.handle(), p.from(done), to, given);
     });
     if (sent) done += *sent;
     const bool begun = sent ? call.sockets().in_handshake(call.handle()) : sent.error() == Errno::kInProgress;
@@ -296,7 +298,10 @@ ssize_t sl_sendmsg(int fd, const msghdr* message, int flags) {
   if (!p) return set_errno(p.error());
   const auto to = sluice::destination_of(*message, flags);
   if (!to) return set_errno(to.error());
-  return send_pieces(call, *p, flags, *to ? &**to : nullptr);
+  const bool chooses = message->msg_control != nullptr && message->msg_controllen > 0 && !is_stream(call);
+  const auto choices = chooses ? sluice::choices_of(*message, call.sockets().ip()) : Result(sluice::ip::Choices());
+  if (!choices) return set_errno(choices.error());
+  return send_pieces(call, *p, flags, *to ? &**to : nullptr, chooses ? &*choices : nullptr);
 }
 
 ssize_t sl_sendto(int fd, const void* data, size_t size, int flags, const sockaddr* to, socklen_t length) {
@@ -379,7 +384,9 @@ ssize_t receive_message(Call& call, msghdr& message, int flags, Instant deadline
   if (!got) return set_errno(got.error());
   message.msg_flags = (got->truncated ? MSG_TRUNC : 0) | (got->urgent ? MSG_OOB : 0);
   sluice::Ancillary ancillary(message);
-  if (call.settings().receive_ttl) ancillary.put(IPPROTO_IP, IP_TTL, int{got->ttl});
+  if (call.settings().told != 0 && !is_stream(call)) {
+    sluice::store_facts(reference(call), *got, clock_offset(), ancillary);
+  }
   sluice::store_inq(reference(call), ancillary);
   if (message.msg_name != nullptr && is_stream(call)) {
     message.msg_namelen = 0;

@@ -15,6 +15,7 @@
 #include "drivers/runtime/ancillary.h"
 #include "drivers/runtime/impl.h"
 #include "drivers/runtime/interface_requests.h"
+#include "drivers/runtime/ip_options.h"
 #include "drivers/runtime/system_types.h"
 #include "drivers/runtime/tcp_info.h"
 #include "stack/tcp/cc/registry.h"
@@ -63,6 +64,8 @@ constexpr OptionRow kIntOptions[] = {
     {IPPROTO_IP, IP_TOS, Option::kIpTos},
     {IPPROTO_IP, IP_MTU_DISCOVER, Option::kIpMtuDiscover},
     {IPPROTO_IP, IP_MULTICAST_TTL, Option::kIpMulticastTtl},
+    {IPPROTO_IP, IP_MULTICAST_LOOP, Option::kIpMulticastLoop},
+    {IPPROTO_IP, IP_MULTICAST_ALL, Option::kIpMulticastAll},
 };
 
 std::optional<Option> int_option(int level, int name) {
@@ -132,15 +135,7 @@ int set_timeout(Duration& timeout, const void* value, socklen_t length) {
   return 0;
 }
 
-int set_flag(bool& flag, const void* value, socklen_t length) {
-  int number = 0;
-  if (length < sizeof number) return set_errno(Errno::kInvalid);
-  memcpy(&number, value, sizeof number);
-  flag = number != 0;
-  return 0;
-}
-
-// As set_flag(), but of 0 and 1 only.
+// Of 0 and 1 only.
 int set_strict_flag(bool& flag, const void* value, socklen_t length) {
   int number = 0;
   if (length < sizeof number) return set_errno(Errno::kInvalid);
@@ -258,7 +253,7 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
     return answer(sockets.set_option(socket.handle, Option::kTcpCongestion, index));
   }
   if (level == IPPROTO_TCP && name == TCP_FASTOPEN_KEY) return set_fast_open_keys(socket, value, length);
-  if (level == IPPROTO_IP && name == IP_RECVTTL) return set_flag(socket.settings.receive_ttl, value, length);
+  if (const auto done = set_datagram_option(socket, level, name, value, length)) return *done;
   if (level == IPPROTO_TCP && name == TCP_INQ) return set_strict_flag(socket.settings.report_inq, value, length);
   if (level == SOL_SOCKET && name == SO_TIMESTAMPING && type_of(socket) == socket::Type::kStream) {
     return set_timestamping(socket, value, length);
@@ -299,6 +294,7 @@ int get_socket_option(const SocketRef& socket, int level, int name, void* value,
     const linger l{*seconds >= 0, static_cast<int>(std::max<std::int64_t>(*seconds, 0))};
     return store_value(&l, sizeof l, value, length);
   }
+  if (const auto done = get_datagram_option(socket, level, name, value, length)) return *done;
   if (const auto set = setting_of(socket, level, name)) return store_value(&*set, sizeof *set, value, length);
   if (const KeptRow* row = kept_option(socket, level, name)) {
     const int number = kept_value(socket.settings, *row);

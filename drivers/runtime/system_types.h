@@ -35,8 +35,8 @@ struct SocketSettings {
   OnDemand<Seldom> seldom;
   bool nonblocking = false;
   bool close_on_exec = false;  // kept for who asks; no descriptor outlives an exec
-  bool receive_ttl = false;    // IP_RECVTTL
   bool report_inq = false;     // TCP_INQ
+  std::uint8_t told = 0;       // of each datagram: bits of Told (ancillary.h)
 };
 
 // A listener's go to those it accepts; `flags` are of accept4(2).

@@ -104,7 +104,7 @@ void Ip::Impl::send_icmp(const icmp::Message& message, const Address& source, co
 void Ip::reject(const Datagram& d, ErrorKind kind) {
   const auto parsed = ipv4::parse(d.packet, wire::ChecksumPolicy::kTrust);
   if (!parsed) return;
-  const Arrival arrival{parsed->header, d.packet, d.interface, d.cast, link::LinkCast::kUnicast};
+  const Arrival arrival{parsed->header, d.packet, d.interface, Arrival::From::kLink, d.cast, link::LinkCast::kUnicast};
   impl_->send_error(arrival, icmp::kUnreachable, code_of(kind), 0);
 }
 

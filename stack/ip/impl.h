@@ -5,6 +5,8 @@
 #include <cstddef>
 
 #include "stack/base/context.h"
+#include "stack/base/ring.h"
+#include "stack/ip/groups.h"
 #include "stack/ip/ident.h"
 #include "stack/ip/ip.h"
 #include "stack/ip/path_mtu.h"
@@ -19,12 +21,6 @@ namespace sluice::ip {
 
 struct Interface {
   static constexpr std::size_t kMaxAddresses = 16;
-  static constexpr std::size_t kMaxGroups = 32;
-
-  struct Group {
-    Address address{};
-    std::uint32_t users = 0;
-  };
 
   Interface(Context& context, buf::Pool& pool, link::NetDevice& device, link::LinkUser& user,
             const link::LinkConfig& config, InterfaceId number)
@@ -36,7 +32,7 @@ struct Interface {
   link::Link link;
   std::array<Prefix, kMaxAddresses> addresses{};
   std::size_t address_count = 0;
-  std::array<Group, kMaxGroups> groups{};
+  Groups groups;
 };
 
 // What an arriving packet is to be answered with, or not, depends on all of this.
@@ -44,6 +40,7 @@ struct Arrival {
   wire::ipv4::Header header;
   Bytes packet;  // as received, from the IP header on
   InterfaceId interface = kNoInterface;
+  enum class From : std::uint8_t { kLink, kOurselves } from = From::kLink;
   Cast cast = Cast::kUnicast;  // of the IP destination
   link::LinkCast link_cast = link::LinkCast::kUnicast;
 };
@@ -62,10 +59,12 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   const Interface* interface(InterfaceId id) const;
   Interface& interface_of(const link::Link& link);
   link::NeighborCache* neighbors_of(InterfaceId id);  // null: no interface with neighbours
+  [[nodiscard]] InterfaceId interface_with(const Address& address) const;
   [[nodiscard]] bool is_local(const Address& address) const;
   [[nodiscard]] Cast cast_of(const Address& address, const Interface* interface) const;
   [[nodiscard]] bool is_subnet_broadcast(wire::Ipv4Address address, const Interface& interface) const;
-  [[nodiscard]] bool in_group(const Address& group, const Interface& interface) const;
+  [[nodiscard]] const Groups* groups_of(InterfaceId id) const;  // null: no such interface
+  [[nodiscard]] bool in_group(const Address& group, InterfaceId id) const;
   Transport* transport(Protocol protocol) { return transports_[static_cast<std::size_t>(protocol)]; }
 
   // --- input.cc
@@ -73,7 +72,8 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   void on_unreachable(link::Link& link, Bytes packet) override;
   void on_addresses_changed() override { ++generation_; }
   void on_reassembly_timeout(Bytes first, InterfaceId interface) override;
-  void input(buf::Buffer packet, InterfaceId interface, link::LinkCast link_cast, const buf::Offload& offload);
+  void input(buf::Buffer packet, InterfaceId interface, Arrival::From from, link::LinkCast link_cast,
+             const buf::Offload& offload);
   Result<void, Drop> check_source(const Arrival& arrival) const;
   Result<void, Drop> check_destination(const Arrival& arrival) const;
   void deliver(buf::Buffer buffer, Arrival arrival, std::size_t header_size, const buf::Offload& offload);
@@ -82,16 +82,18 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   // --- output.cc
   Result<Route> route(const Address& destination, const Address& source, InterfaceId interface);
   Result<Route> route_local(const Address& destination, const Address& source) const;
+  Result<Route> route_to_group(const Address& destination, const Address& source, InterfaceId interface);
   Result<Route> route_over(const Interface& out, const Address& destination, const Address& source,
                            const Address& next_hop);
-  [[nodiscard]] const Interface* pick_for_group(InterfaceId wanted) const;
+  [[nodiscard]] InterfaceId pick_for_group(const Address& group, const Address& source) const;
   [[nodiscard]] Result<Address> choose_source(const Interface& out, const Address& source,
                                               const Address& next_hop) const;
   Status send(buf::TxPacket& packet, const SendOptions& options, const Path& route);
   wire::ipv4::Header header_for(const SendOptions& options, const Path& route, std::size_t datagrams);
   Status send_fragments(buf::TxPacket& packet, const SendOptions& options, const Path& route);
   Status send_one(buf::TxPacket& packet, const wire::ipv4::Header& header, const Path& route);
-  Status loop_back(buf::TxPacket& packet);
+  Status loop_back(const buf::TxPacket& packet, InterfaceId interface);
+  void loop_to_members(buf::TxPacket& packet, const SendOptions& options, const Path& route);
   std::size_t poll_loopback(std::size_t budget);
 
   // --- icmp.cc
@@ -107,6 +109,11 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
                  std::uint8_t tos);
   [[nodiscard]] std::uint32_t too_big_mtu(const wire::icmp::Message& message, const wire::icmp::Quote& quote) const;
 
+  // A packet of ours for ourselves.
+  struct Looped {
+    buf::Buffer packet{};
+    InterfaceId interface = kNoInterface;  // by which it comes in
+  };
   struct IcmpUserEntry {
     std::uint16_t identifier = 0;
     IcmpUser* user = nullptr;
@@ -125,7 +132,8 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   Reassembler reassembler_;
   std::array<Transport*, 256> transports_{};
   std::array<IcmpUserEntry, kMaxIcmpUsers> icmp_users_{};
-  buf::Queue loopback_;
+  Ring<Looped> loopback_;
+  Groups loopback_groups_;
 };
 
 // True if no ICMP error may be sent about this packet: RFC 1122 §3.2.2.

@@ -35,10 +35,11 @@ bool offload_fits(const buf::Offload& offload, const ipv4::Packet& packet) {
 }  // namespace
 
 void Ip::Impl::on_packet(link::Link& link, buf::Buffer packet, LinkCast cast, const buf::Offload& offload) {
-  input(std::move(packet), interface_of(link).id, cast, offload);
+  input(std::move(packet), interface_of(link).id, Arrival::From::kLink, cast, offload);
 }
 
-void Ip::Impl::input(buf::Buffer packet, InterfaceId id, LinkCast link_cast, const buf::Offload& offload) {
+void Ip::Impl::input(buf::Buffer packet, InterfaceId id, Arrival::From from, LinkCast link_cast,
+                     const buf::Offload& offload) {
   context_.counters.add(Counter::kIpReceived);
   const Bytes bytes = packet.bytes();
   if (!bytes.empty() && bytes[0] >> 4 == 6) return context_.drop(Drop::kIpv6Unsupported, bytes);
@@ -46,8 +47,8 @@ void Ip::Impl::input(buf::Buffer packet, InterfaceId id, LinkCast link_cast, con
   if (!parsed) return context_.drop(parsed.error(), bytes);
   if (!offload_fits(offload, *parsed)) return context_.drop(Drop::kDeviceOffload, bytes);
   const Interface* in = std::as_const(*this).interface(id);
-  Arrival arrival{parsed->header, bytes.first(parsed->header.total_length), id, cast_of(parsed->header.destination, in),
-                  link_cast};
+  Arrival arrival{parsed->header, bytes.first(parsed->header.total_length), id,
+                  from,           cast_of(parsed->header.destination, in),  link_cast};
   if (const auto ok = check_source(arrival); !ok) return context_.drop(ok.error(), bytes);
   if (const auto ok = check_destination(arrival); !ok) return context_.drop(ok.error(), bytes);
   const ipv4::OptionResult options = ipv4::check_options(parsed->options);
@@ -73,7 +74,7 @@ void Ip::Impl::input(buf::Buffer packet, InterfaceId id, LinkCast link_cast, con
 // Sources that no host can have (RFC1122-IP-10), so that no transport sees them (RFC1122-UDP-12, RFC9293-MUST-63). What
 // we sent to ourselves comes in over the loopback.
 Result<void, Drop> Ip::Impl::check_source(const Arrival& a) const {
-  if (a.interface == kLoopback) return {};
+  if (a.from == Arrival::From::kOurselves) return {};
   const wire::Ipv4Address s = a.header.source;
   const Interface& in = *interface(a.interface);
   if (s.is_multicast() || s.is_class_e() || s.is_loopback() || s.is_this_network() || is_subnet_broadcast(s, in) ||
@@ -85,14 +86,14 @@ Result<void, Drop> Ip::Impl::check_source(const Arrival& a) const {
 
 // Ours are: our unicast addresses, broadcasts valid on the interface, groups joined there (RFC1122-IP-09).
 Result<void, Drop> Ip::Impl::check_destination(const Arrival& a) const {
-  if (a.interface == kLoopback) return {};
+  if (a.from == Arrival::From::kOurselves) return {};
   const wire::Ipv4Address d = a.header.destination;
   if (d.is_loopback()) return fail(Drop::kIpDestination);  // (RFC1122-IP-13)
   switch (a.cast) {
     case Cast::kBroadcast:
       return {};
     case Cast::kMulticast:
-      if (in_group(d, *interface(a.interface))) return {};
+      if (in_group(d, a.interface)) return {};
       return fail(Drop::kIpNotForUs);
     case Cast::kUnicast:
       break;
@@ -140,7 +141,11 @@ void Ip::Impl::on_reassembly_timeout(Bytes first, InterfaceId id) {
   if (first.empty()) return;  // fragment zero never came: nothing to quote (RFC1122-FRAG-05)
   const auto quoted = wire::icmp::parse_quote(first);
   if (!quoted) return;
-  Arrival arrival{quoted->header, first, id, cast_of(quoted->header.destination, std::as_const(*this).interface(id)),
+  Arrival arrival{quoted->header,
+                  first,
+                  id,
+                  Arrival::From::kLink,
+                  cast_of(quoted->header.destination, std::as_const(*this).interface(id)),
                   LinkCast::kUnicast};
   send_error(arrival, wire::icmp::kTimeExceeded, wire::icmp::kReassemblyTimeExceeded, 0);
 }

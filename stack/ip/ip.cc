@@ -83,6 +83,17 @@ Interface& Ip::Impl::interface_of(const link::Link& link) {
   return **std::find_if(interfaces_.begin(), end, [&](const Interface* i) { return &i->link == &link; });
 }
 
+InterfaceId Ip::Impl::interface_with(const Address& address) const {
+  if (address.is_loopback()) return kLoopback;
+  for (std::size_t i = 0; i < interface_count_; ++i) {
+    const auto all = interfaces_[i]->all_addresses();
+    if (std::any_of(all.begin(), all.end(), [&](const Prefix& p) { return p.address == address; })) {
+      return interfaces_[i]->id;
+    }
+  }
+  return kNoInterface;
+}
+
 bool Ip::Impl::is_local(const Address& address) const {
   if (address.is_loopback()) return true;
   for (std::size_t i = 0; i < interface_count_; ++i) {
@@ -113,9 +124,15 @@ Cast Ip::Impl::cast_of(const Address& address, const Interface* interface) const
   return any ? Cast::kBroadcast : Cast::kUnicast;
 }
 
-bool Ip::Impl::in_group(const Address& group, const Interface& interface) const {
-  return std::any_of(interface.groups.begin(), interface.groups.end(),
-                     [&](const Interface::Group& g) { return g.users > 0 && g.address == group; });
+const Groups* Ip::Impl::groups_of(InterfaceId id) const {
+  if (id == kLoopback) return &loopback_groups_;
+  const Interface* one = interface(id);
+  return one != nullptr ? &one->groups : nullptr;
+}
+
+bool Ip::Impl::in_group(const Address& group, InterfaceId id) const {
+  const Groups* groups = groups_of(id);
+  return groups != nullptr && groups->has(group);
 }
 
 // --- the facade ------------------------------------------------------------------------------------------------------
@@ -265,27 +282,23 @@ Status Ip::forget_neighbors(InterfaceId id) {
 
 Status Ip::join_group(InterfaceId id, const Address& group) {
   Interface* interface = impl_->interface(id);
-  if (interface == nullptr || !group.is_multicast()) return fail(Errno::kInvalid);
-  Interface::Group* free = nullptr;
-  for (Interface::Group& g : interface->groups) {
-    if (g.users > 0 && g.address == group) return ++g.users, Status();
-    if (g.users == 0) free = &g;
-  }
-  if (free == nullptr) return fail(Errno::kNoBuffers);
-  if (const Status joined = interface->link.join(wire::multicast_mac(group)); !joined) return joined;
-  *free = {group, 1};
-  return {};
+  if ((interface == nullptr && id != kLoopback) || !group.is_multicast()) return fail(Errno::kInvalid);
+  Groups& groups = interface != nullptr ? interface->groups : impl_->loopback_groups_;
+  const auto first = groups.join(group);
+  if (!first) return fail(first.error());
+  if (!*first || interface == nullptr) return {};
+  const Status heard = interface->link.join(wire::multicast_mac(group));
+  if (!heard) (void)groups.leave(group);
+  return heard;
 }
 
 Status Ip::leave_group(InterfaceId id, const Address& group) {
   Interface* interface = impl_->interface(id);
-  if (interface == nullptr) return fail(Errno::kInvalid);
-  for (Interface::Group& g : interface->groups) {
-    if (g.users == 0 || g.address != group) continue;
-    if (--g.users == 0) interface->link.leave(wire::multicast_mac(group));
-    return {};
-  }
-  return fail(Errno::kAddressNotAvailable);
+  if (interface == nullptr && id != kLoopback) return fail(Errno::kInvalid);
+  const auto last = interface != nullptr ? interface->groups.leave(group) : impl_->loopback_groups_.leave(group);
+  if (!last) return fail(last.error());
+  if (*last && interface != nullptr) interface->link.leave(wire::multicast_mac(group));
+  return {};
 }
 
 void Ip::register_transport(Protocol protocol, Transport& transport) {
@@ -324,6 +337,20 @@ void Ip::doubt_reachable(const Path& route) {
 
 bool Ip::is_local(const Address& address) const {
   return impl_->is_local(address);
+}
+InterfaceId Ip::interface_of(const Address& address) const {
+  return impl_->interface_with(address);
+}
+bool Ip::has_interface(InterfaceId id) const {
+  return impl_->groups_of(id) != nullptr;
+}
+InterfaceId Ip::interface_for_group(const Address& group) const {
+  return impl_->pick_for_group(group, Address());
+}
+Address Ip::address_of(InterfaceId id) const {
+  if (id == kLoopback) return kLoopbackAddress;
+  const Interface* interface = std::as_const(*impl_).interface(id);
+  return interface != nullptr && interface->address_count > 0 ? interface->addresses[0].address : Address();
 }
 Cast Ip::cast_of(const Address& address, InterfaceId interface) const {
   return impl_->cast_of(address, std::as_const(*impl_).interface(interface));

@@ -92,7 +92,8 @@ class Ip {
   Status set_neighbor(InterfaceId interface, const Address& address, const wire::MacAddress& mac, Known known);
   Status remove_neighbor(InterfaceId interface, const Address& address);  // kAddressNotAvailable: there is none
   Status forget_neighbors(InterfaceId interface);                         // all but those set by hand
-  // Joins a multicast group on an interface, counted.
+  // Joins a multicast group on an interface, kLoopback included; counted. kInvalid: no such interface, or no group;
+  // kNoBuffers.
   Status join_group(InterfaceId interface, const Address& group);
   Status leave_group(InterfaceId interface, const Address& group);
   void register_transport(Protocol protocol, Transport& transport);
@@ -134,6 +135,11 @@ class Ip {
 
   // --- questions -----------------------------------------------------------------------------------------------
   [[nodiscard]] bool is_local(const Address& address) const;  // one of our unicast addresses, or loopback
+  // The one that has the address, kLoopback for 127.0.0.0/8; kNoInterface: none.
+  [[nodiscard]] InterfaceId interface_of(const Address& address) const;
+  [[nodiscard]] bool has_interface(InterfaceId interface) const;              // kLoopback is there
+  [[nodiscard]] InterfaceId interface_for_group(const Address& group) const;  // when none is asked for
+  [[nodiscard]] Address address_of(InterfaceId interface) const;              // its first; any(): none
   [[nodiscard]] Cast cast_of(const Address& address, InterfaceId interface) const;
   // Largest transport message that can be received, bytes (MMS_R, RFC1122-FRAG-04).
   [[nodiscard]] std::uint32_t max_receive_size() const;

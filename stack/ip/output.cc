@@ -32,8 +32,7 @@ Result<Route> Ip::Impl::route(const Address& destination, const Address& source,
   if (!source.is_any() && !is_local(source)) return fail(Errno::kAddressNotAvailable);             // (RFC1122-IP-08)
   if (is_local(destination)) return route_local(destination, source);
   if (d.is_broadcast() || d.is_multicast()) {  // straight to an interface (RFC1122-RT-01)
-    const Interface* out = pick_for_group(id);
-    return out != nullptr ? route_over(*out, destination, source, destination) : fail(Errno::kNetworkUnreachable);
+    return route_to_group(destination, source, id != kNoInterface ? id : pick_for_group(destination, source));
   }
   const RouteEntry* entry = routes_.find(destination, id);
   if (entry == nullptr) return fail(Errno::kNetworkUnreachable);
@@ -52,13 +51,27 @@ Result<Route> Ip::Impl::route_local(const Address& destination, const Address& s
   return r;
 }
 
-const Interface* Ip::Impl::pick_for_group(InterfaceId wanted) const {
-  for (std::size_t i = 0; i < interface_count_; ++i) {
-    const Interface* one = interfaces_[i];
-    if (one->link.state() == link::LinkState::kDown) continue;
-    if (wanted != kNoInterface ? one->id == wanted : one->address_count > 0) return one;
+// The interface that has the source; where there is a route to; or the first that has an address.
+InterfaceId Ip::Impl::pick_for_group(const Address& group, const Address& source) const {
+  const InterfaceId owner = interface_with(source);
+  if (owner != kNoInterface && (owner != kLoopback || group.is_multicast())) return owner;
+  if (const RouteEntry* entry = routes_.find(group, kNoInterface)) return entry->interface;
+  const auto end = interfaces_.begin() + static_cast<std::ptrdiff_t>(interface_count_);
+  const auto any = std::find_if(interfaces_.begin(), end, [](const Interface* i) {
+    return i->address_count > 0 && i->link.state() != link::LinkState::kDown;
+  });
+  return any != end ? (*any)->id : kNoInterface;
+}
+
+Result<Route> Ip::Impl::route_to_group(const Address& destination, const Address& source, InterfaceId id) {
+  if (id == kLoopback && destination.is_multicast()) {
+    auto r = route_local(destination, source.is_any() ? Address(kLoopbackAddress) : source);
+    r->cast = Cast::kMulticast;
+    return r;
   }
-  return nullptr;
+  const Interface* out = interface(id);
+  const bool up = out != nullptr && out->link.state() != link::LinkState::kDown;
+  return up ? route_over(*out, destination, source, destination) : fail(Errno::kNetworkUnreachable);
 }
 
 // The address on the next hop's subnet if there is one (RFC1122-MH-02); never a broadcast or loopback address
@@ -102,9 +115,12 @@ Result<Route> Ip::Impl::route_over(const Interface& out, const Address& destinat
 }
 
 Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const Path& route) {
-  if (options.ttl == 0) return fail(Errno::kInvalid);  // (RFC1122-IP-17)
+  const bool multicast = route.cast == Cast::kMulticast;
+  if (options.ttl == 0 && !multicast) return fail(Errno::kInvalid);
   const std::size_t size = packet.size() + ipv4::kHeaderSize;
   if (size > ipv4::kMaxSize) return fail(Errno::kMessageSize);
+  if (multicast) loop_to_members(packet, options, route);
+  if (multicast && (options.ttl == 0 || route.interface == kLoopback)) return {};  // (RFC1122-IP-17)
   const bool cut_below = packet.offload.gso_size > 0;
   if (size > route.mtu && !cut_below) {
     if (options.dont_fragment) return context_.drop(Drop::kIpTooBig), fail(Errno::kMessageSize);  // (RFC791-08)
@@ -140,7 +156,7 @@ Status Ip::Impl::send_one(buf::TxPacket& packet, const ipv4::Header& header, con
   packet.offload.checksum_start = static_cast<std::uint16_t>(packet.offload.checksum_start + ipv4::kHeaderSize);
   ipv4::emit(packet.prepend(ipv4::kHeaderSize), header);
   context_.counters.add(Counter::kIpSent);
-  if (route.interface == kLoopback) return loop_back(packet);
+  if (route.interface == kLoopback) return loop_back(packet, kLoopback);
   Interface* out = interface(route.interface);
   if (out == nullptr) return context_.drop(Drop::kIpNoRoute), fail(Errno::kNetworkDown);
   out->link.send(packet, route.next_hop, link_cast_of(route.cast));
@@ -196,19 +212,35 @@ Status Ip::Impl::send_fragments(buf::TxPacket& packet, const SendOptions& option
 
 // A packet to ourselves is copied into a queue that the next poll delivers. Bounded: a full queue drops, as a link
 // would.
-Status Ip::Impl::loop_back(buf::TxPacket& packet) {
+Status Ip::Impl::loop_back(const buf::TxPacket& packet, InterfaceId interface) {
   if (loopback_.size() == kLoopbackPackets) return context_.drop(Drop::kDeviceFull), fail(Errno::kNoBuffers);
   buf::Buffer copy = pool_.allocate(packet.size());
   if (!copy) return context_.drop(Drop::kBufferExhausted), fail(Errno::kNoBuffers);
   copy.set_view(0, packet.frame().copy_to(copy.storage()));
-  loopback_.push(std::move(copy));
+  loopback_.push({std::move(copy), interface});
   return {};
+}
+
+// A multicast that is heard on this host too comes in by the interface that it leaves by (RFC 1112 §6.1). What is sent
+// over the loopback can be heard nowhere else.
+void Ip::Impl::loop_to_members(buf::TxPacket& packet, const SendOptions& options, const Path& route) {
+  const bool wanted = options.to_members_here || route.interface == kLoopback;
+  if (!wanted || !in_group(options.destination, route.interface)) return;
+  SendOptions whole = options;
+  whole.dont_fragment = true;
+  ipv4::Header header = header_for(whole, route, 1);
+  header.total_length = static_cast<std::uint16_t>(packet.size() + ipv4::kHeaderSize);
+  ipv4::emit(packet.prepend(ipv4::kHeaderSize), header);
+  (void)loop_back(packet, route.interface);  // as on a link, what is lost is not told
+  packet.strip_front(ipv4::kHeaderSize);
 }
 
 std::size_t Ip::Impl::poll_loopback(std::size_t budget) {
   std::size_t n = 0;
   for (; n < budget && !loopback_.empty(); ++n) {
-    input(loopback_.pop(), kLoopback, link::LinkCast::kUnicast, {.checksum = buf::ChecksumState::kVerified});
+    Looped next = loopback_.pop();
+    input(std::move(next.packet), next.interface, Arrival::From::kOurselves, link::LinkCast::kUnicast,
+          {.checksum = buf::ChecksumState::kVerified});
   }
   if (n > 0) batch_end();
   return n;

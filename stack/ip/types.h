@@ -20,6 +20,7 @@ using wire::Prefix;
 using InterfaceId = std::uint8_t;  // 1, 2, ... in the order they were added
 inline constexpr InterfaceId kNoInterface = 0;
 inline constexpr InterfaceId kLoopback = 255;  // packets to ourselves; no device
+inline constexpr wire::Ipv4Address kLoopbackAddress{0x7f000001};
 
 enum class Protocol : std::uint8_t { kIcmp = 1, kTcp = 6, kUdp = 17, kIcmpv6 = 58 };
 
@@ -109,8 +110,17 @@ struct SendOptions {
   // A datagram larger than the path MTU is refused rather than fragmented here. What is not fragmented has DF set in
   // either case while path MTU discovery is on (RFC1191-10); ICMP only when it asks for it.
   bool dont_fragment = true;
+  bool to_members_here = true;  // a multicast is also heard by those who have joined its group on this host
 
   bool operator==(const SendOptions&) const = default;
+};
+
+// What is chosen for one datagram in place of its socket's options (ip(7)).
+struct Choices {
+  Address source{};  // any(): the socket's; otherwise one of ours
+  InterfaceId interface = kNoInterface;
+  std::uint8_t ttl = 0;  // 0: the socket's
+  int tos = -1;          // -1: the socket's
 };
 
 }  // namespace sluice::ip

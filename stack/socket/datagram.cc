@@ -34,7 +34,7 @@ class Datagram final : public Object, private udp::PortUser {
   Status connect(const Endpoint& peer) override { return port_->connect(to_this_host(peer)); }
   Status disconnect() override { return port_->disconnect(), Status(); }
 
-  Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags) override {
+  Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint* destination, SendFlags flags) override {
     if (write_shut_) return fail(Errno::kPipe);
     if (port_->pending_error() != Errno::kOk) return fail(port_->take_error());
     std::size_t size = 0;
@@ -49,9 +49,9 @@ class Datagram final : public Object, private udp::PortUser {
     }
     Endpoint to;
     if (destination != nullptr) to = to_this_host(*destination);
-    if (const Status sent = port_->send(pieces, destination != nullptr ? &to : nullptr); !sent) {
-      return fail(sent.error());
-    }
+    const ip::Choices choices = flags.choices != nullptr ? *flags.choices : ip::Choices();
+    const Status sent = port_->send(pieces, destination != nullptr ? &to : nullptr, choices);
+    if (!sent) return fail(sent.error());
     return size;
   }
 
@@ -74,6 +74,8 @@ class Datagram final : public Object, private udp::PortUser {
     return Lent{std::move(got->payload), got->source};
   }
 
+  Status join_group(const udp::Port::Membership& m) override { return port_->join(m); }
+  Status leave_group(const udp::Port::Membership& m) override { return port_->leave(m); }
   Status shutdown(Shutdown how) override {
     if (port_->peer() == nullptr) return fail(Errno::kNotConnected);
     if (how != Shutdown::kWrite) read_shut_ = true;
@@ -116,6 +118,10 @@ class Datagram final : public Object, private udp::PortUser {
     r.source = d.source;
     r.destination = d.destination;
     r.ttl = d.ttl;
+    r.tos = d.tos;
+    r.interface = d.interface;
+    r.at = d.at;
+    r.dropped = d.dropped;
     return r;
   }
 
@@ -150,7 +156,15 @@ Status Datagram::set_option(Option option, std::int64_t v) {
     case Option::kIpMtuDiscover:
       return o.dont_fragment = v != 0, Status();
     case Option::kIpMulticastTtl:
+      if (v == -1) return o.multicast_ttl = 1, Status();
       return is_octet ? (o.multicast_ttl = static_cast<std::uint8_t>(v), Status()) : fail(Errno::kInvalid);
+    case Option::kIpMulticastLoop:
+      return o.multicast_loop = v != 0 ? Allow::kYes : Allow::kNo, Status();
+    case Option::kIpMulticastInterface:
+      return o.multicast_interface = static_cast<ip::InterfaceId>(v), Status();
+    case Option::kIpMulticastAll:
+      if (v != 0 && v != 1) return fail(Errno::kInvalid);
+      return o.other_groups = v != 0 ? Allow::kYes : Allow::kNo, Status();
     default:
       return fail(Errno::kNoProtocolOption);
   }
@@ -184,6 +198,12 @@ Result<std::int64_t> Datagram::get_option(Option option) {
       return std::int64_t{o.dont_fragment};
     case Option::kIpMulticastTtl:
       return std::int64_t{o.multicast_ttl};
+    case Option::kIpMulticastLoop:
+      return std::int64_t{o.multicast_loop == udp::Port::Options::Allow::kYes};
+    case Option::kIpMulticastInterface:
+      return std::int64_t{o.multicast_interface};
+    case Option::kIpMulticastAll:
+      return std::int64_t{o.other_groups == udp::Port::Options::Allow::kYes};
     default:
       return fail(Errno::kNoProtocolOption);
   }

@@ -21,6 +21,8 @@ class Object {
   virtual Result<Lent> lend() { return fail(Errno::kNotSupported); }
   virtual void give_back(std::size_t) {}
   virtual Status send(buf::Buffer&, SendFlags) { return fail(Errno::kNotSupported); }
+  virtual Status join_group(const udp::Port::Membership&) { return fail(Errno::kNoProtocolOption); }
+  virtual Status leave_group(const udp::Port::Membership&) { return fail(Errno::kNoProtocolOption); }
   virtual Result<ReceivedError> take_error() { return fail(Errno::kAgain); }
   virtual void report_copied() {}
   virtual void report_progress() {}

@@ -141,6 +141,14 @@ Result<ReceivedError> Sockets::take_error(Handle handle) {
   Object* o = impl_->find(handle);
   return o != nullptr ? o->take_error() : fail(Errno::kBadFile);
 }
+Status Sockets::join_group(Handle handle, const udp::Port::Membership& membership) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->join_group(membership) : fail(Errno::kBadFile);
+}
+Status Sockets::leave_group(Handle handle, const udp::Port::Membership& membership) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->leave_group(membership) : fail(Errno::kBadFile);
+}
 void Sockets::report_copied(Handle handle) {
   if (Object* o = impl_->find(handle); o != nullptr) o->report_copied();
 }
@@ -184,6 +192,9 @@ Status Sockets::set_fast_open_keys(Handle handle, const tcp::FastOpenKeys& keys)
 Result<tcp::FastOpenKeys> Sockets::fast_open_keys(Handle handle) const {
   const Object* o = impl_->find(handle);
   return o != nullptr ? o->fast_open_keys() : fail(Errno::kBadFile);
+}
+const ip::Ip& Sockets::ip() const {
+  return impl_->ip;
 }
 Ready Sockets::ready(Handle handle) const {
   const Object* o = impl_->find(handle);

@@ -71,30 +71,34 @@ enum class Option : std::uint8_t {  // value and unit
   kTcpKeepCount,
   kTcpUserTimeout,  // milliseconds
   kTcpSynCount,
-  kTcpLinger2,           // seconds; -1: no FIN-WAIT-2
-  kTcpDeferAccept,       // seconds
-  kTcpNotsentLowWater,   // bytes
-  kTcpWindowClamp,       // bytes
-  kZeroCopy,             // 0/1
-  kMaxPacingRate,        // bytes/s, > 0; UINT32_MAX, which is also -1: no limit
-  kTcpCongestion,        // index into tcp/cc/registry.h
-  kTcpFastOpen,          // connections whose data came with their SYN, handshake incomplete; of a listener
-  kTcpFastOpenConnect,   // 0/1
-  kTcpFastOpenNoCookie,  // 0/1
-  kIpTtl,                // 1..255, -1: default
-  kIpTos,                // 0..255
-  kIpMtuDiscover,        // 0/1
-  kIpMulticastTtl,       // 0..255
+  kTcpLinger2,            // seconds; -1: no FIN-WAIT-2
+  kTcpDeferAccept,        // seconds
+  kTcpNotsentLowWater,    // bytes
+  kTcpWindowClamp,        // bytes
+  kZeroCopy,              // 0/1
+  kMaxPacingRate,         // bytes/s, > 0; UINT32_MAX, which is also -1: no limit
+  kTcpCongestion,         // index into tcp/cc/registry.h
+  kTcpFastOpen,           // connections whose data came with their SYN, handshake incomplete; of a listener
+  kTcpFastOpenConnect,    // 0/1
+  kTcpFastOpenNoCookie,   // 0/1
+  kIpTtl,                 // 1..255, -1: default
+  kIpTos,                 // 0..255
+  kIpMtuDiscover,         // 0/1
+  kIpMulticastTtl,        // 0..255, -1: 1
+  kIpMulticastLoop,       // 0/1
+  kIpMulticastAll,        // 0/1
+  kIpMulticastInterface,  // ip::InterfaceId; 0: the stack's choice
 };
 
 enum class Shutdown : std::uint8_t { kRead, kWrite, kBoth };
 
 // Flags of send and receive; a set of bits.
 struct SendFlags {
-  bool more = false;           // MSG_MORE
-  bool end_of_record = false;  // MSG_EOR: on a stream, what follows shares no segment with it
-  bool urgent = false;         // MSG_OOB: the last byte is
-  bool fast_open = false;      // MSG_FASTOPEN: a stream without a connection gets one
+  bool more = false;                     // MSG_MORE
+  bool end_of_record = false;            // MSG_EOR: on a stream, what follows shares no segment with it
+  bool urgent = false;                   // MSG_OOB: the last byte is
+  bool fast_open = false;                // MSG_FASTOPEN: a stream without a connection gets one
+  const ip::Choices* choices = nullptr;  // for this datagram; null: none
 };
 struct ReceiveFlags {
   bool peek = false;    // MSG_PEEK
@@ -108,7 +112,11 @@ struct Received {
   bool urgent = false;     // it is the urgent byte
   Endpoint source{};       // datagram sockets
   Endpoint destination{};
+  ip::InterfaceId interface = ip::kNoInterface;
   std::uint8_t ttl = 0;
+  std::uint8_t tos = 0;
+  Instant at{};               // when it came
+  std::uint32_t dropped = 0;  // datagrams of this socket, for want of room
 };
 
 // Received bytes in the stack's own memory; the view is what there is to read.
@@ -164,6 +172,9 @@ class Sockets {
   void give_back(Handle handle, std::size_t bytes);
   Status send(Handle handle, buf::Buffer& block, SendFlags flags);  // streams; others kNotSupported
   Result<ReceivedError> take_error(Handle handle);                  // the latest that was not taken; echo sockets only
+  // Datagram sockets; others kNoProtocolOption. See udp::Port.
+  Status join_group(Handle handle, const udp::Port::Membership& membership);
+  Status leave_group(Handle handle, const udp::Port::Membership& membership);
   [[nodiscard]] bool in_handshake(Handle handle) const;  // what connect() or a first send() began is not over
   // After a call that gave data to a stream: it is to be reported that it was copied, if kZeroCopy is set; that its
   // last byte is sent and acknowledged. Others have no reports.
@@ -178,8 +189,9 @@ class Sockets {
   Result<std::int64_t> get_option(Handle handle, Option option);
   Status set_fast_open_keys(Handle handle, const tcp::FastOpenKeys& keys);  // of a listener; streams only
   Result<tcp::FastOpenKeys> fast_open_keys(Handle handle) const;            // those that count for it
-  [[nodiscard]] Ready ready(Handle handle) const;                           // kNone when the handle is not open
-  [[nodiscard]] Result<std::size_t> readable_bytes(Handle handle) const;    // FIONREAD
+  [[nodiscard]] const ip::Ip& ip() const;
+  [[nodiscard]] Ready ready(Handle handle) const;                         // kNone when the handle is not open
+  [[nodiscard]] Result<std::size_t> readable_bytes(Handle handle) const;  // FIONREAD
   [[nodiscard]] Result<tcp::Info> tcp_info(Handle handle) const;
   Status set_observer(Handle handle, ReadyObserver* observer);  // null: none
   [[nodiscard]] ReadyObserver* observer(Handle handle) const;   // null: none, or the handle is not open

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "stack/base/byte_order.h"
 #include "stack/base/ring.h"
@@ -29,6 +30,12 @@ struct Port::State {
     if (connected && !(peer == from)) return 0;
     return 1 + (local.address.is_any() ? 0 : 1) + (connected ? 2 : 0);
   }
+  [[nodiscard]] bool wants_group(const Address& group, ip::InterfaceId interface) const {
+    if (options.other_groups == Options::Allow::kYes) return true;
+    return std::find(memberships.begin(), memberships.end(), Membership{group, interface}) != memberships.end();
+  }
+
+  [[nodiscard]] Result<ip::Route> route_to(const Address& to, const ip::Choices& choices) const;
 
   Udp::Impl& udp;
   Port* handle;
@@ -40,9 +47,11 @@ struct Port::State {
   Errno error = Errno::kOk;
   Options options;
   ip::Route route;  // to the peer, while its generation holds
+  std::vector<Membership> memberships;
   Ring<ReceivedDatagram> queue;
-  std::size_t queued = 0;  // memory of what waits, bytes
-  State* next = nullptr;   // in its bucket
+  std::size_t queued = 0;     // memory of what waits, bytes
+  std::uint32_t dropped = 0;  // for want of room
+  State* next = nullptr;      // in its bucket
 };
 
 struct Udp::Impl {
@@ -64,8 +73,8 @@ struct Udp::Impl {
   void deliver_copies(const ReceivedDatagram& facts, Bytes payload, std::size_t size, const ip::Datagram& d);
   void refuse(const ip::Datagram& d);
   void enqueue(Port::State& s, ReceivedDatagram datagram);
-  Status send(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to);
-  Status send_along(Port::State& s, std::span<const Bytes> pieces, std::size_t size, const Endpoint& to,
+  Status send(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to, const ip::Choices& choices);
+  Status send_along(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to, const ip::Choices& choices,
                     const ip::Route& route);
   Status emit(const Way& way, std::span<const Bytes> pieces, std::size_t size, std::uint16_t each);
   void send_train();
@@ -107,6 +116,7 @@ Result<Port*> Udp::open(ip::Family family, PortUser* user) {
 }
 
 void Udp::close(Port* port) {
+  while (!port->state_->memberships.empty()) (void)port->leave(port->state_->memberships.back());
   if (port->state_->local.port != 0) impl_->unlist(*port->state_);
   --impl_->count;
   delete port->state_;
@@ -174,6 +184,7 @@ void Udp::Impl::deliver_copies(const ReceivedDatagram& facts, Bytes payload, std
     if (only != nullptr) enqueue(*only, facts.with(pool.copy_of(part)));
     for (Port::State* s = bucket(facts.destination.port); s != nullptr && !unicast; s = s->next) {
       if (s->match(facts.destination, facts.source) == 0) continue;
+      if (d.cast == ip::Cast::kMulticast && !s->wants_group(facts.destination.address, facts.interface)) continue;
       anyone = true;
       enqueue(*s, facts.with(pool.copy_of(part)));
     }
@@ -184,7 +195,12 @@ void Udp::Impl::deliver_copies(const ReceivedDatagram& facts, Bytes payload, std
 // A queue is bounded in memory, the newest is dropped. A small payload is copied so that it does not pin a large block.
 void Udp::Impl::enqueue(Port::State& s, ReceivedDatagram r) {
   if (!r.payload) return context.drop(Drop::kBufferExhausted);
-  if (s.queued >= s.options.receive_buffer) return context.drop(Drop::kUdpQueueFull, r.payload.bytes());
+  if (s.queued >= s.options.receive_buffer) {
+    ++s.dropped;
+    return context.drop(Drop::kUdpQueueFull, r.payload.bytes());
+  }
+  r.at = context.now;
+  r.dropped = s.dropped;
   const bool wasteful = r.payload.size() <= buf::Pool::kTiny && r.payload.capacity() > buf::Pool::kTiny;
   if (wasteful && s.queue.size() > 0) {
     buf::Buffer small = pool.copy_of(r.payload.bytes());
@@ -255,7 +271,7 @@ Status Port::bind(const Endpoint& local, Sharing sharing) {
 Status Port::connect(const Endpoint& peer) {
   State& s = *state_;
   if (peer.port == 0 || peer.address.is_any()) return fail(Errno::kInvalid);
-  const auto route = s.udp.ip.route(peer.address, s.local.address);
+  const auto route = s.route_to(peer.address, {});
   if (!route) return fail(route.error());
   if (route->cast == ip::Cast::kBroadcast && s.options.broadcast == Options::Allow::kNo) return fail(Errno::kAccess);
   if (s.local.port == 0) {
@@ -269,6 +285,24 @@ Status Port::connect(const Endpoint& peer) {
   return {};
 }
 
+Status Port::join(const Membership& m) {
+  std::vector<Membership>& all = state_->memberships;
+  if (!m.group.is_multicast()) return fail(Errno::kInvalid);
+  if (std::find(all.begin(), all.end(), m) != all.end()) return fail(Errno::kAddressInUse);
+  if (const Status joined = state_->udp.ip.join_group(m.interface, m.group); !joined) return joined;
+  all.push_back(m);
+  return {};
+}
+
+Status Port::leave(const Membership& m) {
+  std::vector<Membership>& all = state_->memberships;
+  const auto at = std::find(all.begin(), all.end(), m);
+  if (at == all.end()) return fail(Errno::kAddressNotAvailable);
+  const Membership left = *at;
+  all.erase(at);
+  return state_->udp.ip.leave_group(left.interface, left.group);
+}
+
 void Port::disconnect() {
   state_->connected = false;
   state_->peer = {};
@@ -277,44 +311,61 @@ void Port::disconnect() {
 // --- sending
 // ---------------------------------------------------------------------------------------------------------------
 
-Status Port::send(std::span<const Bytes> pieces, const Endpoint* destination) {
+Status Port::send(std::span<const Bytes> pieces, const Endpoint* destination, const ip::Choices& choices) {
   State& s = *state_;
   if (s.error != Errno::kOk) return fail(take_error());
   if (destination == nullptr && !s.connected) return fail(Errno::kDestinationRequired);
   if (s.local.port == 0) {
     if (const Status bound = bind({s.local.address, 0}); !bound) return bound;
   }
-  return s.udp.send(s, pieces, destination != nullptr ? *destination : s.peer);
+  return s.udp.send(s, pieces, destination != nullptr ? *destination : s.peer, choices);
 }
 
-Status Udp::Impl::send(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to) {
-  if (to.port == 0) return fail(Errno::kInvalid);
+// A multicast leaves by the interface that was chosen for it, or the port's. What is received at an address of many is
+// not sent from there.
+Result<ip::Route> Port::State::route_to(const Address& to, const ip::Choices& choices) const {
+  const bool has_way = !to.is_multicast() || choices.interface != ip::kNoInterface;
+  const bool of_many = udp.ip.cast_of(local.address, ip::kNoInterface) != ip::Cast::kUnicast;
+  const Address own = of_many ? Address() : local.address;
+  return udp.ip.route(to, choices.source.is_any() ? own : choices.source,
+                      has_way ? choices.interface : options.multicast_interface);
+}
+
+namespace {
+std::size_t size_of(std::span<const Bytes> pieces) {
   std::size_t size = 0;
   for (Bytes piece : pieces) size += piece.size();
-  if (size > kMaxPayload) return fail(Errno::kMessageSize);
-  if (s.connected && to == s.peer && s.route.generation == ip.route_generation()) {
-    return send_along(s, pieces, size, to, s.route);
-  }
-  const auto route = ip.route(to.address, s.local.address);
+  return size;
+}
+}  // namespace
+
+Status Udp::Impl::send(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to, const ip::Choices& choices) {
+  if (to.port == 0) return fail(Errno::kInvalid);
+  if (size_of(pieces) > kMaxPayload) return fail(Errno::kMessageSize);
+  const bool usual = s.connected && to == s.peer && choices.source.is_any() && choices.interface == ip::kNoInterface;
+  if (usual && s.route.generation == ip.route_generation()) return send_along(s, pieces, to, choices, s.route);
+  const auto route = s.route_to(to.address, choices);
   if (!route) return fail(route.error());
-  if (s.connected && to == s.peer) s.route = *route;
-  return send_along(s, pieces, size, to, *route);
+  if (usual) s.route = *route;
+  return send_along(s, pieces, to, choices, *route);
 }
 
-Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, std::size_t size, const Endpoint& to,
-                             const ip::Route& route) {
+Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to,
+                             const ip::Choices& choices, const ip::Route& route) {
   if (route.cast == ip::Cast::kBroadcast && s.options.broadcast == Port::Options::Allow::kNo) {
     return fail(Errno::kAccess);
   }
-  const Address source = s.local.address.is_any() || s.local.address.is_multicast() ? route.source : s.local.address;
+  const std::size_t size = size_of(pieces);
   Way way{s.local.port, to.port, {}, route};
   ip::SendOptions& options = way.options;
-  options = {.source = source, .destination = to.address, .protocol = ip::Protocol::kUdp};
+  options = {.source = route.source, .destination = to.address, .protocol = ip::Protocol::kUdp};
   const bool multicast = route.cast == ip::Cast::kMulticast;
   if (multicast) options.ttl = s.options.multicast_ttl;
   if (!multicast && s.options.ttl != 0) options.ttl = s.options.ttl;
-  options.tos = s.options.tos;  // (RFC1122-IP-15)
+  if (choices.ttl != 0) options.ttl = choices.ttl;
+  options.tos = choices.tos >= 0 ? static_cast<std::uint8_t>(choices.tos) : s.options.tos;  // (RFC1122-IP-15)
   options.dont_fragment = s.options.dont_fragment;
+  options.to_members_here = s.options.multicast_loop == Port::Options::Allow::kYes;
   context.counters.add(Counter::kUdpSent);
   if (holds > 0 && Train::suits(way, size) && train.add(way, pieces, size)) return {};
   send_train();

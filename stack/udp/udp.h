@@ -20,11 +20,13 @@ struct ReceivedDatagram {
   ip::InterfaceId interface = ip::kNoInterface;
   std::uint8_t ttl = 0;
   std::uint8_t tos = 0;
+  Instant at{};               // when it came
+  std::uint32_t dropped = 0;  // by the port up to then, for want of room
   buf::Buffer payload{};
 
   // The same facts about other bytes.
   [[nodiscard]] ReceivedDatagram with(buf::Buffer other) const {
-    return {source, destination, interface, ttl, tos, std::move(other)};
+    return {source, destination, interface, ttl, tos, at, dropped, std::move(other)};
   }
 };
 
@@ -54,7 +56,9 @@ class Port {
   // the source is an address of ours (RFC1122-UDP-13). Not connected and no destination: kDestinationRequired.
   // kMessageSize, kAccess, kNoBuffers, kNetworkUnreachable; a pending ICMP error is returned first, once
   // (kConnectionRefused ...).
-  Status send(std::span<const Bytes> pieces, const Endpoint* destination);
+  Status send(std::span<const Bytes> pieces, const Endpoint* destination) { return send(pieces, destination, {}); }
+  // The same with what holds for this datagram only.
+  Status send(std::span<const Bytes> pieces, const Endpoint* destination, const ip::Choices& choices);
   // The next datagram; kAgain when none, or a pending error.
   Result<ReceivedDatagram> receive();
   // Of the next datagram without taking it: payload size, or kAgain.
@@ -74,8 +78,21 @@ class Port {
     enum class Allow : std::uint8_t { kNo, kYes } broadcast = Allow::kNo;
     bool dont_fragment = false;
     std::uint8_t multicast_ttl = 1;
+    Allow multicast_loop = Allow::kYes;  // what is sent to a group is heard by its members on this host
+    ip::InterfaceId multicast_interface = ip::kNoInterface;  // that multicasts leave by; kNoInterface: IP's choice
+    Allow other_groups = Allow::kYes;  // also what others on this host have joined (IP_MULTICAST_ALL)
   };
   Options& options();
+
+  // Takes part in a group, until leave() or the end of the port. kInvalid: no group, or no such interface;
+  // kAddressInUse: does already; kNoBuffers; kAddressNotAvailable: does not (leave).
+  struct Membership {
+    Address group;
+    ip::InterfaceId interface;
+    bool operator==(const Membership&) const = default;
+  };
+  Status join(const Membership& membership);
+  Status leave(const Membership& membership);
 
   struct State;  // in udp.cc
 

@@ -1,5 +1,6 @@
 // The two implementations of the calls: the kernel's and sluice's.
 #include <fcntl.h>
+#include <net/if.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -62,17 +63,19 @@ const Calls& kernel_calls() {
       [](int fd, int command, long argument) { return ::fcntl(fd, command, argument); },
       [](int fd, unsigned long request, void* argument) { return ::ioctl(fd, request, argument); },
       [] {},
+      static_cast<int>(::if_nametoindex("lo")),
   };
   return calls;
 }
 
 const Calls& sluice_calls() {
-  static const Calls calls{
-      sl_socket,     sl_bind,    sl_listen,   sl_accept4, sl_connect,      sl_sendto,      sl_recvfrom,
-      sl_sendmsg,    sl_recvmsg, sl_shutdown, sl_close,   sl_getsockname,  sl_getpeername, sl_setsockopt,
-      sl_getsockopt, sl_poll,    sl_fcntl,    sl_ioctl,   run_until_quiet,
-  };
   (void)stage();
+  static const Calls calls{
+      sl_socket, sl_bind,        sl_listen,      sl_accept4,      sl_connect,
+      sl_sendto, sl_recvfrom,    sl_sendmsg,     sl_recvmsg,      sl_shutdown,
+      sl_close,  sl_getsockname, sl_getpeername, sl_setsockopt,   sl_getsockopt,
+      sl_poll,   sl_fcntl,       sl_ioctl,       run_until_quiet, static_cast<int>(sl_if_nametoindex("lo")),
+  };
   return calls;
 }
 

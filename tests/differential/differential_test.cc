@@ -85,6 +85,7 @@ std::vector<Row> all_rows() {
   add_stream_rows(rows);
   add_state_rows(rows);
   add_datagram_rows(rows);
+  add_ancillary_rows(rows);
   add_option_rows(rows);
   return rows;
 }

@@ -208,6 +208,68 @@ long Session::receive_message(int fd, std::span<const std::size_t> sizes, int fl
   return record("recvmsg", got, more);
 }
 
+// Times are told apart only by whether there is one.
+std::string Session::item_of(int level, int type, std::string_view bytes) {
+  std::string text = " [" + std::to_string(level) + ":" + std::to_string(type);
+  if (level == SOL_SOCKET && (type == SCM_TIMESTAMP || type == SO_TIMESTAMPNS)) return text + " time]";
+  if (level == IPPROTO_IP && type == IP_PKTINFO) {
+    if (bytes.size() < sizeof(in_pktinfo)) return text + " cut to " + std::to_string(bytes.size()) + "]";
+    in_pktinfo info{};
+    std::memcpy(&info, bytes.data(), sizeof info);
+    char to[INET_ADDRSTRLEN] = "", own[INET_ADDRSTRLEN] = "";
+    ::inet_ntop(AF_INET, &info.ipi_addr, to, sizeof to);
+    ::inet_ntop(AF_INET, &info.ipi_spec_dst, own, sizeof own);
+    return text + (info.ipi_ifindex == calls_.loopback_index ? " lo " : " elsewhere ") + to + " " + own + "]";
+  }
+  for (const char c : bytes) text += " " + std::to_string(static_cast<unsigned char>(c));
+  return text + "]";
+}
+
+long Session::receive_told(int fd, std::size_t room, int flags) {
+  calls_.settle();
+  char data[64] = "";
+  iovec piece{data, sizeof data};
+  alignas(cmsghdr) char control[512] = "";
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = room;
+  const long got = calls_.recvmsg(fd, &message, flags);
+  std::string more = " flags " + std::to_string(message.msg_flags) + " room " + std::to_string(message.msg_controllen);
+  const std::string_view all(control, message.msg_controllen);
+  for (std::size_t at = 0; got >= 0 && at + sizeof(cmsghdr) <= all.size();) {
+    cmsghdr header{};
+    std::memcpy(&header, all.data() + at, sizeof header);
+    if (header.cmsg_len < sizeof header || header.cmsg_len > all.size() - at) break;
+    more += item_of(header.cmsg_level, header.cmsg_type, all.substr(at + CMSG_LEN(0), header.cmsg_len - CMSG_LEN(0)));
+    at += CMSG_ALIGN(header.cmsg_len);
+  }
+  return record("recvmsg", got, got >= 0 ? more : "");
+}
+
+long Session::send_told(int fd, std::uint16_t port, const Item& item, const char* host) {
+  char byte = 'x';
+  iovec piece{&byte, 1};
+  sockaddr_in to = address(host, port);
+  alignas(cmsghdr) char control[128] = "";
+  msghdr message{};
+  message.msg_name = &to;
+  message.msg_namelen = sizeof to;
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = CMSG_SPACE(item.bytes.size());
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = item.level;
+  header->cmsg_type = item.type;
+  header->cmsg_len = CMSG_LEN(item.bytes.size());
+  std::memcpy(CMSG_DATA(header), item.bytes.data(), item.bytes.size());
+  const long sent = record("sendmsg", calls_.sendmsg(fd, &message, 0));
+  calls_.settle();
+  return sent;
+}
+
 void Session::local_name(int fd) {
   sockaddr_storage name{};
   socklen_t length = sizeof name;

@@ -39,6 +39,7 @@ struct Calls {
   int (*fcntl)(int, int, long);
   int (*ioctl)(int, unsigned long, void*);
   void (*settle)();
+  int loopback_index;
 };
 const Calls& kernel_calls();
 const Calls& sluice_calls();  // on a runtime of its own, opened at the first call
@@ -75,6 +76,14 @@ class Session {
   long receive(int fd, std::size_t room, int flags = MSG_DONTWAIT);
   long receive_from(int fd, std::size_t room, int flags = MSG_DONTWAIT);
   long receive_message(int fd, std::span<const std::size_t> pieces, int flags = MSG_DONTWAIT);  // msg_flags also
+  // Ancillary data, into so much room.
+  long receive_told(int fd, std::size_t room = 512, int flags = MSG_DONTWAIT);
+  struct Item {
+    int level;
+    int type;
+    std::string_view bytes;
+  };
+  long send_told(int fd, std::uint16_t port, const Item& item, const char* host = kLoopback);
   void local_name(int fd);
   void peer_name(int fd);
   void poll(int fd, short events = kAllEvents);
@@ -106,6 +115,7 @@ class Session {
  private:
   long record(const char* call, long value, std::string_view more = {});
   std::string name_of(const sockaddr_storage& address, socklen_t length);
+  std::string item_of(int level, int type, std::string_view bytes);
 
   const Calls& calls_;
   std::vector<std::string> lines_;
@@ -124,6 +134,7 @@ inline void PrintTo(const Row& row, std::ostream* out) {  // for GoogleTest
 void add_stream_rows(std::vector<Row>& rows);
 void add_state_rows(std::vector<Row>& rows);
 void add_datagram_rows(std::vector<Row>& rows);
+void add_ancillary_rows(std::vector<Row>& rows);
 void add_option_rows(std::vector<Row>& rows);
 
 }  // namespace sluice::differential
