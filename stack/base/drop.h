@@ -51,6 +51,8 @@
   X(kIcmpQuote, "icmp.bad_quote", "quoted packet cut short or not one of ours")                         \
   X(kIcmpRateLimited, "icmp.rate_limited", "error or reply held back by the rate limit")                \
   X(kIcmpForbidden, "icmp.forbidden", "a case in which no error may be sent")                           \
+  X(kIgmpMalformed, "igmp.malformed", "message shorter than 8 bytes")                                   \
+  X(kIgmpChecksum, "igmp.bad_checksum", "checksum does not match")                                      \
   X(kUdpMalformed, "udp.malformed", "length below 8 or beyond the IP payload, or port 0")               \
   X(kUdpChecksum, "udp.bad_checksum", "checksum does not match")                                        \
   X(kUdpNoPort, "udp.no_port", "nobody listens on this port")                                           \

@@ -8,6 +8,7 @@
 #include "stack/base/ring.h"
 #include "stack/ip/groups.h"
 #include "stack/ip/ident.h"
+#include "stack/ip/igmp.h"
 #include "stack/ip/ip.h"
 #include "stack/ip/path_mtu.h"
 #include "stack/ip/rate_limit.h"
@@ -23,8 +24,8 @@ struct Interface {
   static constexpr std::size_t kMaxAddresses = 16;
 
   Interface(Context& context, buf::Pool& pool, link::NetDevice& device, link::LinkUser& user,
-            const link::LinkConfig& config, InterfaceId number)
-      : id(number), link(context, pool, device, user, config) {}
+            const link::LinkConfig& config, IgmpUser& igmp_user, InterfaceId number)
+      : id(number), link(context, pool, device, user, config), igmp(context, igmp_user, number) {}
 
   [[nodiscard]] std::span<const Prefix> all_addresses() const { return {addresses.data(), address_count}; }
 
@@ -33,6 +34,7 @@ struct Interface {
   std::array<Prefix, kMaxAddresses> addresses{};
   std::size_t address_count = 0;
   Groups groups;
+  Igmp igmp;
 };
 
 // What an arriving packet is to be answered with, or not, depends on all of this.
@@ -45,7 +47,7 @@ struct Arrival {
   link::LinkCast link_cast = link::LinkCast::kUnicast;
 };
 
-class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
+class Ip::Impl final : public link::LinkUser, public ReassemblyUser, public IgmpUser {
  public:
   static constexpr std::size_t kMaxInterfaces = 16;
   static constexpr std::size_t kMaxIcmpUsers = 64;
@@ -77,6 +79,7 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   Result<void, Drop> check_source(const Arrival& arrival) const;
   Result<void, Drop> check_destination(const Arrival& arrival) const;
   void deliver(buf::Buffer buffer, Arrival arrival, std::size_t header_size, const buf::Offload& offload);
+  void igmp_input(const Datagram& datagram);
   void batch_end();
 
   // --- output.cc
@@ -92,6 +95,8 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser {
   wire::ipv4::Header header_for(const SendOptions& options, const Path& route, std::size_t datagrams);
   Status send_fragments(buf::TxPacket& packet, const SendOptions& options, const Path& route);
   Status send_one(buf::TxPacket& packet, const wire::ipv4::Header& header, const Path& route);
+  Status send_ready(buf::TxPacket& packet, const Path& route);
+  void send_igmp(InterfaceId interface, wire::Ipv4Address destination, const wire::igmp::Message& message) override;
   Status loop_back(const buf::TxPacket& packet, InterfaceId interface);
   void loop_to_members(buf::TxPacket& packet, const SendOptions& options, const Path& route);
   std::size_t poll_loopback(std::size_t budget);

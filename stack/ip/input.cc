@@ -121,6 +121,7 @@ void Ip::Impl::deliver(buf::Buffer buffer, Arrival arrival, std::size_t header_s
   buffer.trim_front(header_size);
   d.buffer = std::move(buffer);
   if (d.protocol == Protocol::kIcmp) return icmp_input(d, arrival);
+  if (d.protocol == Protocol::kIgmp) return igmp_input(d);
   if (Transport* t = transport(d.protocol); t != nullptr) {
     context_.arriving = arrival.packet.data();
     t->on_datagram(std::move(d));
@@ -129,6 +130,12 @@ void Ip::Impl::deliver(buf::Buffer buffer, Arrival arrival, std::size_t header_s
   }
   context_.drop(Drop::kIpProtocol, arrival.packet);
   send_error(arrival, wire::icmp::kUnreachable, wire::icmp::kProtocolUnreachable, 0);  // (RFC1122-ICMP-11)
+}
+
+void Ip::Impl::igmp_input(const Datagram& d) {
+  const auto message = wire::igmp::parse(d.buffer.bytes());
+  if (!message) return context_.drop(message.error(), d.packet);
+  if (Interface* in = interface(d.interface); in != nullptr) in->igmp.on_message(*message);
 }
 
 void Ip::Impl::batch_end() {

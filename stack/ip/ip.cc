@@ -173,7 +173,7 @@ Result<InterfaceId> Ip::add_interface(link::NetDevice& device, const InterfaceCo
     return fail(Errno::kInvalid);
   }
   const auto id = static_cast<InterfaceId>(im.interface_count_ + 1);
-  auto* interface = new Interface(im.context_, im.pool_, device, im, link, id);
+  auto* interface = new Interface(im.context_, im.pool_, device, im, link, im, id);
   im.interfaces_[im.interface_count_++] = interface;
   ++im.generation_;
   const auto all_hosts = wire::Ipv4Address::of(224, 0, 0, 1);
@@ -282,14 +282,18 @@ Status Ip::forget_neighbors(InterfaceId id) {
 
 Status Ip::join_group(InterfaceId id, const Address& group) {
   Interface* interface = impl_->interface(id);
-  if ((interface == nullptr && id != kLoopback) || !group.is_multicast()) return fail(Errno::kInvalid);
+  if ((interface == nullptr && id != kLoopback) || !group.is_v4() || !group.is_multicast())
+    return fail(Errno::kInvalid);
   Groups& groups = interface != nullptr ? interface->groups : impl_->loopback_groups_;
   const auto first = groups.join(group);
   if (!first) return fail(first.error());
   if (!*first || interface == nullptr) return {};
-  const Status heard = interface->link.join(wire::multicast_mac(group));
-  if (!heard) (void)groups.leave(group);
-  return heard;
+  if (const Status heard = interface->link.join(wire::multicast_mac(group)); !heard) {
+    (void)groups.leave(group);
+    return heard;
+  }
+  interface->igmp.join(group.v4());
+  return {};
 }
 
 Status Ip::leave_group(InterfaceId id, const Address& group) {
@@ -297,7 +301,9 @@ Status Ip::leave_group(InterfaceId id, const Address& group) {
   if (interface == nullptr && id != kLoopback) return fail(Errno::kInvalid);
   const auto last = interface != nullptr ? interface->groups.leave(group) : impl_->loopback_groups_.leave(group);
   if (!last) return fail(last.error());
-  if (*last && interface != nullptr) interface->link.leave(wire::multicast_mac(group));
+  if (!*last || interface == nullptr) return {};
+  interface->igmp.leave(group.v4());
+  interface->link.leave(wire::multicast_mac(group));
   return {};
 }
 

@@ -155,12 +155,40 @@ Status Ip::Impl::send_one(buf::TxPacket& packet, const ipv4::Header& header, con
   packet.offload.header_length = static_cast<std::uint16_t>(packet.header_size() + ipv4::kHeaderSize);
   packet.offload.checksum_start = static_cast<std::uint16_t>(packet.offload.checksum_start + ipv4::kHeaderSize);
   ipv4::emit(packet.prepend(ipv4::kHeaderSize), header);
+  return send_ready(packet, route);
+}
+
+// With its IP header.
+Status Ip::Impl::send_ready(buf::TxPacket& packet, const Path& route) {
   context_.counters.add(Counter::kIpSent);
   if (route.interface == kLoopback) return loop_back(packet, kLoopback);
   Interface* out = interface(route.interface);
   if (out == nullptr) return context_.drop(Drop::kIpNoRoute), fail(Errno::kNetworkDown);
   out->link.send(packet, route.next_hop, link_cast_of(route.cast));
   return {};
+}
+
+// RFC 2236 §2: to the next router and no further, which is to look at it whoever it is for.
+void Ip::Impl::send_igmp(InterfaceId id, wire::Ipv4Address destination, const wire::igmp::Message& message) {
+  Interface* out = interface(id);
+  const Prefix* own = out != nullptr && out->address_count > 0 ? out->addresses.data() : nullptr;
+  if (own == nullptr || !out->link.address_usable(own->address.v4())) return;
+  buf::TxPacket packet;
+  wire::igmp::emit(packet.prepend(wire::igmp::kSize), message);
+  constexpr std::size_t kHeader = ipv4::kHeaderSize + ipv4::kRouterAlert.size();
+  const ipv4::Header header{.tos = 0xc0,  // network control
+                            .total_length = kHeader + wire::igmp::kSize,
+                            .dont_fragment = true,
+                            .ttl = 1,
+                            .protocol = static_cast<std::uint8_t>(Protocol::kIgmp),
+                            .source = own->address.v4(),
+                            .destination = destination};
+  ipv4::emit(packet.prepend(kHeader), header, ipv4::kRouterAlert);
+  Path route;
+  route.interface = id;
+  route.next_hop = destination;
+  route.cast = Cast::kMulticast;
+  (void)send_ready(packet, route);  // it is repeated
 }
 
 namespace {

@@ -22,7 +22,7 @@ inline constexpr InterfaceId kNoInterface = 0;
 inline constexpr InterfaceId kLoopback = 255;  // packets to ourselves; no device
 inline constexpr wire::Ipv4Address kLoopbackAddress{0x7f000001};
 
-enum class Protocol : std::uint8_t { kIcmp = 1, kTcp = 6, kUdp = 17, kIcmpv6 = 58 };
+enum class Protocol : std::uint8_t { kIcmp = 1, kIgmp = 2, kTcp = 6, kUdp = 17, kIcmpv6 = 58 };
 
 enum class Cast : std::uint8_t { kUnicast, kBroadcast, kMulticast };
 

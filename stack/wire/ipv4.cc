@@ -1,5 +1,6 @@
 #include "stack/wire/ipv4.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "stack/base/byte_order.h"
@@ -44,9 +45,10 @@ Result<Packet, Drop> parse(Bytes p, ChecksumPolicy policy) {
   return out;
 }
 
-void emit(MutableBytes out, const Header& h) {
-  assert(out.size() >= kHeaderSize && h.fragment_offset % 8 == 0);
-  out[0] = 0x45;
+void emit(MutableBytes out, const Header& h, Bytes options) {
+  const std::size_t size = kHeaderSize + options.size();
+  assert(out.size() >= size && size % 4 == 0 && h.fragment_offset % 8 == 0);
+  out[0] = static_cast<std::uint8_t>(0x40 | size / 4);
   out[1] = h.tos;
   store_be16(out.data() + 2, h.total_length);
   store_be16(out.data() + 4, h.identification);
@@ -58,7 +60,8 @@ void emit(MutableBytes out, const Header& h) {
   store_be16(out.data() + 10, 0);
   h.source.store(out.data() + 12);
   h.destination.store(out.data() + 16);
-  store_be16(out.data() + 10, checksum(out.first(kHeaderSize)));  // (RFC791-10)
+  std::copy(options.begin(), options.end(), out.begin() + kHeaderSize);
+  store_be16(out.data() + 10, checksum(out.first(size)));  // (RFC791-10)
 }
 
 Ecn ecn_of(Bytes packet) {

@@ -1,6 +1,7 @@
 // The IPv4 header: RFC 791 §3.1, RFC 1122 §3.2.1.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -40,8 +41,11 @@ struct Packet {
 // Checks, in this order: size, version, header length, total length, checksum (RFC791-01, RFC1122-IP-05, -06).
 Result<Packet, Drop> parse(Bytes packet, ChecksumPolicy policy = ChecksumPolicy::kVerify);
 
-// Writes kHeaderSize bytes with the checksum; options are never sent.
-void emit(MutableBytes out, const Header& header);
+// "Routers, look at this" (RFC 2113): the one option that is sent.
+inline constexpr std::array<std::uint8_t, 4> kRouterAlert = {148, 4, 0, 0};
+
+// Writes the header with its checksum and the options behind it, which are a whole number of words.
+void emit(MutableBytes out, const Header& header, Bytes options = {});
 
 // Explicit congestion notification, the two low bits of tos (RFC 3168 §5).
 enum class Ecn : std::uint8_t { kNotCapable = 0, kCapable1 = 1, kCapable0 = 2, kCongestion = 3 };

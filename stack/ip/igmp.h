@@ -1,0 +1,56 @@
+// The host's part of IGMP on one interface: RFC 2236 §3, §6. Routers, and switches that look into it, learn from the
+// reports which groups are wanted here. Version 2, and version 1 while a router speaks it; one of version 3 takes it
+// too.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "stack/base/context.h"
+#include "stack/ip/groups.h"
+#include "stack/wire/igmp.h"
+
+namespace sluice::ip {
+
+// Sends the messages.
+class IgmpUser {
+ public:
+  virtual ~IgmpUser() = default;
+  virtual void send_igmp(InterfaceId interface, wire::Ipv4Address destination, const wire::igmp::Message& message) = 0;
+};
+
+class Igmp {
+ public:
+  Igmp(Context& context, IgmpUser& user, InterfaceId interface);
+
+  // The first on this host joins; the last has left.
+  void join(wire::Ipv4Address group);
+  void leave(wire::Ipv4Address group);
+  void on_message(const wire::igmp::Message& message);
+
+ private:
+  struct Member {
+    wire::Ipv4Address group{};  // any(): the place is free
+    Instant report_at = Instant::never();
+    int unasked_left = 0;           // reports that nobody asked for, to be sent yet
+    bool is_last_reporter = false;  // of the group, as far as is known
+  };
+
+  Member* find(wire::Ipv4Address group);
+  void asked(Member& member, Duration longest);
+  void report(Member& member);
+  [[nodiscard]] Instant at_random(Duration longest);
+  [[nodiscard]] bool speaks_version_1() const { return context_.now < version_1_until_; }
+  void on_timer();
+  void arm();
+
+  Context& context_;
+  IgmpUser& user_;
+  InterfaceId interface_;
+  std::array<Member, Groups::kMost> members_{};
+  Instant version_1_until_ = Instant::past();  // a router of version 1 was heard
+  Timer timer_;
+};
+
+}  // namespace sluice::ip
