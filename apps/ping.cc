@@ -55,6 +55,7 @@ class Ping {
         socket_(sl_socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP)) {
     const int on = 1;
     (void)sl_setsockopt(socket_.fd(), IPPROTO_IP, IP_RECVTTL, &on, sizeof on);
+    (void)sl_setsockopt(socket_.fd(), IPPROTO_IP, IP_RECVERR, &on, sizeof on);
     const int ttl = options_.ttl;
     if (ttl != 0) (void)sl_setsockopt(socket_.fd(), IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
   }
@@ -166,7 +167,8 @@ class Ping {
   // Who sent the latest ICMP error, and the number of the request it is about.
   std::pair<wire::Address, std::uint16_t> reporter() {
     std::array<std::uint8_t, kHeader> quoted{};
-    alignas(cmsghdr) std::array<std::uint8_t, CMSG_SPACE(sizeof(sock_extended_err) + sizeof(sockaddr_in))> control{};
+    constexpr std::size_t kRoom = CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(sock_extended_err) + sizeof(sockaddr_in));
+    alignas(cmsghdr) std::array<std::uint8_t, kRoom> control{};  // of IP_RECVTTL and IP_RECVERR
     iovec piece{quoted.data(), quoted.size()};
     msghdr message{};
     message.msg_iov = &piece;
@@ -176,8 +178,9 @@ class Ping {
     sockaddr_in from{};
     if (sl_recvmsg(socket_.fd(), &message, MSG_ERRQUEUE) < 0)
       return {wire::Address(), static_cast<std::uint16_t>(sent_)};
-    const cmsghdr* c = CMSG_FIRSTHDR(&message);
-    if (c != nullptr) memcpy(&from, CMSG_DATA(c) + sizeof(sock_extended_err), sizeof from);
+    for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+      if (c->cmsg_type == IP_RECVERR) memcpy(&from, CMSG_DATA(c) + sizeof(sock_extended_err), sizeof from);
+    }
     return {net::to_endpoint(from).address, load_be16(quoted.data() + 6)};
   }
 

@@ -51,6 +51,7 @@ void DatagramSocket::on_stack(short revents) {
     senders_.serve([this](Call& call) { return send_all(call); });
   }
   if ((revents & (POLLIN | POLLERR)) != 0) move_down();
+  if ((revents & POLLERR) != 0 && down_.empty()) keep_errors();  // that of the socket has been moved
   update();
 }
 
@@ -242,14 +243,26 @@ int DatagramSocket::receive_one(const Call& call, const KernelFd& theirs, std::s
   return static_cast<int>((flags & MSG_TRUNC) != 0 ? size : std::min(size, message.room()));
 }
 
-// The same of the stack's queue of errors.
+// Takes the errors out of the stack's queue, which makes its socket ready as long as one is there.
+void DatagramSocket::keep_errors() {
+  Datagram datagram;
+  while (receive_from_stack(datagram, context_.scratch, MSG_ERRQUEUE) == 0) {
+    if (errors_.size() < kMostErrors) {
+      errors_.push_back({{datagram.bytes.begin(), datagram.bytes.end()}, datagram});
+    }
+  }
+}
+
 int DatagramSocket::receive_error(const Call& call) {
   ProgramMessage message;
-  Datagram datagram;
   if (const int error = message.find(call, 0); error != 0) return -error;
-  if (const int error = receive_from_stack(datagram, context_.scratch, MSG_ERRQUEUE); error != 0) return -error;
-  if (const int error = message.store(call, datagram, MSG_ERRQUEUE); error != 0) return -error;
-  return static_cast<int>(std::min(datagram.bytes.size(), message.room()));
+  keep_errors();
+  if (errors_.empty()) return -EAGAIN;
+  KeptError kept = std::move(errors_.front());
+  errors_.pop_front();
+  kept.datagram.bytes = kept.bytes;
+  if (const int error = message.store(call, kept.datagram, MSG_ERRQUEUE); error != 0) return -error;
+  return static_cast<int>(std::min(kept.bytes.size(), message.room()));
 }
 
 // The next datagram from the program's end of the pair. 0, or an errno: also that of the socket.

@@ -32,6 +32,12 @@ class DatagramSocket final : public ProgramSocket {
     KernelFd tag;
   };
 
+  struct KeptError {  // of the stack's queue (IP_RECVERR)
+    std::vector<std::uint8_t> bytes;
+    Datagram datagram;  // without its bytes
+  };
+  static constexpr std::size_t kMostErrors = 64;
+
   void on_stack(short revents) override;
   void on_kernel(short revents) override;
   void update();
@@ -46,6 +52,7 @@ class DatagramSocket final : public ProgramSocket {
   int receive_one(const Call& call, const KernelFd& theirs, std::size_t index, int flags);
   int take_record(const KernelFd& theirs, int flags, Datagram& datagram);
   int receive_from_stack(Datagram& datagram, Bytes room, int flags);
+  void keep_errors();
   int receive_error(const Call& call);
   bool receive_all(Call& call, const KernelFd& theirs);
   bool receive_later(Call& call);
@@ -55,6 +62,7 @@ class DatagramSocket final : public ProgramSocket {
   // What the other side has no room for just now: at most a batch.
   std::deque<std::vector<std::uint8_t>> up_;
   std::deque<Parked> down_;
+  std::deque<KeptError> errors_;
   bool up_ended_ = false;
   bool gone_ = false;  // the program's end is closed
 };

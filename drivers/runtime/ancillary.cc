@@ -161,6 +161,25 @@ void store_facts(const SocketRef& socket, const socket::Received& received, Dura
   if ((told & kTellTos) != 0) ancillary.put(IPPROTO_IP, IP_TOS, received.tos);
 }
 
+void store_error(const SocketRef& socket, const socket::ReceivedError& error, msghdr& message) {
+  const bool reported = error.origin == socket::ReceivedError::Origin::kIcmp;
+  QueuedError queued{};
+  queued.error.ee_errno = static_cast<std::uint32_t>(error.error);
+  queued.error.ee_origin = reported ? SO_EE_ORIGIN_ICMP : SO_EE_ORIGIN_LOCAL;
+  queued.error.ee_type = error.type;
+  queued.error.ee_code = error.code;
+  queued.error.ee_info = error.mtu;
+  Ancillary ancillary(message);
+  if (reported) {
+    queued.offender.sin_family = AF_INET;
+    queued.offender.sin_addr = to_in_addr(error.reporter);
+    const std::uint8_t told = socket.settings.told;
+    if ((told & kTellTtl) != 0) ancillary.put(IPPROTO_IP, IP_TTL, int{error.ttl});
+    if ((told & kTellTos) != 0) ancillary.put(IPPROTO_IP, IP_TOS, error.tos);
+  }
+  ancillary.put(IPPROTO_IP, IP_RECVERR, queued);
+}
+
 Result<ip::Choices> choices_of(const msghdr& message, const ip::Ip& ip) {
   ip::Choices choices;
   msghdr readable = message;

@@ -43,6 +43,8 @@ enum Told : std::uint8_t {
 // `clock_offset` leads from the stack's clock to the system's; used for times only.
 void store_facts(const SocketRef& socket, const socket::Received& received, Duration clock_offset,
                  Ancillary& ancillary);
+// An error that was kept (IP_RECVERR), with what was asked for about its packet.
+void store_error(const SocketRef& socket, const socket::ReceivedError& error, msghdr& message);
 // What a message that is to be sent chooses: IP_PKTINFO, IP_TTL, IP_TOS. kInvalid: malformed, or none of these;
 // kNoDevice: no such interface. What other levels say is of no use here.
 Result<ip::Choices> choices_of(const msghdr& message, const ip::Ip& ip);

@@ -337,35 +337,26 @@ Duration clock_offset() {
   return Instant::from_nanos(now.tv_sec * 1'000'000'000 + now.tv_nsec) - sluice::monotonic_now();
 }
 
-// MSG_ERRQUEUE, as on Linux: what the error quotes as data, the destination as the name, and as ancillary data the
-// error with the address of its sender. Does not wait.
+// MSG_ERRQUEUE, as on Linux: what is left of the sent data as data, its destination as the name, and as ancillary data
+// the error. Does not wait.
 ssize_t receive_error(Call& call, msghdr& message) {
   if (is_stream(call)) return sluice::receive_report(reference(call), clock_offset(), message);
-  struct {
-    sock_extended_err error;
-    sockaddr_in reporter;
-  } report{};
   const auto got = call.sockets().take_error(call.handle());
   if (!got) return set_errno(got.error());
   message.msg_flags = MSG_ERRQUEUE;
-  report.error.ee_errno = static_cast<std::uint32_t>(got->error);
-  report.error.ee_origin = SO_EE_ORIGIN_ICMP;
-  report.error.ee_type = got->type;
-  report.error.ee_code = got->code;
-  socklen_t length = sizeof report.reporter;
-  store_endpoint({got->reporter, 0}, sluice::net::generic(report.reporter), &length);
-  sluice::Ancillary(message).put(IPPROTO_IP, IP_RECVERR, report);
+  sluice::store_error(reference(call), *got, message);
   if (message.msg_name != nullptr) {
-    store_endpoint({got->destination, 0}, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
+    store_endpoint(got->destination, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   }
   const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!p) return set_errno(p.error());
   std::size_t done = 0;
   for (const auto& piece : p->writable()) {
-    const std::size_t n = std::min(piece.size(), got->quoted.size() - done);
-    memcpy(piece.data(), got->quoted.data() + done, n);
+    const std::size_t n = std::min(piece.size(), got->payload.size() - done);
+    std::copy_n(got->payload.begin() + static_cast<std::ptrdiff_t>(done), n, piece.begin());
     done += n;
   }
+  if (done < got->payload.size()) message.msg_flags |= MSG_TRUNC;
   return static_cast<ssize_t>(done);
 }
 

@@ -64,6 +64,8 @@ constexpr OptionRow kIntOptions[] = {
     {IPPROTO_IP, IP_TOS, Option::kIpTos},
     {IPPROTO_IP, IP_MTU_DISCOVER, Option::kIpMtuDiscover},
     {IPPROTO_IP, IP_MULTICAST_TTL, Option::kIpMulticastTtl},
+    {IPPROTO_IP, IP_RECVERR, Option::kIpReceiveErrors},
+    {IPPROTO_IP, IP_MTU, Option::kIpMtu},
     {IPPROTO_IP, IP_MULTICAST_LOOP, Option::kIpMulticastLoop},
     {IPPROTO_IP, IP_MULTICAST_ALL, Option::kIpMulticastAll},
 };

@@ -169,6 +169,9 @@ void Ip::Impl::icmp_error_input(const icmp::Message& message, const Datagram& d)
   IcmpError error;
   error.type = message.type;
   error.code = message.code;
+  error.ttl = d.ttl;
+  error.tos = d.tos;
+  error.interface = d.interface;
   error.reporter = d.source;
   error.source = quote->header.source;
   error.destination = quote->header.destination;

@@ -58,6 +58,9 @@ struct IcmpError {
   std::uint8_t type = 0;
   std::uint8_t code = 0;
   std::uint32_t mtu = 0;  // kFragmentationNeeded: what the reporter says fits, bytes, at least 68
+  std::uint8_t ttl = 0;   // with which it came, as the next two; 0: it is this host's own
+  std::uint8_t tos = 0;
+  InterfaceId interface = kNoInterface;
   Address reporter{};     // who sent the error
   Address source{};       // of the quoted packet: an address of ours
   Address destination{};  // of the quoted packet

@@ -74,6 +74,7 @@ class Datagram final : public Object, private udp::PortUser {
     return Lent{std::move(got->payload), got->source};
   }
 
+  Result<ReceivedError> take_error() override { return port_->take_received_error(); }
   Status join_group(const udp::Port::Membership& m) override { return port_->join(m); }
   Status leave_group(const udp::Port::Membership& m) override { return port_->leave(m); }
   Status shutdown(Shutdown how) override {
@@ -91,7 +92,7 @@ class Datagram final : public Object, private udp::PortUser {
   [[nodiscard]] Ready ready() const override {
     Ready r = Ready::kOut;
     if (port_->next_size() || read_shut_) r = r | Ready::kIn;
-    if (port_->pending_error() != Errno::kOk) r = r | Ready::kError;
+    if (port_->pending_error() != Errno::kOk || port_->has_received_errors()) r = r | Ready::kError;
     if (read_shut_) r = r | Ready::kReadHangup;
     if (read_shut_ && write_shut_) r = r | Ready::kHangup;
     return r;
@@ -160,6 +161,8 @@ Status Datagram::set_option(Option option, std::int64_t v) {
       return is_octet ? (o.multicast_ttl = static_cast<std::uint8_t>(v), Status()) : fail(Errno::kInvalid);
     case Option::kIpMulticastLoop:
       return o.multicast_loop = v != 0 ? Allow::kYes : Allow::kNo, Status();
+    case Option::kIpReceiveErrors:
+      return port_->keep_errors(v != 0 ? udp::Port::Keep::kErrors : udp::Port::Keep::kNothing), Status();
     case Option::kIpMulticastInterface:
       return o.multicast_interface = static_cast<ip::InterfaceId>(v), Status();
     case Option::kIpMulticastAll:
@@ -200,6 +203,12 @@ Result<std::int64_t> Datagram::get_option(Option option) {
       return std::int64_t{o.multicast_ttl};
     case Option::kIpMulticastLoop:
       return std::int64_t{o.multicast_loop == udp::Port::Options::Allow::kYes};
+    case Option::kIpReceiveErrors:
+      return std::int64_t{port_->keeps_errors()};
+    case Option::kIpMtu: {
+      const auto mtu = port_->path_mtu();
+      return mtu ? Result<std::int64_t>(std::int64_t{*mtu}) : fail(mtu.error());
+    }
     case Option::kIpMulticastInterface:
       return std::int64_t{o.multicast_interface};
     case Option::kIpMulticastAll:

@@ -2,7 +2,7 @@
 // with Linux's SOCK_DGRAM, IPPROTO_ICMP. The identifier is the socket's: bind() port, or chosen.
 #include <algorithm>
 #include <array>
-#include <optional>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -43,8 +43,7 @@ class Echo final : public Object, private ip::IcmpUser {
   Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) override;
 
   Result<ReceivedError> take_error() override {
-    if (!report_) return fail(Errno::kAgain);
-    return *std::exchange(report_, std::nullopt);
+    return errors_ != nullptr ? errors_->take(error_) : fail(Errno::kAgain);
   }
 
   [[nodiscard]] Endpoint local_name() const override { return {source_, identifier_}; }
@@ -53,6 +52,11 @@ class Echo final : public Object, private ip::IcmpUser {
     return peer_;
   }
   Status set_option(Option option, std::int64_t v) override {
+    if (option == Option::kIpReceiveErrors) {
+      if (v == 0) return errors_.reset(), Status();
+      if (errors_ == nullptr) errors_ = std::make_unique<ip::ErrorQueue>();
+      return {};
+    }
     if (option != Option::kIpTtl) return fail(Errno::kNoProtocolOption);
     if (v == 0 || v < -1 || v > 255) return fail(Errno::kInvalid);
     ttl_ = v < 0 ? std::uint8_t{0} : static_cast<std::uint8_t>(v);
@@ -60,13 +64,14 @@ class Echo final : public Object, private ip::IcmpUser {
   }
   Result<std::int64_t> get_option(Option option) override {
     if (option == Option::kError) return static_cast<std::int64_t>(std::exchange(error_, Errno::kOk));
+    if (option == Option::kIpReceiveErrors) return std::int64_t{errors_ != nullptr};
     if (option == Option::kIpTtl) return ttl_ != 0 ? std::int64_t{ttl_} : std::int64_t{64};
     return fail(Errno::kNoProtocolOption);
   }
   [[nodiscard]] Ready ready() const override {
     Ready r = Ready::kOut;
     if (!replies_.empty() || error_ != Errno::kOk) r = r | Ready::kIn;
-    if (error_ != Errno::kOk) r = r | Ready::kError;
+    if (error_ != Errno::kOk || (errors_ != nullptr && !errors_->empty())) r = r | Ready::kError;
     return r;
   }
   [[nodiscard]] Result<std::size_t> readable_bytes() const override {
@@ -89,9 +94,12 @@ class Echo final : public Object, private ip::IcmpUser {
     changed();
   }
   void on_icmp_error(const ip::IcmpError& e) override {
+    if (errors_ != nullptr) {
+      errors_->push(e, {e.destination, 0}, e.quoted);
+    } else if (!connected_ || e.kind == ip::ErrorKind::kTimeExceeded) {
+      return;
+    }
     error_ = ip::errno_of(e.kind);
-    report_ = ReceivedError{error_, e.type, e.code, e.reporter, e.destination, {}};
-    std::copy_n(e.quoted.begin(), std::min(e.quoted.size(), report_->quoted.size()), report_->quoted.begin());
     changed();
   }
 
@@ -100,7 +108,7 @@ class Echo final : public Object, private ip::IcmpUser {
   std::uint8_t ttl_ = 0;
   bool connected_ = false;
   Errno error_ = Errno::kOk;
-  std::optional<ReceivedError> report_;  // stays when error_ has been told
+  std::unique_ptr<ip::ErrorQueue> errors_;  // null: they are not kept
   Address source_;
   Endpoint peer_;
   Ring<Reply> replies_;

@@ -8,6 +8,7 @@
 
 #include "stack/base/context.h"
 #include "stack/base/result.h"
+#include "stack/ip/error_queue.h"
 #include "stack/ip/ip.h"
 #include "stack/tcp/tcp.h"
 #include "stack/udp/udp.h"
@@ -17,6 +18,7 @@ namespace sluice::socket {
 using ip::Address;
 using ip::Endpoint;
 using ip::Family;
+using ip::ReceivedError;
 
 using Handle = std::int32_t;  // >= 0, the lowest free number
 
@@ -87,6 +89,8 @@ enum class Option : std::uint8_t {  // value and unit
   kIpMulticastTtl,        // 0..255, -1: 1
   kIpMulticastLoop,       // 0/1
   kIpMulticastAll,        // 0/1
+  kIpReceiveErrors,       // 0/1; not of streams
+  kIpMtu,                 // get only: bytes; not of streams
   kIpMulticastInterface,  // ip::InterfaceId; 0: the stack's choice
 };
 
@@ -125,16 +129,6 @@ struct Lent {
   Endpoint source{};    // datagram sockets
 };
 
-// An ICMP error for what an echo socket has sent.
-struct ReceivedError {
-  Errno error{};
-  std::uint8_t type = 0;
-  std::uint8_t code = 0;
-  Address reporter{};                    // who sent the error
-  Address destination{};                 // of the quoted packet
-  std::array<std::uint8_t, 8> quoted{};  // the ICMP header of the request
-};
-
 // What became of data that was given to a stream, for MSG_ERRQUEUE.
 struct Report {
   enum class Kind : std::uint8_t {
@@ -171,7 +165,7 @@ class Sockets {
   Result<Lent> lend(Handle handle);  // streams and datagrams; others kNotSupported
   void give_back(Handle handle, std::size_t bytes);
   Status send(Handle handle, buf::Buffer& block, SendFlags flags);  // streams; others kNotSupported
-  Result<ReceivedError> take_error(Handle handle);                  // the latest that was not taken; echo sockets only
+  Result<ReceivedError> take_error(Handle handle);                  // of those kept for kIpReceiveErrors; kAgain: none
   // Datagram sockets; others kNoProtocolOption. See udp::Port.
   Status join_group(Handle handle, const udp::Port::Membership& membership);
   Status leave_group(Handle handle, const udp::Port::Membership& membership);

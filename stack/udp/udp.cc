@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <vector>
 
 #include "stack/base/byte_order.h"
@@ -46,7 +47,8 @@ struct Port::State {
   Sharing sharing = Sharing::kExclusive;
   Errno error = Errno::kOk;
   Options options;
-  ip::Route route;  // to the peer, while its generation holds
+  ip::Route route;                         // to the peer, while its generation holds
+  std::unique_ptr<ip::ErrorQueue> errors;  // null: they are not kept
   std::vector<Membership> memberships;
   Ring<ReceivedDatagram> queue;
   std::size_t queued = 0;     // memory of what waits, bytes
@@ -220,7 +222,11 @@ void Udp::on_icmp_error(const ip::IcmpError& e) {
   Port::State* s = impl_->find(from, to);
   if (s == nullptr) return impl_->context.drop(Drop::kIcmpQuote);
   if (e.kind == ip::ErrorKind::kFragmentationNeeded) impl_->ip.accept_path_mtu(e.destination, e.mtu);
-  if (!s->connected || e.kind == ip::ErrorKind::kTimeExceeded) return;
+  if (s->errors != nullptr) {
+    s->errors->push(e, to, e.quoted.subspan(wire::udp::kHeaderSize));
+  } else if (!s->connected || e.kind == ip::ErrorKind::kTimeExceeded) {
+    return;
+  }
   s->error = ip::errno_of(e.kind);
   if (s->user != nullptr) s->user->on_udp_error();
 }
@@ -370,7 +376,10 @@ Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, cons
   if (holds > 0 && Train::suits(way, size) && train.add(way, pieces, size)) return {};
   send_train();
   if (holds > 0 && Train::suits(way, size) && train.add(way, pieces, size)) return {};
-  return emit(way, pieces, size, 0);
+  const Status sent = emit(way, pieces, size, 0);
+  const bool too_big = !sent && sent.error() == Errno::kMessageSize;
+  if (too_big && s.errors != nullptr) s.errors->push_too_big({to.address, s.peer.port}, route.mtu);
+  return sent;
 }
 
 // One datagram, or with `each` > 0 a packet to be cut into datagrams of that payload.
@@ -451,6 +460,24 @@ Errno Port::take_error() {
 }
 Errno Port::pending_error() const {
   return state_->error;
+}
+void Port::keep_errors(Keep what) {
+  if (what == Keep::kNothing) return state_->errors.reset();
+  if (state_->errors == nullptr) state_->errors = std::make_unique<ip::ErrorQueue>();
+}
+bool Port::keeps_errors() const {
+  return state_->errors != nullptr;
+}
+bool Port::has_received_errors() const {
+  return state_->errors != nullptr && !state_->errors->empty();
+}
+Result<ip::ReceivedError> Port::take_received_error() {
+  return state_->errors != nullptr ? state_->errors->take(state_->error) : fail(Errno::kAgain);
+}
+Result<std::uint32_t> Port::path_mtu() {
+  if (!state_->connected) return fail(Errno::kNotConnected);
+  const auto route = state_->route_to(state_->peer.address, {});
+  return route ? Result<std::uint32_t>(route->mtu) : fail(route.error());
 }
 Endpoint Port::local() const {
   return state_->local;

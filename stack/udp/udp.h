@@ -5,6 +5,7 @@
 
 #include "stack/base/context.h"
 #include "stack/base/result.h"
+#include "stack/ip/error_queue.h"
 #include "stack/ip/ip.h"
 #include "stack/ip/types.h"
 #include "stack/udp/train.h"
@@ -70,6 +71,15 @@ class Port {
   [[nodiscard]] Errno pending_error() const;
   [[nodiscard]] Endpoint local() const;
   [[nodiscard]] const Endpoint* peer() const;  // null when not connected
+
+  // Errors are kept for take_received_error(): those that ICMP reports also when the port has no peer, and datagrams
+  // that were too big (IP_RECVERR). Off: what was kept is forgotten.
+  enum class Keep : std::uint8_t { kNothing, kErrors };
+  void keep_errors(Keep what);
+  [[nodiscard]] bool keeps_errors() const;
+  [[nodiscard]] bool has_received_errors() const;
+  Result<ip::ReceivedError> take_received_error();  // kAgain
+  [[nodiscard]] Result<std::uint32_t> path_mtu();   // to the peer, bytes; kNotConnected
 
   struct Options {
     std::uint8_t ttl = 0;  // 0: the stack's default
