@@ -16,7 +16,7 @@ struct Stack::Parts {
         ip(context, pool, config.ip),
         udp(context, ip, pool),
         tcp(context, ip, pool, config.tcp),
-        sockets(ip, udp, tcp) {
+        sockets(context, ip, udp, tcp) {
     context.sink = config.events;
   }
 

@@ -4,6 +4,7 @@
 #include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <time.h>
 
@@ -155,6 +156,7 @@ void store_facts(const SocketRef& socket, const socket::Received& received, Dura
   if ((told & kTellDropped) != 0 && received.dropped > 0) {
     ancillary.put(SOL_SOCKET, SO_RXQ_OVFL, received.dropped);
   }
+  if (received.segment > 0) ancillary.put(IPPROTO_UDP, UDP_GRO, int{received.segment});
   if ((told & kTellPacketInfo) != 0)
     ancillary.put(IPPROTO_IP, IP_PKTINFO, packet_info_of(socket.sockets.ip(), received));
   if ((told & kTellTtl) != 0) ancillary.put(IPPROTO_IP, IP_TTL, int{received.ttl});
@@ -187,6 +189,12 @@ Result<ip::Choices> choices_of(const msghdr& message, const ip::Ip& ip) {
   for (cmsghdr* c = CMSG_FIRSTHDR(&readable); c != nullptr; c = CMSG_NXTHDR(&readable, c)) {
     const auto left = static_cast<std::size_t>(end - reinterpret_cast<const char*>(c));
     if (c->cmsg_len < sizeof(cmsghdr) || c->cmsg_len > left) return fail(Errno::kInvalid);
+    if (c->cmsg_level == IPPROTO_UDP) {
+      std::uint16_t segment = 0;
+      if (c->cmsg_type != UDP_SEGMENT || c->cmsg_len != CMSG_LEN(sizeof segment)) return fail(Errno::kInvalid);
+      memcpy(&segment, CMSG_DATA(c), sizeof segment);
+      choices.segment = segment;
+    }
     if (c->cmsg_level != IPPROTO_IP) continue;
     if (const Status read = read_choice(*c, ip, choices); !read) return fail(read.error());
   }

@@ -45,8 +45,8 @@ void store_facts(const SocketRef& socket, const socket::Received& received, Dura
                  Ancillary& ancillary);
 // An error that was kept (IP_RECVERR), with what was asked for about its packet.
 void store_error(const SocketRef& socket, const socket::ReceivedError& error, msghdr& message);
-// What a message that is to be sent chooses: IP_PKTINFO, IP_TTL, IP_TOS. kInvalid: malformed, or none of these;
-// kNoDevice: no such interface. What other levels say is of no use here.
+// What a message that is to be sent chooses: IP_PKTINFO, IP_TTL, IP_TOS, UDP_SEGMENT. kInvalid: malformed, or none of
+// these; kNoDevice: no such interface. What other levels say is of no use here.
 Result<ip::Choices> choices_of(const msghdr& message, const ip::Ip& ip);
 
 // What a call that gave data to a stream wants to be told (MSG_ZEROCOPY, SO_TIMESTAMPING). `sent`: its result.

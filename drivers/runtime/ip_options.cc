@@ -89,7 +89,7 @@ int change_membership(const SocketRef& socket, int name, const void* value, sock
   if (joins && !group.is_multicast()) return set_errno(Errno::kInvalid);
   const auto interface = interface_of(socket.sockets.ip(), request);
   if (!interface) return set_errno(joins ? interface.error() : Errno::kAddressNotAvailable);
-  const udp::Port::Membership m{group, *interface};
+  const ip::Membership m{group, *interface};
   return answer(joins ? socket.sockets.join_group(socket.handle, m) : socket.sockets.leave_group(socket.handle, m));
 }
 

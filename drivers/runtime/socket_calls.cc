@@ -88,8 +88,14 @@ sluice::SocketRef reference(const Call& call) {
   return {call.sockets(), call.handle(), call.settings()};
 }
 
+// What a message that is to be sent has beside its data and its destination; null: it has none.
+struct Beside {
+  const sluice::ip::Choices* choices = nullptr;
+  const sluice::ip::LinkName* link = nullptr;  // destination of a frame
+};
+
 // A blocking stream send returns when all is in the send queue, and the handshake over if it has begun one, as Linux.
-ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to, const sluice::ip::Choices* choices) {
+ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to, const Beside& beside) {
   if ((flags & MSG_OOB) != 0 && !is_stream(call)) return set_errno(Errno::kNotSupported);
   const Instant deadline = deadline_of(call, call.settings().seldom->send_timeout, flags);
   std::size_t done = 0;
@@ -97,7 +103,8 @@ ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to, const 
   for (;; flags &= ~MSG_FASTOPEN) {
     const auto sent = blocking(call, Ready::kOut, deadline, [&] {
       sluice::socket::SendFlags given = sluice::send_flags_of(flags);
-      given.choices = choices;
+      given.choices = beside.choices;
+      given.link = beside.link;
       return call.sockets().send(call.handle(), p.from(done), to, given);
     });
     if (sent) done += *sent;
@@ -126,7 +133,9 @@ int sl_socket(int domain, int type, int protocol) {
   const auto kind = sluice::socket_type_of(domain, type, protocol);
   if (!kind) return set_errno(kind.error());
   Impl::Guard guard(*impl);
-  const auto handle = impl->stack->sockets().open(sluice::ip::Family::kV4, *kind);
+  const auto number =
+      static_cast<std::uint16_t>(domain == AF_PACKET ? ntohs(static_cast<std::uint16_t>(protocol)) : protocol);
+  const auto handle = impl->stack->sockets().open(sluice::ip::Family::kV4, *kind, number);
   if (!handle) return set_errno(handle.error());
   sluice::SocketSettings& settings = impl->side(*handle).settings;
   settings.nonblocking = (type & SOCK_NONBLOCK) != 0;
@@ -198,6 +207,10 @@ Result<Endpoint> to_local_endpoint(const sockaddr* address, socklen_t length) {
 int sl_bind(int fd, const sockaddr* address, socklen_t length) {
   const Call call(fd);
   if (!call) return call.refuse();
+  if (sluice::is_packet(reference(call))) {
+    const auto name = sluice::to_link_name(address, length);
+    return name ? answer(call.sockets().bind_link(call.handle(), *name)) : set_errno(name.error());
+  }
   const auto local = to_local_endpoint(address, length);
   if (!local) return set_errno(local.error());
   return answer(call.sockets().bind(call.handle(), *local));
@@ -280,7 +293,14 @@ int store_name(const Result<Endpoint>& name, sockaddr* address, socklen_t* lengt
 int sl_getsockname(int fd, sockaddr* address, socklen_t* length) {
   const Call call(fd);
   if (!call) return call.refuse();
-  return store_name(call.sockets().local_name(call.handle()), address, length);
+  if (!sluice::is_packet(reference(call))) {
+    return store_name(call.sockets().local_name(call.handle()), address, length);
+  }
+  const auto name = call.sockets().link_name(call.handle());
+  if (!name) return set_errno(name.error());
+  if (address == nullptr || length == nullptr) return set_errno(Errno::kFault);
+  sluice::store_link_name(*name, address, length);
+  return 0;
 }
 
 int sl_getpeername(int fd, sockaddr* address, socklen_t* length) {
@@ -296,12 +316,16 @@ ssize_t sl_sendmsg(int fd, const msghdr* message, int flags) {
   if (!call) return call.refuse();
   auto p = pieces_of(message->msg_iov, message->msg_iovlen);
   if (!p) return set_errno(p.error());
+  if (message->msg_name != nullptr && sluice::is_packet(reference(call))) {
+    const auto link = sluice::to_link_name(static_cast<const sockaddr*>(message->msg_name), message->msg_namelen);
+    return link ? send_pieces(call, *p, flags, nullptr, {.link = &*link}) : set_errno(link.error());
+  }
   const auto to = sluice::destination_of(*message, flags);
   if (!to) return set_errno(to.error());
   const bool chooses = message->msg_control != nullptr && message->msg_controllen > 0 && !is_stream(call);
   const auto choices = chooses ? sluice::choices_of(*message, call.sockets().ip()) : Result(sluice::ip::Choices());
   if (!choices) return set_errno(choices.error());
-  return send_pieces(call, *p, flags, *to ? &**to : nullptr, chooses ? &*choices : nullptr);
+  return send_pieces(call, *p, flags, *to ? &**to : nullptr, {.choices = chooses ? &*choices : nullptr});
 }
 
 ssize_t sl_sendto(int fd, const void* data, size_t size, int flags, const sockaddr* to, socklen_t length) {
@@ -360,6 +384,11 @@ ssize_t receive_error(Call& call, msghdr& message) {
   return static_cast<ssize_t>(done);
 }
 
+// SO_RCVLOWAT: what a receive that may wait waits for.
+std::size_t low_water(const Call& call) {
+  return static_cast<std::size_t>(call.sockets().get_option(call.handle(), Option::kReceiveLowWater).value_or(1));
+}
+
 bool at_mark(const Call& call) {
   return call.sockets().get_option(call.handle(), Option::kAtMark).value_or(0) != 0;
 }
@@ -375,12 +404,14 @@ ssize_t receive_message(Call& call, msghdr& message, int flags, Instant deadline
   if (!got) return set_errno(got.error());
   message.msg_flags = (got->truncated ? MSG_TRUNC : 0) | (got->urgent ? MSG_OOB : 0);
   sluice::Ancillary ancillary(message);
-  if (call.settings().told != 0 && !is_stream(call)) {
+  if ((call.settings().told != 0 && !is_stream(call)) || got->segment > 0) {
     sluice::store_facts(reference(call), *got, clock_offset(), ancillary);
   }
   sluice::store_inq(reference(call), ancillary);
   if (message.msg_name != nullptr && is_stream(call)) {
     message.msg_namelen = 0;
+  } else if (message.msg_name != nullptr && sluice::is_packet(reference(call))) {
+    sluice::store_link_name(got->link, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   } else if (message.msg_name != nullptr) {
     store_endpoint(got->source, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   }
@@ -407,15 +438,15 @@ ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, sockaddr* from, 
   message.msg_iovlen = 1;
   if ((flags & MSG_ERRQUEUE) != 0) return receive_error(call, message);
   const Instant deadline = receive_deadline(call, flags);
-  const bool all = (flags & MSG_WAITALL) != 0 && (flags & MSG_PEEK) == 0 && deadline != kNoWait &&
-                   is_stream(call);  // a datagram stands for itself
+  const bool may_wait = (flags & (MSG_PEEK | MSG_OOB)) == 0 && deadline != kNoWait && is_stream(call);
   std::size_t done = 0;
   for (;;) {
     const ssize_t n = receive_message(call, message, flags, deadline);
     if (n < 0) return done > 0 ? static_cast<ssize_t>(done) : -1;
     done += static_cast<std::size_t>(n);
     if (from != nullptr && length != nullptr) *length = message.msg_namelen;
-    if (!all || n == 0 || done == size || at_mark(call)) return static_cast<ssize_t>(done);
+    const bool over = !may_wait || n == 0 || done == size || at_mark(call);  // a datagram stands for itself
+    if (over || ((flags & MSG_WAITALL) == 0 && done >= low_water(call))) return static_cast<ssize_t>(done);
     piece = {static_cast<char*>(data) + done, size - done};
   }
 }

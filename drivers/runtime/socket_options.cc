@@ -1,9 +1,11 @@
 // Options, flags and queries of a socket, in the system's types, and the calls of sluice/socket.h for them.
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/icmp.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <netinet/udp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/time.h>
@@ -40,6 +42,7 @@ constexpr OptionRow kIntOptions[] = {
     {SOL_SOCKET, SO_OOBINLINE, Option::kUrgentInline},
     {SOL_SOCKET, SO_SNDBUF, Option::kSendBuffer},
     {SOL_SOCKET, SO_RCVBUF, Option::kReceiveBuffer},
+    {SOL_SOCKET, SO_RCVLOWAT, Option::kReceiveLowWater},
     {SOL_SOCKET, SO_ERROR, Option::kError},
     {SOL_SOCKET, SO_ACCEPTCONN, Option::kAcceptConnection},
     {SOL_SOCKET, SO_MAX_PACING_RATE, Option::kMaxPacingRate},
@@ -64,6 +67,10 @@ constexpr OptionRow kIntOptions[] = {
     {IPPROTO_IP, IP_TOS, Option::kIpTos},
     {IPPROTO_IP, IP_MTU_DISCOVER, Option::kIpMtuDiscover},
     {IPPROTO_IP, IP_MULTICAST_TTL, Option::kIpMulticastTtl},
+    {IPPROTO_UDP, UDP_SEGMENT, Option::kUdpSegment},
+    {IPPROTO_UDP, UDP_GRO, Option::kUdpJoined},
+    {SOL_RAW, ICMP_FILTER, Option::kIcmpFilter},
+    {IPPROTO_IP, IP_HDRINCL, Option::kIpHeaderIncluded},
     {IPPROTO_IP, IP_RECVERR, Option::kIpReceiveErrors},
     {IPPROTO_IP, IP_MTU, Option::kIpMtu},
     {IPPROTO_IP, IP_MULTICAST_LOOP, Option::kIpMulticastLoop},
@@ -83,8 +90,10 @@ socket::Type type_of(const SocketRef& socket) {
 
 // Whether this kind of socket has options of the level at all.
 bool has_level(const SocketRef& socket, int level) {
-  if (level == SOL_SOCKET || level == IPPROTO_IP) return true;
-  return level == IPPROTO_TCP && type_of(socket) == socket::Type::kStream;
+  if (level == SOL_SOCKET || (level == IPPROTO_IP && !is_packet(socket))) return true;
+  const socket::Type type = type_of(socket);
+  return (level == IPPROTO_TCP && type == socket::Type::kStream) ||
+         (level == IPPROTO_UDP && type == socket::Type::kDatagram) || (level == SOL_RAW && type == socket::Type::kRaw);
 }
 
 // Options that say nothing to this kind of socket, or to this stack, and are remembered for who asks.
@@ -103,9 +112,9 @@ constexpr KeptRow kKeptOptions[] = {
 
 const KeptRow* kept_option(const SocketRef& socket, int level, int name) {
   const bool is_stream = type_of(socket) == socket::Type::kStream;
-  const bool is_datagram = type_of(socket) == socket::Type::kDatagram;
+  const bool has_broadcasts = type_of(socket) == socket::Type::kDatagram || type_of(socket) == socket::Type::kRaw;
   if (level != SOL_SOCKET || (is_stream && (name == SO_KEEPALIVE || name == SO_OOBINLINE))) return nullptr;
-  if (is_datagram && name == SO_BROADCAST) return nullptr;
+  if (has_broadcasts && name == SO_BROADCAST) return nullptr;
   const auto row = std::ranges::find(kKeptOptions, name, &KeptRow::name);
   return row != std::end(kKeptOptions) ? row : nullptr;
 }
@@ -212,10 +221,16 @@ std::optional<int> kind_of(const SocketRef& socket, int level, int name) {
   const socket::Type type = type_of(socket);
   switch (name) {
     case SO_DOMAIN:
-      return AF_INET;
+      return is_packet(socket) ? AF_PACKET : AF_INET;
     case SO_TYPE:
-      return type == socket::Type::kStream ? SOCK_STREAM : SOCK_DGRAM;
+      return type == socket::Type::kStream                                 ? SOCK_STREAM
+             : type == socket::Type::kRaw || type == socket::Type::kPacket ? SOCK_RAW
+                                                                           : SOCK_DGRAM;
     case SO_PROTOCOL:
+      if (const auto protocol = socket.sockets.get_option(socket.handle, Option::kProtocol)) {
+        const auto number = static_cast<std::uint16_t>(*protocol);
+        return is_packet(socket) ? htons(number) : number;
+      }
       return type == socket::Type::kStream ? IPPROTO_TCP : type == socket::Type::kDatagram ? IPPROTO_UDP : IPPROTO_ICMP;
     default:
       return {};

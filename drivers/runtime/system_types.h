@@ -55,6 +55,11 @@ int get_socket_option(const SocketRef& socket, int level, int name, void* value,
 int control_descriptor(SocketSettings& settings, int command, long argument);        // fcntl
 int control_device(const SocketRef& socket, unsigned long request, void* argument);  // ioctl
 Result<socket::Type> socket_type_of(int domain, int type, int protocol);             // socket
+bool is_packet(const SocketRef& socket);                                             // of AF_PACKET
+
+// packet(7): sockaddr_ll. kInvalid: too short, or an address of another length than Ethernet's.
+Result<ip::LinkName> to_link_name(const sockaddr* address, socklen_t length);
+void store_link_name(const ip::LinkName& name, sockaddr* address, socklen_t* length);
 
 Result<ip::Endpoint> to_endpoint(const sockaddr* address, socklen_t length);
 // Cut to the room there is; *length becomes the whole size, as the kernel does.

@@ -53,6 +53,8 @@
   X(kIcmpForbidden, "icmp.forbidden", "a case in which no error may be sent")                           \
   X(kIgmpMalformed, "igmp.malformed", "message shorter than 8 bytes")                                   \
   X(kIgmpChecksum, "igmp.bad_checksum", "checksum does not match")                                      \
+  X(kRawQueueFull, "raw.queue_full", "receive queue of a raw socket is full")                           \
+  X(kPacketQueueFull, "packet.queue_full", "receive queue of a packet socket is full")                  \
   X(kUdpMalformed, "udp.malformed", "length below 8 or beyond the IP payload, or port 0")               \
   X(kUdpChecksum, "udp.bad_checksum", "checksum does not match")                                        \
   X(kUdpNoPort, "udp.no_port", "nobody listens on this port")                                           \

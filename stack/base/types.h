@@ -20,6 +20,7 @@ enum class Errno : int {
   kBadFile = EBADF,
   kAgain = EAGAIN,
   kNoMemory = ENOMEM,
+  kNoSuchAddress = ENXIO,
   kAccess = EACCES,
   kFault = EFAULT,
   kExist = EEXIST,

@@ -187,6 +187,9 @@ void Ip::Impl::icmp_error_input(const icmp::Message& message, const Datagram& d)
 
 // (RFC1122-ICMP-13, -19, -21; RFC1122-IF-04)
 void Ip::Impl::report(const IcmpError& error, Protocol protocol) {
+  for (const RawEntry& e : raw_users_) {
+    if (e.protocol == static_cast<std::uint8_t>(protocol)) e.user->on_raw_error(error);
+  }
   if (protocol != Protocol::kIcmp) {
     if (Transport* t = transport(protocol); t != nullptr) t->on_icmp_error(error);
     return;

@@ -1,6 +1,6 @@
 // The host's part of IGMP on one interface: RFC 2236 §3, §6. Routers, and switches that look into it, learn from the
-// reports which groups are wanted here. Version 2, and version 1 while a router speaks it; one of version 3 takes it
-// too.
+// reports which groups are wanted here (RFC1122-MC-02). Version 2, and version 1 while a router speaks it; a router of
+// version 3 takes it too.
 #pragma once
 
 #include <array>

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <vector>
 
 #include "stack/base/context.h"
 #include "stack/base/ring.h"
@@ -47,7 +48,7 @@ struct Arrival {
   link::LinkCast link_cast = link::LinkCast::kUnicast;
 };
 
-class Ip::Impl final : public link::LinkUser, public ReassemblyUser, public IgmpUser {
+class Ip::Impl final : public link::LinkUser, public ReassemblyUser, public IgmpUser, public link::FrameWatcher {
  public:
   static constexpr std::size_t kMaxInterfaces = 16;
   static constexpr std::size_t kMaxIcmpUsers = 64;
@@ -69,6 +70,9 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser, public Igmp
   [[nodiscard]] bool in_group(const Address& group, InterfaceId id) const;
   Transport* transport(Protocol protocol) { return transports_[static_cast<std::size_t>(protocol)]; }
 
+  // --- frames.cc
+  void on_frame(link::Link& link, const buf::TxFrame& frame, Direction direction) override;
+
   // --- input.cc
   void on_packet(link::Link& link, buf::Buffer packet, link::LinkCast cast, const buf::Offload& offload) override;
   void on_unreachable(link::Link& link, Bytes packet) override;
@@ -79,6 +83,7 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser, public Igmp
   Result<void, Drop> check_source(const Arrival& arrival) const;
   Result<void, Drop> check_destination(const Arrival& arrival) const;
   void deliver(buf::Buffer buffer, Arrival arrival, std::size_t header_size, const buf::Offload& offload);
+  bool deliver_raw(const Arrival& arrival, std::size_t header_size);
   void igmp_input(const Datagram& datagram);
   void batch_end();
 
@@ -96,6 +101,7 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser, public Igmp
   Status send_fragments(buf::TxPacket& packet, const SendOptions& options, const Path& route);
   Status send_one(buf::TxPacket& packet, const wire::ipv4::Header& header, const Path& route);
   Status send_ready(buf::TxPacket& packet, const Path& route);
+  Status send_as_it_is(MutableBytes bytes, const Route& route);
   void send_igmp(InterfaceId interface, wire::Ipv4Address destination, const wire::igmp::Message& message) override;
   Status loop_back(const buf::TxPacket& packet, InterfaceId interface);
   void loop_to_members(buf::TxPacket& packet, const SendOptions& options, const Path& route);
@@ -119,6 +125,10 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser, public Igmp
     buf::Buffer packet{};
     InterfaceId interface = kNoInterface;  // by which it comes in
   };
+  struct RawEntry {
+    RawUser* user;
+    std::uint8_t protocol;
+  };
   struct IcmpUserEntry {
     std::uint16_t identifier = 0;
     IcmpUser* user = nullptr;
@@ -137,6 +147,8 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser, public Igmp
   Reassembler reassembler_;
   std::array<Transport*, 256> transports_{};
   std::array<IcmpUserEntry, kMaxIcmpUsers> icmp_users_{};
+  std::vector<RawEntry> raw_users_;
+  std::vector<FrameUser*> frame_users_;
   Ring<Looped> loopback_;
   Groups loopback_groups_;
 };

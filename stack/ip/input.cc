@@ -106,6 +106,7 @@ Result<void, Drop> Ip::Impl::check_destination(const Arrival& a) const {
 // A TTL of 0 or 1 does not matter to the host it is for (RFC1122-IP-18).
 void Ip::Impl::deliver(buf::Buffer buffer, Arrival arrival, std::size_t header_size, const buf::Offload& offload) {
   context_.counters.add(Counter::kIpDelivered);
+  const bool heard = !raw_users_.empty() && deliver_raw(arrival, header_size);
   Datagram d;
   d.source = arrival.header.source;
   d.destination = arrival.header.destination;
@@ -128,8 +129,20 @@ void Ip::Impl::deliver(buf::Buffer buffer, Arrival arrival, std::size_t header_s
     context_.arriving = nullptr;
     return;
   }
+  if (heard) return;
   context_.drop(Drop::kIpProtocol, arrival.packet);
   send_error(arrival, wire::icmp::kUnreachable, wire::icmp::kProtocolUnreachable, 0);  // (RFC1122-ICMP-11)
+}
+
+// Whether a raw socket wanted it.
+bool Ip::Impl::deliver_raw(const Arrival& a, std::size_t header_size) {
+  const RawPacket packet{a.header.source, a.header.destination, a.interface, a.header.ttl,
+                         a.header.tos,    header_size,          a.packet};
+  bool wanted = false;
+  for (const RawEntry& e : raw_users_) {
+    if (e.protocol == a.header.protocol && e.user->on_raw_packet(packet)) wanted = true;
+  }
+  return wanted;
 }
 
 void Ip::Impl::igmp_input(const Datagram& d) {

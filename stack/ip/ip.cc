@@ -175,6 +175,7 @@ Result<InterfaceId> Ip::add_interface(link::NetDevice& device, const InterfaceCo
   const auto id = static_cast<InterfaceId>(im.interface_count_ + 1);
   auto* interface = new Interface(im.context_, im.pool_, device, im, link, im, id);
   im.interfaces_[im.interface_count_++] = interface;
+  if (!im.frame_users_.empty()) interface->link.watch_frames(&im);
   ++im.generation_;
   const auto all_hosts = wire::Ipv4Address::of(224, 0, 0, 1);
   if (const Status joined = join_group(id, all_hosts); !joined) return fail(joined.error());
@@ -309,6 +310,16 @@ Status Ip::leave_group(InterfaceId id, const Address& group) {
 
 void Ip::register_transport(Protocol protocol, Transport& transport) {
   impl_->transports_[static_cast<std::size_t>(protocol)] = &transport;
+}
+
+void Ip::add_raw_user(RawUser& user, std::uint8_t protocol) {
+  impl_->raw_users_.push_back({&user, protocol});
+}
+void Ip::remove_raw_user(RawUser& user) {
+  std::erase_if(impl_->raw_users_, [&](const Impl::RawEntry& e) { return e.user == &user; });
+}
+Status Ip::send_as_it_is(MutableBytes packet, const Route& route) {
+  return impl_->send_as_it_is(packet, route);
 }
 
 Result<Route> Ip::route(const Address& destination, const Address& source, InterfaceId interface) {

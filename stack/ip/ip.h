@@ -7,6 +7,8 @@
 
 #include "stack/base/context.h"
 #include "stack/base/result.h"
+#include "stack/ip/frames.h"
+#include "stack/ip/raw.h"
 #include "stack/ip/types.h"
 #include "stack/link/netdev.h"
 
@@ -132,6 +134,21 @@ class Ip {
   void unregister_icmp_user(std::uint16_t identifier);
   Status send_echo(const Address& destination, const Address& source, std::uint8_t ttl, std::uint16_t identifier,
                    std::uint16_t sequence, Bytes payload);
+
+  // Raw sockets: packets of the protocol, and errors about them, go to the user as well as to the transport.
+  void add_raw_user(RawUser& user, std::uint8_t protocol);
+  void remove_raw_user(RawUser& user);
+  // Sends a packet that has its IP header (IP_HDRINCL). Length and checksum are filled in, and where they are zero the
+  // source and the identification. kInvalid: no header; kMessageSize: it is not fragmented.
+  Status send_as_it_is(MutableBytes packet, const Route& route);
+
+  // Packet sockets: frames of all interfaces, and such as the program has made. send: kNetworkDown, no such interface;
+  // kInvalid, no frame; kMessageSize.
+  void add_frame_user(FrameUser& user);
+  void remove_frame_user(FrameUser& user);
+  Status send_frame(InterfaceId interface, Bytes frame);
+  Status send_payload(const LinkName& to, Bytes payload);
+  [[nodiscard]] bool has_link(InterfaceId interface) const;
 
   // --- questions -----------------------------------------------------------------------------------------------
   [[nodiscard]] bool is_local(const Address& address) const;  // one of our unicast addresses, or loopback

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "stack/base/byte_order.h"
 #include "stack/ip/impl.h"
 #include "stack/link/segmenter.h"
 
@@ -43,7 +44,8 @@ Result<Route> Ip::Impl::route(const Address& destination, const Address& source,
 Result<Route> Ip::Impl::route_local(const Address& destination, const Address& source) const {
   Route r;
   r.interface = kLoopback;
-  r.source = source.is_any() ? destination : source;
+  const Address own = destination.is_loopback() ? Address(kLoopbackAddress) : destination;  // as on Linux
+  r.source = source.is_any() ? own : source;
   r.next_hop = destination;
   r.mtu = r.link_mtu = r.max_gso_bytes = kLargestPacket;
   r.tx_checksum = true;
@@ -166,6 +168,24 @@ Status Ip::Impl::send_ready(buf::TxPacket& packet, const Path& route) {
   if (out == nullptr) return context_.drop(Drop::kIpNoRoute), fail(Errno::kNetworkDown);
   out->link.send(packet, route.next_hop, link_cast_of(route.cast));
   return {};
+}
+
+Status Ip::Impl::send_as_it_is(MutableBytes bytes, const Route& route) {
+  const std::size_t header_size = bytes.empty() ? 0 : static_cast<std::size_t>(bytes[0] & 0xf) * 4;
+  if (header_size < ipv4::kHeaderSize || bytes.size() < header_size) return fail(Errno::kInvalid);
+  if (bytes.size() > route.mtu) return fail(Errno::kMessageSize);
+  std::uint8_t* field = bytes.data();
+  store_be16(field + 2, static_cast<std::uint16_t>(bytes.size()));
+  if (load_be32(field + 12) == 0) route.source.v4().store(field + 12);
+  const Address destination = wire::Ipv4Address::load(field + 16);
+  if (load_be16(field + 4) == 0) store_be16(field + 4, identification_.next(route.source, destination, field[9], 1));
+  store_be16(field + 10, 0);
+  store_be16(field + 10, wire::checksum(bytes.first(header_size)));
+  buf::TxPacket packet;
+  const MutableBytes header = packet.prepend(header_size);
+  std::copy_n(bytes.begin(), header_size, header.begin());
+  (void)packet.append(bytes.subspan(header_size));
+  return send_ready(packet, route);
 }
 
 // RFC 2236 §2: to the next router and no further, which is to look at it whoever it is for.

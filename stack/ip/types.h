@@ -124,6 +124,7 @@ struct Choices {
   InterfaceId interface = kNoInterface;
   std::uint8_t ttl = 0;  // 0: the socket's
   int tos = -1;          // -1: the socket's
+  int segment = -1;      // UDP: bytes of each datagram that this one is cut into, 0: it is not; -1: the socket's
 };
 
 }  // namespace sluice::ip

@@ -104,8 +104,9 @@ void Link::receive(buf::RxFrame frame) {
   if (state_ == LinkState::kDown) return context_.drop(Drop::kLinkDown, bytes);
   if (frame.wire_length > bytes.size()) return context_.drop(Drop::kDeviceTruncated, bytes);
   if (!offload_valid(frame.offload, bytes.size())) return context_.drop(Drop::kDeviceOffload, bytes);
-  if (!ethernet_) return receive_bare(std::move(frame));
   if (fcs_ && !strip_fcs(frame)) return;
+  if (watcher_ != nullptr) watcher_->on_frame(*this, {frame.buffer.bytes(), {}, {}}, FrameWatcher::Direction::kIn);
+  if (!ethernet_) return receive_bare(std::move(frame));
   const auto parsed = ethernet::parse(frame.buffer.bytes());
   if (!parsed) return context_.drop(parsed.error(), bytes);
   LinkCast cast{};
@@ -285,6 +286,9 @@ void Link::transmit_cut(const buf::TxPacket& packet, std::size_t ip_offset) {
 // All frames that can go as they are go in one call; only what needs a trailer is handed over by itself. What the device
 // is to cut is padded by the device.
 void Link::put(std::span<const buf::TxFrame> frames) {
+  for (std::size_t i = 0; watcher_ != nullptr && i < frames.size(); ++i) {
+    watcher_->on_frame(*this, frames[i], FrameWatcher::Direction::kOut);
+  }
   const auto needs_trailer = [this](const buf::TxFrame& f) {
     return ethernet_ && (fcs_ || (f.size() < ethernet::kMinSize && f.offload.gso == buf::GsoType::kNone));
   };
@@ -306,6 +310,23 @@ void Link::hand_over(std::span<const buf::TxFrame> frames) {
   context_.counters.add(Counter::kLinkTxFrames, taken);
   context_.counters.add(Counter::kLinkTxBytes, bytes);
   for (const buf::TxFrame& f : frames.subspan(taken)) context_.drop(up ? Drop::kDeviceFull : Drop::kLinkDown, f.header);
+}
+
+Status Link::send_frame(Bytes frame) {
+  const auto parsed = ethernet_ ? ethernet::parse(frame) : Result<ethernet::Frame, Drop>(ethernet::Frame{});
+  if (!parsed || frame.empty()) return fail(Errno::kInvalid);
+  if (frame.size() - parsed->header_size > config_.mtu) return fail(Errno::kMessageSize);
+  const buf::TxFrame whole{frame, {}, {}};
+  put({&whole, 1});
+  return {};
+}
+
+Status Link::send_payload(Bytes payload, const MacAddress& destination, std::uint16_t type) {
+  if (payload.size() > config_.mtu) return fail(Errno::kMessageSize);
+  buf::TxPacket packet;
+  (void)packet.append(payload);
+  transmit(packet, destination, type);
+  return {};
 }
 
 // Up to 1500 bytes of packet (RFC894-03). Pads with zeros to the minimum (IEEE802.3-01, RFC894-02) and adds the FCS

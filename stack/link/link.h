@@ -33,6 +33,14 @@ struct LinkConfig {
 
 class Link;
 
+// Sees the frames of a link: as they come in, before they are looked at, but for their FCS; and as they are sent.
+class FrameWatcher {
+ public:
+  virtual ~FrameWatcher() = default;
+  enum class Direction : std::uint8_t { kIn, kOut };
+  virtual void on_frame(Link& link, const buf::TxFrame& frame, Direction direction) = 0;
+};
+
 class LinkUser {
  public:
   virtual ~LinkUser() = default;
@@ -57,6 +65,12 @@ class Link final : private NeighborUser, private AddressGuardUser {
   // Sends an IP packet. With offload.gso_size set it may exceed the MTU: the device or the segmenter cuts it.
   // A unicast packet waits, copied, while its next hop is being resolved.
   void send(buf::TxPacket& packet, const wire::Address& next_hop, LinkCast cast);
+
+  // Sends a frame as it is, with its link header; kInvalid: it has none; kMessageSize.
+  Status send_frame(Bytes frame);
+  // Sends what is no IP packet, or one to a station that the caller knows. kMessageSize.
+  Status send_payload(Bytes payload, const wire::MacAddress& destination, std::uint16_t type);
+  void watch_frames(FrameWatcher* watcher) { watcher_ = watcher; }  // null: nobody
 
   Status add_address(wire::Ipv4Address address) { return guard_.add(address, config_.address_start); }
   void remove_address(wire::Ipv4Address address) { guard_.remove(address); }
@@ -124,6 +138,7 @@ class Link final : private NeighborUser, private AddressGuardUser {
   bool fcs_;
   NeighborCache neighbors_;
   AddressGuard guard_;
+  FrameWatcher* watcher_ = nullptr;
   std::array<Group, 16> groups_{};
   std::array<buf::RxFrame, kRxBatch> batch_;  // empty between two polls
 };

@@ -75,8 +75,8 @@ class Datagram final : public Object, private udp::PortUser {
   }
 
   Result<ReceivedError> take_error() override { return port_->take_received_error(); }
-  Status join_group(const udp::Port::Membership& m) override { return port_->join(m); }
-  Status leave_group(const udp::Port::Membership& m) override { return port_->leave(m); }
+  Status join_group(const ip::Membership& m) override { return port_->join(m); }
+  Status leave_group(const ip::Membership& m) override { return port_->leave(m); }
   Status shutdown(Shutdown how) override {
     if (port_->peer() == nullptr) return fail(Errno::kNotConnected);
     if (how != Shutdown::kWrite) read_shut_ = true;
@@ -123,6 +123,7 @@ class Datagram final : public Object, private udp::PortUser {
     r.interface = d.interface;
     r.at = d.at;
     r.dropped = d.dropped;
+    r.segment = d.segment;
     return r;
   }
 
@@ -161,6 +162,11 @@ Status Datagram::set_option(Option option, std::int64_t v) {
       return is_octet ? (o.multicast_ttl = static_cast<std::uint8_t>(v), Status()) : fail(Errno::kInvalid);
     case Option::kIpMulticastLoop:
       return o.multicast_loop = v != 0 ? Allow::kYes : Allow::kNo, Status();
+    case Option::kUdpSegment:
+      if (v < 0 || v > UINT16_MAX) return fail(Errno::kInvalid);
+      return o.segment = static_cast<std::uint16_t>(v), Status();
+    case Option::kUdpJoined:
+      return o.joined = v != 0 ? Allow::kYes : Allow::kNo, Status();
     case Option::kIpReceiveErrors:
       return port_->keep_errors(v != 0 ? udp::Port::Keep::kErrors : udp::Port::Keep::kNothing), Status();
     case Option::kIpMulticastInterface:
@@ -203,6 +209,10 @@ Result<std::int64_t> Datagram::get_option(Option option) {
       return std::int64_t{o.multicast_ttl};
     case Option::kIpMulticastLoop:
       return std::int64_t{o.multicast_loop == udp::Port::Options::Allow::kYes};
+    case Option::kUdpSegment:
+      return std::int64_t{o.segment};
+    case Option::kUdpJoined:
+      return std::int64_t{o.joined == udp::Port::Options::Allow::kYes};
     case Option::kIpReceiveErrors:
       return std::int64_t{port_->keeps_errors()};
     case Option::kIpMtu: {

@@ -33,7 +33,14 @@ class Echo final : public Object, private ip::IcmpUser {
     return {};
   }
   Status connect(const Endpoint& peer) override {
-    peer_ = peer;
+    const Address to = peer.address.is_any() ? Address(ip::kLoopbackAddress) : peer.address;
+    const auto route = ip_.route(to, source_);
+    if (!route) return fail(route.error());
+    if (identifier_ == 0) {
+      if (const Status bound = bind({source_, 0}); !bound) return bound;
+    }
+    if (source_.is_any()) source_ = route->source;
+    peer_ = {to, peer.port};
     connected_ = true;
     return {};
   }
@@ -143,7 +150,7 @@ Result<Received> Echo::receive(std::span<const MutableBytes> pieces, ReceiveFlag
   Received r;
   const std::size_t copied = scatter(reply.message.bytes(), pieces);
   r.truncated = copied < reply.message.size();
-  r.size = flags.trunc ? reply.message.size() : copied;
+  r.size = copied;  // with MSG_TRUNC too, as on Linux
   r.source.address = reply.from;
   r.ttl = reply.ttl;
   if (!flags.peek) (void)replies_.pop();

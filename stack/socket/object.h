@@ -11,6 +11,8 @@ class Object {
   virtual ~Object() = default;
 
   virtual Status bind(const Endpoint& local) = 0;
+  virtual Status bind_link(const ip::LinkName&) { return fail(Errno::kInvalid); }
+  [[nodiscard]] virtual Result<ip::LinkName> link_name() const { return fail(Errno::kNotSupported); }
   virtual Status listen(int) { return fail(Errno::kNotSupported); }
   // The connection to be wrapped in a socket of its own.
   virtual Result<tcp::ConnectionHandle*> accept() { return fail(Errno::kNotSupported); }
@@ -21,8 +23,8 @@ class Object {
   virtual Result<Lent> lend() { return fail(Errno::kNotSupported); }
   virtual void give_back(std::size_t) {}
   virtual Status send(buf::Buffer&, SendFlags) { return fail(Errno::kNotSupported); }
-  virtual Status join_group(const udp::Port::Membership&) { return fail(Errno::kNoProtocolOption); }
-  virtual Status leave_group(const udp::Port::Membership&) { return fail(Errno::kNoProtocolOption); }
+  virtual Status join_group(const ip::Membership&) { return fail(Errno::kNoProtocolOption); }
+  virtual Status leave_group(const ip::Membership&) { return fail(Errno::kNoProtocolOption); }
   virtual Result<ReceivedError> take_error() { return fail(Errno::kAgain); }
   virtual void report_copied() {}
   virtual void report_progress() {}
@@ -48,11 +50,13 @@ class Object {
   ReadyObserver* observer = nullptr;
 };
 
-// Makes the kinds; in stream.cc, datagram.cc, echo.cc.
+// Makes the kinds; in the files of these names.
 Object* make_stream(tcp::Tcp& tcp, Family family, Handle handle);
 Object* make_accepted_stream(tcp::ConnectionHandle* connection, Handle handle);
 Object* make_datagram(udp::Udp& udp, Family family, Handle handle);
 Object* make_echo(ip::Ip& ip, Handle handle);
+Object* make_packet(Context& context, ip::Ip& ip, Type type, std::uint16_t protocol, Handle handle);
+Object* make_raw(Context& context, ip::Ip& ip, std::uint8_t protocol, Handle handle);
 
 // Copies a datagram into pieces; returns how much fitted.
 std::size_t scatter(Bytes from, std::span<const MutableBytes> pieces);

@@ -25,7 +25,7 @@ std::size_t scatter(Bytes from, std::span<const MutableBytes> pieces) {
 }
 
 struct Sockets::Impl {
-  Impl(ip::Ip& i, udp::Udp& u, tcp::Tcp& t) : ip(i), udp(u), tcp(t) {}
+  Impl(Context& c, ip::Ip& i, udp::Udp& u, tcp::Tcp& t) : context(c), ip(i), udp(u), tcp(t) {}
 
   [[nodiscard]] Object* find(Handle h) const {
     return h >= 0 && static_cast<std::size_t>(h) < objects.size() ? objects[static_cast<std::size_t>(h)] : nullptr;
@@ -46,6 +46,7 @@ struct Sockets::Impl {
     return object->handle;
   }
 
+  Context& context;
   ip::Ip& ip;
   udp::Udp& udp;
   tcp::Tcp& tcp;
@@ -53,14 +54,14 @@ struct Sockets::Impl {
   std::vector<Handle> free;  // those below objects.size() that nobody has
 };
 
-Sockets::Sockets(ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp) : impl_(new Impl(ip, udp, tcp)) {}
+Sockets::Sockets(Context& context, ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp) : impl_(new Impl(context, ip, udp, tcp)) {}
 
 Sockets::~Sockets() {
   for (Object* o : impl_->objects) delete o;
   delete impl_;
 }
 
-Result<Handle> Sockets::open(Family family, Type type) {
+Result<Handle> Sockets::open(Family family, Type type, std::uint16_t protocol) {
   if (family != Family::kV4) return fail(Errno::kFamilyNotSupported);
   const Handle h = impl_->free_handle();
   if (h < 0) return fail(Errno::kTooManyFiles);
@@ -74,6 +75,14 @@ Result<Handle> Sockets::open(Family family, Type type) {
       break;
     case Type::kIcmpEcho:
       object = make_echo(impl_->ip, h);
+      break;
+    case Type::kRaw:
+      if (protocol == 0) return fail(Errno::kProtocolNotSupported);
+      object = make_raw(impl_->context, impl_->ip, static_cast<std::uint8_t>(protocol), h);
+      break;
+    case Type::kPacket:
+    case Type::kPacketPayload:
+      object = make_packet(impl_->context, impl_->ip, type, protocol, h);
       break;
   }
   return object != nullptr ? Result<Handle>(impl_->put(object)) : fail(Errno::kTooManyFiles);
@@ -104,6 +113,14 @@ Status Sockets::close(Handle handle) {
 Status Sockets::bind(Handle handle, const Endpoint& local) {
   Object* o = impl_->find(handle);
   return o != nullptr ? o->bind(local) : fail(Errno::kBadFile);
+}
+Status Sockets::bind_link(Handle handle, const ip::LinkName& name) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->bind_link(name) : fail(Errno::kBadFile);
+}
+Result<ip::LinkName> Sockets::link_name(Handle handle) const {
+  const Object* o = impl_->find(handle);
+  return o != nullptr ? o->link_name() : fail(Errno::kBadFile);
 }
 Status Sockets::listen(Handle handle, int backlog) {
   Object* o = impl_->find(handle);
@@ -141,11 +158,11 @@ Result<ReceivedError> Sockets::take_error(Handle handle) {
   Object* o = impl_->find(handle);
   return o != nullptr ? o->take_error() : fail(Errno::kBadFile);
 }
-Status Sockets::join_group(Handle handle, const udp::Port::Membership& membership) {
+Status Sockets::join_group(Handle handle, const ip::Membership& membership) {
   Object* o = impl_->find(handle);
   return o != nullptr ? o->join_group(membership) : fail(Errno::kBadFile);
 }
-Status Sockets::leave_group(Handle handle, const udp::Port::Membership& membership) {
+Status Sockets::leave_group(Handle handle, const ip::Membership& membership) {
   Object* o = impl_->find(handle);
   return o != nullptr ? o->leave_group(membership) : fail(Errno::kBadFile);
 }

@@ -22,7 +22,7 @@ using ip::ReceivedError;
 
 using Handle = std::int32_t;  // >= 0, the lowest free number
 
-enum class Type : std::uint8_t { kStream, kDatagram, kIcmpEcho };
+enum class Type : std::uint8_t { kStream, kDatagram, kIcmpEcho, kRaw, kPacket, kPacketPayload };
 
 // What a socket is ready for; a set of bits, as poll(2) reports them.
 enum class Ready : std::uint8_t {
@@ -61,7 +61,9 @@ enum class Option : std::uint8_t {  // value and unit
   kAtMark,                          // get only: 0/1
   kSendBuffer,                      // bytes
   kReceiveBuffer,                   // bytes
+  kReceiveLowWater,                 // bytes from which on a stream has something to read
   kError,                           // get only; clears
+  kProtocol,                        // get only: its number; raw sockets
   kType,                            // get only: Type
   kAcceptConnection,                // get only: 0/1
   kTcpNoDelay,                      // 0/1
@@ -89,6 +91,10 @@ enum class Option : std::uint8_t {  // value and unit
   kIpMulticastTtl,        // 0..255, -1: 1
   kIpMulticastLoop,       // 0/1
   kIpMulticastAll,        // 0/1
+  kUdpSegment,            // bytes of each datagram that a large one is cut into; 0: it is not cut
+  kUdpJoined,             // 0/1: datagrams that the device has joined are received as one
+  kIpHeaderIncluded,      // 0/1; raw sockets
+  kIcmpFilter,            // bits: types that are not wanted; raw sockets
   kIpReceiveErrors,       // 0/1; not of streams
   kIpMtu,                 // get only: bytes; not of streams
   kIpMulticastInterface,  // ip::InterfaceId; 0: the stack's choice
@@ -102,6 +108,7 @@ struct SendFlags {
   bool end_of_record = false;            // MSG_EOR: on a stream, what follows shares no segment with it
   bool urgent = false;                   // MSG_OOB: the last byte is
   bool fast_open = false;                // MSG_FASTOPEN: a stream without a connection gets one
+  const ip::LinkName* link = nullptr;    // where a packet socket sends to; null: as it is bound
   const ip::Choices* choices = nullptr;  // for this datagram; null: none
 };
 struct ReceiveFlags {
@@ -121,6 +128,8 @@ struct Received {
   std::uint8_t tos = 0;
   Instant at{};               // when it came
   std::uint32_t dropped = 0;  // datagrams of this socket, for want of room
+  ip::LinkName link{};        // of a frame
+  std::uint16_t segment = 0;  // > 0: several datagrams of this size, the last perhaps shorter
 };
 
 // Received bytes in the stack's own memory; the view is what there is to read.
@@ -144,14 +153,16 @@ struct Report {
 
 class Sockets {
  public:
-  Sockets(ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp);
+  Sockets(Context& context, ip::Ip& ip, udp::Udp& udp, tcp::Tcp& tcp);
   ~Sockets();
   Sockets(const Sockets&) = delete;
   Sockets& operator=(const Sockets&) = delete;
 
   // Every call: kBadFile when the handle is not open. Others as on the Linux man page of the call.
-  Result<Handle> open(Family family, Type type);  // kTooManyFiles
+  Result<Handle> open(Family family, Type type, std::uint16_t protocol = 0);  // kTooManyFiles
   Status bind(Handle handle, const Endpoint& local);
+  Status bind_link(Handle handle, const ip::LinkName& name);  // packet sockets; others kInvalid
+  Result<ip::LinkName> link_name(Handle handle) const;
   Status listen(Handle handle, int backlog);
   Result<Handle> accept(Handle handle, Endpoint* peer);  // kAgain
   Status connect(Handle handle, const Endpoint& peer);   // stream: kInProgress first
@@ -167,8 +178,8 @@ class Sockets {
   Status send(Handle handle, buf::Buffer& block, SendFlags flags);  // streams; others kNotSupported
   Result<ReceivedError> take_error(Handle handle);                  // of those kept for kIpReceiveErrors; kAgain: none
   // Datagram sockets; others kNoProtocolOption. See udp::Port.
-  Status join_group(Handle handle, const udp::Port::Membership& membership);
-  Status leave_group(Handle handle, const udp::Port::Membership& membership);
+  Status join_group(Handle handle, const ip::Membership& membership);
+  Status leave_group(Handle handle, const ip::Membership& membership);
   [[nodiscard]] bool in_handshake(Handle handle) const;  // what connect() or a first send() began is not over
   // After a call that gave data to a stream: it is to be reported that it was copied, if kZeroCopy is set; that its
   // last byte is sent and acknowledged. Others have no reports.

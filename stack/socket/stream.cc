@@ -226,7 +226,8 @@ Result<Received> Stream::peek(std::span<const MutableBytes> pieces) {
 bool Stream::has_to_read() const {
   if (!connection_->readable()) return false;
   const bool only_mark = leaves_mark_out() && connection_->receive_queued() == 1;
-  return !only_mark || connection_->peer_closed() || connection_->pending_error() != Errno::kOk;
+  const bool too_little = own_ != nullptr && connection_->receive_queued() < own_->receive_low_water;
+  return !(only_mark || too_little) || connection_->peer_closed() || connection_->pending_error() != Errno::kOk;
 }
 
 void Stream::report_copied() {

@@ -119,11 +119,13 @@ class Stream final : public Object, private tcp::ConnectionUser {
     Errno left_error = Errno::kOk;            // of a connection that is forgotten already
     bool connect_cut = false;                 // the forgotten one was in its handshake, and connect() is to tell
     bool claimed = false;
-    tcp::PortSharing sharing;  // wanted
+    std::uint32_t receive_low_water = 1;  // bytes
+    tcp::PortSharing sharing;             // wanted
     tcp::PortSharing claimed_sharing;
 
     [[nodiscard]] bool is_nothing() const {  // once there is a connection
-      return !claimed && sharing == tcp::PortSharing() && reports == nullptr && left_error == Errno::kOk;
+      return !claimed && sharing == tcp::PortSharing() && reports == nullptr && left_error == Errno::kOk &&
+             receive_low_water == 1;
     }
   };
   Own& own() {

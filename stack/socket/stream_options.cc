@@ -42,6 +42,10 @@ std::uint8_t retries_of(Duration time) {
 }  // namespace
 
 Status Stream::set_option(Option option, std::int64_t value) {
+  if (option == Option::kReceiveLowWater) {
+    own().receive_low_water = static_cast<std::uint32_t>(value < 0 ? INT32_MAX : std::max<std::int64_t>(value, 1));
+    return changed(), Status();
+  }
   tcp::ConnectionOptions wanted = options();
   if (const Status taken = take_option(wanted, option, value); !taken) return taken;
   if (connection_ != nullptr) {
@@ -196,6 +200,8 @@ Result<std::int64_t> Stream::get_option(Option option) {
     case Option::kReceiveBuffer:
       return static_cast<std::int64_t>(connection_ != nullptr ? connection_->info().receive_buffer
                                                               : tcp::receive_range(o, config()).first);
+    case Option::kReceiveLowWater:
+      return own_ != nullptr ? std::int64_t{own_->receive_low_water} : std::int64_t{1};
     case Option::kError:
       return static_cast<std::int64_t>(take_pending_error());
     case Option::kAcceptConnection:

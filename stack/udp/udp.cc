@@ -22,9 +22,7 @@ constexpr std::size_t kOverhead = 128;  // charged to the queue for a datagram b
 }  // namespace
 
 struct Port::State {
-  State(Udp::Impl& u, Port* h, ip::Family f, PortUser* p) : udp(u), handle(h), user(p) {
-    local.address = Address::any(f);
-  }
+  State(Udp::Impl& u, Port* h, ip::Family f, PortUser* p);
   // Whether a datagram to `to` from `from` is for this port, and how exactly: 0 not at all.
   [[nodiscard]] int match(const Endpoint& to, const Endpoint& from) const {
     if (local.port != to.port || (!local.address.is_any() && local.address != to.address)) return 0;
@@ -32,8 +30,7 @@ struct Port::State {
     return 1 + (local.address.is_any() ? 0 : 1) + (connected ? 2 : 0);
   }
   [[nodiscard]] bool wants_group(const Address& group, ip::InterfaceId interface) const {
-    if (options.other_groups == Options::Allow::kYes) return true;
-    return std::find(memberships.begin(), memberships.end(), Membership{group, interface}) != memberships.end();
+    return options.other_groups == Options::Allow::kYes || memberships.has({group, interface});
   }
 
   [[nodiscard]] Result<ip::Route> route_to(const Address& to, const ip::Choices& choices) const;
@@ -49,7 +46,7 @@ struct Port::State {
   Options options;
   ip::Route route;                         // to the peer, while its generation holds
   std::unique_ptr<ip::ErrorQueue> errors;  // null: they are not kept
-  std::vector<Membership> memberships;
+  ip::Memberships memberships;
   Ring<ReceivedDatagram> queue;
   std::size_t queued = 0;     // memory of what waits, bytes
   std::uint32_t dropped = 0;  // for want of room
@@ -76,6 +73,8 @@ struct Udp::Impl {
   void refuse(const ip::Datagram& d);
   void enqueue(Port::State& s, ReceivedDatagram datagram);
   Status send(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to, const ip::Choices& choices);
+  Status send_cut(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to, const ip::Choices& choices,
+                  const ip::Route& route);
   Status send_along(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to, const ip::Choices& choices,
                     const ip::Route& route);
   Status emit(const Way& way, std::span<const Bytes> pieces, std::size_t size, std::uint16_t each);
@@ -89,6 +88,10 @@ struct Udp::Impl {
   Train train;
   int holds = 0;
 };
+
+Port::State::State(Udp::Impl& u, Port* h, ip::Family f, PortUser* p) : udp(u), handle(h), user(p), memberships(u.ip) {
+  local.address = Address::any(f);
+}
 
 // --- Udp
 // -----------------------------------------------------------------------------------------------------------------
@@ -118,7 +121,6 @@ Result<Port*> Udp::open(ip::Family family, PortUser* user) {
 }
 
 void Udp::close(Port* port) {
-  while (!port->state_->memberships.empty()) (void)port->leave(port->state_->memberships.back());
   if (port->state_->local.port != 0) impl_->unlist(*port->state_);
   --impl_->count;
   delete port->state_;
@@ -156,10 +158,12 @@ void Udp::on_datagram(ip::Datagram d) {
   r.ttl = d.ttl;
   r.tos = d.tos;
   const bool several = d.gso_size != 0 && parsed->payload.size() > d.gso_size;
-  if (several || d.cast != ip::Cast::kUnicast) {
+  Port::State* s = d.cast == ip::Cast::kUnicast ? im.find(r.destination, r.source) : nullptr;
+  const bool joined = several && s != nullptr && s->options.joined == Port::Options::Allow::kYes;
+  if (joined) r.segment = d.gso_size;
+  if ((several && !joined) || d.cast != ip::Cast::kUnicast) {
     return im.deliver_copies(r, parsed->payload, several ? d.gso_size : SIZE_MAX, d);
   }
-  Port::State* s = im.find(r.destination, r.source);
   if (s == nullptr) return im.refuse(d);
   const std::size_t size = parsed->payload.size();
   d.buffer.trim_front(wire::udp::kHeaderSize);
@@ -291,22 +295,11 @@ Status Port::connect(const Endpoint& peer) {
   return {};
 }
 
-Status Port::join(const Membership& m) {
-  std::vector<Membership>& all = state_->memberships;
-  if (!m.group.is_multicast()) return fail(Errno::kInvalid);
-  if (std::find(all.begin(), all.end(), m) != all.end()) return fail(Errno::kAddressInUse);
-  if (const Status joined = state_->udp.ip.join_group(m.interface, m.group); !joined) return joined;
-  all.push_back(m);
-  return {};
+Status Port::join(const ip::Membership& membership) {
+  return state_->memberships.join(membership);
 }
-
-Status Port::leave(const Membership& m) {
-  std::vector<Membership>& all = state_->memberships;
-  const auto at = std::find(all.begin(), all.end(), m);
-  if (at == all.end()) return fail(Errno::kAddressNotAvailable);
-  const Membership left = *at;
-  all.erase(at);
-  return state_->udp.ip.leave_group(left.interface, left.group);
+Status Port::leave(const ip::Membership& membership) {
+  return state_->memberships.leave(membership);
 }
 
 void Port::disconnect() {
@@ -349,11 +342,45 @@ Status Udp::Impl::send(Port::State& s, std::span<const Bytes> pieces, const Endp
   if (to.port == 0) return fail(Errno::kInvalid);
   if (size_of(pieces) > kMaxPayload) return fail(Errno::kMessageSize);
   const bool usual = s.connected && to == s.peer && choices.source.is_any() && choices.interface == ip::kNoInterface;
-  if (usual && s.route.generation == ip.route_generation()) return send_along(s, pieces, to, choices, s.route);
+  if (usual && s.route.generation == ip.route_generation()) return send_cut(s, pieces, to, choices, s.route);
   const auto route = s.route_to(to.address, choices);
   if (!route) return fail(route.error());
   if (usual) s.route = *route;
-  return send_along(s, pieces, to, choices, *route);
+  return send_cut(s, pieces, to, choices, *route);
+}
+
+namespace {
+// The bytes [from, from + size) of the pieces; as many spans as there are pieces, at most.
+std::vector<Bytes> part_of(std::span<const Bytes> pieces, std::size_t from, std::size_t size) {
+  std::vector<Bytes> part;
+  for (Bytes piece : pieces) {
+    const std::size_t skipped = std::min(from, piece.size());
+    const Bytes taken = piece.subspan(skipped, std::min(size, piece.size() - skipped));
+    if (!taken.empty()) part.push_back(taken);
+    from -= skipped;
+    size -= taken.size();
+  }
+  return part;
+}
+}  // namespace
+
+// UDP_SEGMENT, as on Linux: one call for many datagrams. Once the first is sent, what becomes of the others is not
+// told.
+Status Udp::Impl::send_cut(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to,
+                           const ip::Choices& choices, const ip::Route& route) {
+  const std::size_t size = size_of(pieces);
+  const std::size_t segment = choices.segment >= 0 ? static_cast<std::size_t>(choices.segment) : s.options.segment;
+  if (segment == 0 || size <= segment) return send_along(s, pieces, to, choices, route);
+  constexpr std::size_t kHeaders = 28;  // IP and UDP
+  if (segment + kHeaders > route.mtu || size > segment * Port::kMaxSegments) return fail(Errno::kInvalid);
+  Status first;
+  ++holds;  // a device that can cut gets them as one frame
+  for (std::size_t from = 0; from < size && first; from += segment) {
+    const Status sent = send_along(s, part_of(pieces, from, segment), to, choices, route);
+    if (from == 0) first = sent;
+  }
+  if (--holds == 0) send_train();
+  return first;
 }
 
 Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to,

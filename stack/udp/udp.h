@@ -7,6 +7,7 @@
 #include "stack/base/result.h"
 #include "stack/ip/error_queue.h"
 #include "stack/ip/ip.h"
+#include "stack/ip/memberships.h"
 #include "stack/ip/types.h"
 #include "stack/udp/train.h"
 
@@ -23,11 +24,12 @@ struct ReceivedDatagram {
   std::uint8_t tos = 0;
   Instant at{};               // when it came
   std::uint32_t dropped = 0;  // by the port up to then, for want of room
+  std::uint16_t segment = 0;  // > 0: several datagrams of this size, the last perhaps shorter
   buf::Buffer payload{};
 
   // The same facts about other bytes.
   [[nodiscard]] ReceivedDatagram with(buf::Buffer other) const {
-    return {source, destination, interface, ttl, tos, at, dropped, std::move(other)};
+    return {source, destination, interface, ttl, tos, at, dropped, segment, std::move(other)};
   }
 };
 
@@ -44,6 +46,7 @@ class Udp;
 // One open UDP endpoint. Owned by Udp; made by Udp::open, ended by Udp::close.
 class Port {
  public:
+  static constexpr std::size_t kMaxSegments = 128;
   enum class Sharing : std::uint8_t { kExclusive, kReuseAddress };
 
   // local.port 0 chooses a random ephemeral port. kAddressInUse, kAddressNotAvailable, kInvalid (already bound).
@@ -58,7 +61,8 @@ class Port {
   // kMessageSize, kAccess, kNoBuffers, kNetworkUnreachable; a pending ICMP error is returned first, once
   // (kConnectionRefused ...).
   Status send(std::span<const Bytes> pieces, const Endpoint* destination) { return send(pieces, destination, {}); }
-  // The same with what holds for this datagram only.
+  // The same with what holds for this datagram only. To be cut into segments: kInvalid when one does not fit the path,
+  // or there would be more than kMaxSegments.
   Status send(std::span<const Bytes> pieces, const Endpoint* destination, const ip::Choices& choices);
   // The next datagram; kAgain when none, or a pending error.
   Result<ReceivedDatagram> receive();
@@ -90,19 +94,16 @@ class Port {
     std::uint8_t multicast_ttl = 1;
     Allow multicast_loop = Allow::kYes;  // what is sent to a group is heard by its members on this host
     ip::InterfaceId multicast_interface = ip::kNoInterface;  // that multicasts leave by; kNoInterface: IP's choice
+    std::uint16_t segment = 0;         // what is larger is sent as datagrams of so many bytes; 0: as one
+    Allow joined = Allow::kNo;         // datagrams that the device has joined are received as one
     Allow other_groups = Allow::kYes;  // also what others on this host have joined (IP_MULTICAST_ALL)
   };
   Options& options();
 
   // Takes part in a group, until leave() or the end of the port. kInvalid: no group, or no such interface;
   // kAddressInUse: does already; kNoBuffers; kAddressNotAvailable: does not (leave).
-  struct Membership {
-    Address group;
-    ip::InterfaceId interface;
-    bool operator==(const Membership&) const = default;
-  };
-  Status join(const Membership& membership);
-  Status leave(const Membership& membership);
+  Status join(const ip::Membership& membership);
+  Status leave(const ip::Membership& membership);
 
   struct State;  // in udp.cc
 

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
+#include <netinet/udp.h>
 
 #include <initializer_list>
 
@@ -167,6 +168,38 @@ void add_chosen(std::vector<Row>& rows) {
                   }});
 }
 
+void add_segments(std::vector<Row>& rows) {
+  const auto add = [&](const std::string& name, std::function<void(S&, S::Pair)> program) {
+    rows.push_back({"segments/" + name, [program = std::move(program)](S& s) { program(s, s.datagram_pair()); }});
+  };
+  add("of the socket", [](S& s, S::Pair p) {
+    s.set(p.client, IPPROTO_UDP, UDP_SEGMENT, 3);
+    s.send(p.client, "abcdefgh");
+    for (int i = 0; i < 4; ++i) s.receive(p.server, 16);
+    s.send_pieces(p.client, 5, 2);
+    for (int i = 0; i < 5; ++i) s.receive(p.server, 16);
+    s.send(p.client, "ab");
+    s.receive(p.server, 16);
+    s.send(p.client, "");
+    s.receive(p.server, 16);
+  });
+  add("of one message", [](S& s, S::Pair p) {
+    for (const std::uint16_t size : std::initializer_list<std::uint16_t>{3, 0, 100}) {
+      s.send_told(p.client, s.port_of(p.server), {IPPROTO_UDP, UDP_SEGMENT, bytes_of(size)});
+      s.receive(p.server, 16);
+    }
+    s.send_told(p.client, s.port_of(p.server), {IPPROTO_UDP, UDP_SEGMENT, bytes_of(3)});
+    s.send_told(p.client, s.port_of(p.server), {IPPROTO_UDP, 9999, bytes_of(std::uint16_t{3})});
+  });
+  add("too many", [](S& s, S::Pair p) {
+    s.set(p.client, IPPROTO_UDP, UDP_SEGMENT, 1);
+    s.send_size(p.client, 128);
+    s.send_size(p.client, 129);
+    for (int i = 0; i < 128; ++i) s.receive(p.server, 4);
+    s.receive(p.server, 4);
+  });
+}
+
 // Everything over the loopback, which both sides have.
 ip_mreq over_loopback(const char* group) {
   return {host(group), host(kLoopback)};
@@ -296,6 +329,7 @@ void add_groups(std::vector<Row>& rows) {
 void add_ancillary_rows(std::vector<Row>& rows) {
   add_told(rows);
   add_chosen(rows);
+  add_segments(rows);
   add_groups(rows);
 }
 

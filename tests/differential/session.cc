@@ -4,7 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
 #include <sys/ioctl.h>
+#include <time.h>
+
+#include <linux/errqueue.h>  // needs time.h
 
 #include <algorithm>
 #include <cstring>
@@ -246,6 +250,72 @@ long Session::receive_told(int fd, std::size_t room, int flags) {
     at += CMSG_ALIGN(header.cmsg_len);
   }
   return record("recvmsg", got, got >= 0 ? more : "");
+}
+
+long Session::receive_error(int fd, std::size_t room) {
+  calls_.settle();
+  std::string data(room, '\0');
+  iovec piece{data.data(), room};
+  alignas(cmsghdr) char control[512] = "";
+  sockaddr_storage name{};
+  msghdr message{};
+  message.msg_name = &name;
+  message.msg_namelen = sizeof name;
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  const long got = calls_.recvmsg(fd, &message, MSG_ERRQUEUE);
+  if (got < 0) return record("recvmsg of an error", got);
+  data.resize(static_cast<std::size_t>(got));
+  std::string more = readable_bytes(data) + " flags " + std::to_string(message.msg_flags);
+  more += " of what went to" + name_of(name, message.msg_namelen);
+  for (cmsghdr* c = CMSG_FIRSTHDR(&message); c != nullptr; c = CMSG_NXTHDR(&message, c)) {
+    struct {
+      sock_extended_err error;
+      sockaddr_in offender;
+    } told{};
+    const std::string_view bytes(reinterpret_cast<const char*>(CMSG_DATA(c)), c->cmsg_len - CMSG_LEN(0));
+    if (c->cmsg_type != IP_RECVERR || bytes.size() != sizeof told) {
+      more += item_of(c->cmsg_level, c->cmsg_type, bytes);
+      continue;
+    }
+    std::memcpy(&told, bytes.data(), sizeof told);
+    char from[INET_ADDRSTRLEN] = "";
+    ::inet_ntop(AF_INET, &told.offender.sin_addr, from, sizeof from);
+    more += " [" + errno_name(static_cast<int>(told.error.ee_errno));
+    for (const unsigned n : {unsigned{told.error.ee_origin}, unsigned{told.error.ee_type}, unsigned{told.error.ee_code},
+                             told.error.ee_info, told.error.ee_data, unsigned{told.offender.sin_family}}) {
+      more += " " + std::to_string(n);
+    }
+    more += std::string(" ") + from + "]";
+  }
+  return record("recvmsg of an error", got, more);
+}
+
+// What a stack may choose in a header is not told: the identification, whether it may be cut, and so its checksum.
+long Session::receive_packet(int fd, std::size_t room, int flags) {
+  calls_.settle();
+  std::string data(room, '\0');
+  sockaddr_storage from{};
+  socklen_t length = sizeof from;
+  const long got = calls_.recvfrom(fd, data.data(), room, flags, reinterpret_cast<sockaddr*>(&from), &length);
+  if (got < 0) return record("recv of a packet", got);
+  data.resize(std::min(room, static_cast<std::size_t>(got)));
+  iphdr header{};
+  if (data.size() < sizeof header) return record("recv of a packet", got, " short");
+  std::memcpy(&header, data.data(), sizeof header);
+  std::string more = " from" + name_of(from, length);
+  for (const unsigned n : {unsigned{header.version}, unsigned{header.ihl}, unsigned{header.tos},
+                           unsigned{ntohs(header.tot_len)}, unsigned{header.ttl}, unsigned{header.protocol}}) {
+    more += " " + std::to_string(n);
+  }
+  for (const std::uint32_t address : {header.saddr, header.daddr}) {
+    char text[INET_ADDRSTRLEN] = "";
+    ::inet_ntop(AF_INET, &address, text, sizeof text);
+    more += std::string(" ") + text;
+  }
+  return record("recv of a packet", got, more + readable_bytes(std::string_view(data).substr(sizeof header)));
 }
 
 long Session::send_told(int fd, std::uint16_t port, const Item& item, const char* host) {

@@ -78,6 +78,8 @@ class Session {
   long receive_message(int fd, std::span<const std::size_t> pieces, int flags = MSG_DONTWAIT);  // msg_flags also
   // Ancillary data, into so much room.
   long receive_told(int fd, std::size_t room = 512, int flags = MSG_DONTWAIT);
+  long receive_error(int fd, std::size_t room = 64);                        // MSG_ERRQUEUE, with all that it tells
+  long receive_packet(int fd, std::size_t room, int flags = MSG_DONTWAIT);  // of a raw socket
   struct Item {
     int level;
     int type;
@@ -135,6 +137,7 @@ void add_stream_rows(std::vector<Row>& rows);
 void add_state_rows(std::vector<Row>& rows);
 void add_datagram_rows(std::vector<Row>& rows);
 void add_ancillary_rows(std::vector<Row>& rows);
+void add_raw_rows(std::vector<Row>& rows);
 void add_option_rows(std::vector<Row>& rows);
 
 }  // namespace sluice::differential

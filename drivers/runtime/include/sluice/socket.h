@@ -35,8 +35,8 @@ typedef struct sl_runtime sl_runtime; /* a stack with its device, clock and lock
 
 void sl_use(sl_runtime* runtime); /* for this thread; NULL: back to the first one opened */
 
-int sl_socket(int domain, int type,
-              int protocol); /* type may carry SOCK_NONBLOCK; ICMP echo: SOCK_DGRAM, IPPROTO_ICMP */
+int sl_socket(int domain, int type, int protocol); /* type may carry SOCK_NONBLOCK; ICMP echo: SOCK_DGRAM, IPPROTO_ICMP;
+                                                      raw: SOCK_RAW; frames: AF_PACKET */
 int sl_bind(int fd, const struct sockaddr* address, socklen_t length);
 int sl_listen(int fd, int backlog);
 int sl_accept(int fd, struct sockaddr* address, socklen_t* length);
@@ -47,7 +47,7 @@ ssize_t sl_recv(int fd, void* data, size_t size, int flags);
 ssize_t sl_sendto(int fd, const void* data, size_t size, int flags, const struct sockaddr* to, socklen_t length);
 ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, struct sockaddr* from, socklen_t* length);
 ssize_t sl_sendmsg(int fd, const struct msghdr* message, int flags);
-ssize_t sl_recvmsg(int fd, struct msghdr* message, int flags); /* MSG_ERRQUEUE as on Linux, without IP_RECVERR */
+ssize_t sl_recvmsg(int fd, struct msghdr* message, int flags); /* also MSG_ERRQUEUE */
 ssize_t sl_read(int fd, void* data, size_t size);
 ssize_t sl_write(int fd, const void* data, size_t size);
 ssize_t sl_readv(int fd, const struct iovec* pieces, int count);
