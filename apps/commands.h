@@ -135,7 +135,7 @@ struct SimOptions {
   std::string queue = "1bdp";
   std::string discipline = "droptail";
   std::string ecn_threshold;
-  std::string loss, burst, jitter, reorder, down;  // of the data
+  std::string loss, burst, jitter, reorder, down, swallow;  // of the data
   std::string ack_loss;
   bool lose_tails = false;
   std::uint32_t mtu = 1500;

@@ -39,6 +39,7 @@ constexpr const char* kImpair = R"(Impairments, for --impair; any of these, with
   corrupt=0.1%        frames with one bit flipped
   rate=100mbit        of the link, with queue=256k bytes waiting for it; kbit, mbit, gbit
   down=10s:500ms      an outage every so often, for so long
+  swallow=1400        frames of more bytes vanish, and nobody is told
 --seed N repeats the same fate.
 Example: sluice get --dev mem --addr 10.0.0.1/24 --impair loss=2%,delay=20ms http://10.0.0.2/ -o -
 )";
@@ -169,6 +170,14 @@ class CommandLine {
         common_.runtime.tcp.*s.member = count > 0 ? sluice::tcp::Switch::kOn : sluice::tcp::Switch::kOff;
       };
       app.add_flag_function("--" + name + ",!--no-" + name, set, s.help)->group("TCP");
+    }
+    for (const TcpChoice& c : tcp_choices()) {
+      const auto set = [this, &c](const std::string& word) {
+        if (!c.set(word, common_.runtime.tcp)) {
+          throw CLI::ValidationError(std::string("--") + c.name, "'" + word + "' is none of " + c.words);
+        }
+      };
+      app.add_option_function<std::string>(std::string("--") + c.name, set, c.help)->type_name(c.words)->group("TCP");
     }
   }
 
@@ -348,6 +357,7 @@ class CommandLine {
     link("--ack-loss", sim_.ack_loss, "ACKs lost at random, like 1%");
     link("--jitter", sim_.jitter, "up to so much more delay, order kept, like 2ms");
     link("--reorder", sim_.reorder, "data packets held back while others overtake, like 5%:10ms");
+    link("--swallow", sim_.swallow, "data packets of more bytes vanish, and no ICMP message tells");
     link("--down", sim_.down, "an outage every so often, for so long, like 10s:500ms");
     sim->add_option("--mtu", sim_.mtu, "largest IP packet, bytes (default 1500)")
         ->check(CLI::Range(576, 65535))

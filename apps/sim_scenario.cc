@@ -98,6 +98,8 @@ void read_link(Reader& reader, const SimOptions& o, sim::Link& link, Duration ro
                 return assign(data.reorder, parse_probability(split(w, ':').first)) &&
                        assign(data.reorder_delay, parse_duration(split(w, ':').second));
               });
+  reader.read("--swallow", o.swallow, "write the bytes of the largest packet that passes, like 1400",
+              [&](Words w) { return assign(data.swallow, parse_byte_count(w)); });
   reader.read("--down", o.down, "write how often and for how long, like 10s:500ms", [&](Words w) {
     return assign(data.down_every, parse_duration(split(w, ':').first)) &&
            assign(data.down_for, parse_duration(split(w, ':').second));
@@ -122,6 +124,7 @@ bool set_word(sim::Flow& flow, std::uint64_t& count, Words word) {
     return assign(flow.write, parse_byte_count(split(value, ':').first)) &&
            assign(flow.write_every, parse_duration(split(value, ':').second));
   if (word == "tail") return flow.lose_tails = true;
+  if (!value.empty()) return set_tcp_choice(key, value, flow.tcp);
   return set_tcp_switch(word, flow.tcp);
 }
 
@@ -133,6 +136,7 @@ Result<void, Failure> add_flows(sim::Scenario& scenario, const std::string& text
                           "' is nothing a flow can have; there are: n=2 cc=NAME rtt=40ms start=1s bytes=1m "
                           "write=64k:100ms tail";
     for (const TcpSwitch& s : tcp_switches()) mistake += std::string(" [no-]") + s.name;
+    for (const TcpChoice& c : tcp_choices()) mistake += std::string(" ") + c.name + "=" + c.words;
     const auto [key, value] = split(rest.first, '=');
     const bool understood = key == "cc" ? set_congestion(flow.tcp, value, mistake) : set_word(flow, count, rest.first);
     if (!understood) return fail(Failure{mistake});

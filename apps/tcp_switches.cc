@@ -12,6 +12,7 @@ constexpr TcpSwitch kSwitches[] = {
     {"window-scaling", &TcpConfig::window_scaling, "windows beyond 64 KiB (RFC 7323)"},
     {"sack", &TcpConfig::sack, "selective acknowledgements (RFC 2018)"},
     {"dsack", &TcpConfig::dsack, "reports of segments that came twice (RFC 2883)"},
+    {"minshall", &TcpConfig::minshall, "a short end waits for short segments only, not for full ones (Nagle)"},
     {"delayed-ack", &TcpConfig::delayed_ack, "one ACK for two segments (RFC 9293)"},
     {"limited-transmit", &TcpConfig::limited_transmit, "new data on the first duplicate ACKs (RFC 3042)"},
     {"rack", &TcpConfig::rack, "loss by time (RFC 8985); off: by RFC 6675"},
@@ -36,10 +37,36 @@ constexpr TcpSwitch kSwitches[] = {
 
 constexpr std::string_view kOff = "no-";
 
+bool set_mtu_probing(std::string_view word, TcpConfig& config) {
+  constexpr std::string_view kWords[] = {"off", "black-hole", "always"};
+  for (std::size_t i = 0; i < std::size(kWords); ++i) {
+    if (word != kWords[i]) continue;
+    config.mtu_probing = static_cast<tcp::MtuProbing>(i);
+    return true;
+  }
+  return false;
+}
+
+constexpr TcpChoice kChoices[] = {
+    {"mtu-probing", "off|black-hole|always", set_mtu_probing,
+     "probes find out how large packets may be (RFC 4821); default: when large ones seem to vanish"},
+};
+
 }  // namespace
 
 std::span<const TcpSwitch> tcp_switches() {
   return kSwitches;
+}
+
+std::span<const TcpChoice> tcp_choices() {
+  return kChoices;
+}
+
+bool set_tcp_choice(std::string_view name, std::string_view word, TcpConfig& config) {
+  for (const TcpChoice& c : kChoices) {
+    if (name == c.name) return c.set(word, config);
+  }
+  return false;
 }
 
 bool set_tcp_switch(std::string_view word, TcpConfig& config) {

@@ -16,6 +16,18 @@ struct TcpSwitch {
 };
 std::span<const TcpSwitch> tcp_switches();
 
+// Those with more than two states: --NAME WORD, and NAME=WORD of a flow.
+struct TcpChoice {
+  const char* name;
+  const char* words;                                           // "off|on|always"
+  bool (*set)(std::string_view word, tcp::TcpConfig& config);  // false, and nothing done: not one of them
+  const char* help;
+};
+std::span<const TcpChoice> tcp_choices();
+
+// False, and nothing done, when there is no such choice, or it has no such word.
+bool set_tcp_choice(std::string_view name, std::string_view word, tcp::TcpConfig& config);
+
 // "delayed-ack" turns it on, "no-delayed-ack" off. False, and nothing done, when there is no such switch.
 bool set_tcp_switch(std::string_view word, tcp::TcpConfig& config);
 

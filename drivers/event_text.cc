@@ -47,6 +47,8 @@ std::string what_of(const Event& event) {
       return "undo of the last reduction" + because(event);
     case EventKind::kTcpProbe:
       return "probe" + because(event);
+    case EventKind::kTcpPathMtu:
+      return "packets of " + number(event.a) + " bytes, at most " + number(event.b) + because(event);
     case EventKind::kTcpReset:
       return "reset" + because(event);
     case EventKind::kTcpSynCookie:

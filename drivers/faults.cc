@@ -8,7 +8,8 @@ bool chance(Rng& rng, double probability) {
   return probability > 0 && rng.next_double() < probability;
 }
 
-bool FaultModel::loses(Instant now) {
+bool FaultModel::loses(Instant now, std::size_t size) {
+  if (what_.swallow != 0 && size > what_.swallow) return true;
   if (what_.burst_enter > 0) {
     in_burst_ = in_burst_ ? !chance(rng_, what_.burst_leave) : chance(rng_, what_.burst_enter);
     if (in_burst_) return true;

@@ -1,5 +1,6 @@
 // What a bad link does to one frame after another, in one direction: loss at random and in bursts (Gilbert, 1960;
-// Elliott, 1963), outages, jitter, frames held back. Only the decisions: whoever has the frames acts on them.
+// Elliott, 1963), of large frames, outages, jitter, frames held back. Only the decisions: whoever has the frames acts
+// on them.
 #pragma once
 
 #include "stack/base/rng.h"
@@ -16,6 +17,7 @@ struct Faults {
   Duration reorder_delay = 10_ms;
   Duration down_every;  // an outage begins so often; 0: none
   Duration down_for;
+  std::size_t swallow = 0;  // bytes: larger frames vanish, and nobody is told; 0: none
 };
 
 // True with this probability. Draws nothing when it is 0.
@@ -26,7 +28,7 @@ class FaultModel {
   // Both must outlive the model. Several models may share a generator: the calls together decide the fates.
   FaultModel(const Faults& what, Rng& rng) : what_(what), rng_(rng) {}
 
-  bool loses(Instant now);
+  bool loses(Instant now, std::size_t size);
   Instant jittered(Instant due);  // when a frame that would arrive at `due` does so, never before one asked for earlier
   bool holds_back();              // by reorder_delay, while others overtake
 

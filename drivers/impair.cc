@@ -34,6 +34,7 @@ bool set_part(Impairment& i, std::string_view key, std::string_view value) {
     return assign(i.reorder, parse_probability(first)) &&
            (second.empty() || assign(i.reorder_delay, parse_duration(second)));
   }
+  if (key == "swallow") return assign(i.swallow, parse_byte_count(value));
   if (key == "down") return assign(i.down_every, parse_duration(first)) && assign(i.down_for, parse_duration(second));
   return false;
 }
@@ -50,7 +51,7 @@ Result<Impairment, Failure> parse_impairment(const std::string& text) {
     if (equals == std::string_view::npos || !set_part(i, part.substr(0, equals), part.substr(equals + 1))) {
       return fail(Failure{"'" + std::string(part) +
                           "' is no impairment; there are: loss=1% burst=1%:20% delay=10ms jitter=2ms reorder=5%:10ms "
-                          "duplicate=1% corrupt=0.1% rate=100mbit queue=256k down=10s:500ms"});
+                          "duplicate=1% corrupt=0.1% rate=100mbit queue=256k down=10s:500ms swallow=1400"});
     }
     rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
   }
@@ -71,7 +72,7 @@ Impair::Impair(link::NetDevice& inner, const Impairment& what, std::uint64_t see
 // A frame's way: loss, the rate's queue, delay, and what may happen to it besides.
 void Impair::pass(Instant now, Direction& d, std::vector<std::uint8_t> bytes) {
   ++counts_.frames;
-  if (d.faults.loses(now)) return void(++counts_.lost);
+  if (d.faults.loses(now, bytes.size())) return void(++counts_.lost);
   Instant due = now;
   if (what_.rate > 0) {
     if (d.waiting + bytes.size() > what_.queue) return void(++counts_.queue_full);

@@ -23,7 +23,7 @@ struct Impairment : Faults {
 };
 
 // "loss=1%,delay=10ms,jitter=2ms,reorder=5%:10ms,duplicate=1%,corrupt=0.1%,rate=100mbit,queue=256k,burst=1%:20%,
-//  down=10s:500ms". The message names the part that is wrong.
+//  down=10s:500ms,swallow=1400". The message names the part that is wrong.
 Result<Impairment, Failure> parse_impairment(const std::string& text);
 
 class Impair final : public link::NetDevice {

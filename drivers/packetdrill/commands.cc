@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 namespace sluice::packetdrill {
 namespace {
@@ -113,6 +114,21 @@ void set_discipline(Session& session, const Command& command) {
   (void)session.apply_sysctl("net.ipv4.tcp_pacing", has("fq") ? "1" : "0");
 }
 
+// "ip route add|change|replace DESTINATION ... mtu [lock] N": of a route's metrics the MTU counts.
+void set_route(Session& session, const Command& command) {
+  const auto& words = command.words;
+  if (words.size() < 4 || words[1] != "route") return;
+  if (words[2] != "add" && words[2] != "change" && words[2] != "replace") return;
+  auto mtu = std::find(words.begin() + 4, words.end(), "mtu");
+  if (mtu == words.end() || ++mtu == words.end()) return;
+  if (*mtu == "lock" && ++mtu == words.end()) return;
+  const bool has_length = words[3].find('/') != std::string::npos;
+  const auto destination = wire::parse_prefix(has_length ? words[3] : words[3] + "/32");
+  const unsigned long bytes = std::strtoul(mtu->c_str(), nullptr, 10);
+  if (!destination || bytes < 68 || bytes > 65535) return;
+  session.set_route(*destination, static_cast<std::uint32_t>(bytes));
+}
+
 }  // namespace
 
 std::vector<Command> split_commands(std::string_view line) {
@@ -120,8 +136,8 @@ std::vector<Command> split_commands(std::string_view line) {
 }
 
 bool run_command(Session& session, const Command& command) {
-  // What these would change is not there: no offload, no metrics, no counters of the kernel.
-  constexpr std::array<std::string_view, 4> kWithoutEffect = {"ip", "nstat", "ethtool", "iptables"};
+  // What these would change is not there: no offload, no filters, no counters of the kernel.
+  constexpr std::array<std::string_view, 3> kWithoutEffect = {"nstat", "ethtool", "iptables"};
   const std::string_view program = basename_of(command.words.front());
   if (program == "sysctl" || program == "set_sysctls.py") return set_sysctls(session, command), true;
   if (program == "tc") return set_discipline(session, command), true;
@@ -129,6 +145,7 @@ bool run_command(Session& session, const Command& command) {
   if (program == "ip" && command.words.size() > 1 && command.words[1] == "tcp_metrics") {
     return session.forget_fast_open(), true;
   }
+  if (program == "ip") return set_route(session, command), true;
   if (program.starts_with("sysctl_restore")) return true;
   if (program == "echo") return echo_to_kernel(session, command);
   return std::find(kWithoutEffect.begin(), kWithoutEffect.end(), program) != kWithoutEffect.end();

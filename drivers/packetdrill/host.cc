@@ -16,15 +16,22 @@ Stack& Host::stack() {
   ip::InterfaceConfig config;
   config.coalescing = ip::InterfaceConfig::Coalescing::kOff;  // the tool's packets are to be seen one by one
   config.address_check = ip::InterfaceConfig::AddressCheck::kNone;
-  const ip::InterfaceId interface = stack_->ip().add_interface(device_, config).value();
-  (void)stack_->ip().add_address(interface, profile_.local);
-  (void)stack_->ip().add_route({{wire::Ipv4Address{}, 0}, ip::Address(), interface, 0});
+  interface_ = stack_->ip().add_interface(device_, config).value();
+  (void)stack_->ip().add_address(interface_, profile_.local);
+  (void)stack_->ip().add_route({{wire::Ipv4Address{}, 0}, ip::Address(), interface_, 0});
   return *stack_;
 }
 
 void Host::set_profile(const Profile& profile) {
   profile_ = profile;
   if (stack_ != nullptr) stack_->tcp().set_config(profile_.stack.tcp);
+}
+
+void Host::set_route(const wire::Prefix& destination, std::uint32_t mtu) {
+  ip::Ip& ip = stack().ip();
+  const ip::RouteEntry entry{destination, ip::Address(), interface_, 0, mtu};
+  (void)ip.remove_route(entry);
+  (void)ip.add_route(entry);
 }
 
 // --- the clock -------------------------------------------------------------------------------------------------------

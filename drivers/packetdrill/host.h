@@ -28,6 +28,9 @@ class Host {
   [[nodiscard]] const Profile& profile() const { return profile_; }
   void set_profile(const Profile& profile);  // what TCP can take over while it runs: see Tcp::set_config()
 
+  // The way to this destination carries packets of `mtu` bytes, 68 at least.
+  void set_route(const wire::Prefix& destination, std::uint32_t mtu);
+
   [[nodiscard]] Instant now() const { return now_; }
   // What gettimeofday tells. Each look takes a microsecond: who waits looks until the time has come.
   Instant look_at_clock(Lock& lock);
@@ -64,6 +67,7 @@ class Host {
   std::condition_variable changed_;
   Profile profile_;
   IpDevice device_;
+  ip::InterfaceId interface_ = ip::kNoInterface;
   Instant now_ = Instant::from_nanos(1'000'000'000'000'000);
   std::thread::id first_thread_ = std::this_thread::get_id();
   std::vector<Waiter*> waiters_;

@@ -44,6 +44,12 @@ void set_range(std::string_view value, std::size_t& first, std::size_t& most) {
   most = static_cast<std::size_t>(number_at(value, 2, static_cast<std::int64_t>(most)));
 }
 
+// What no segment could have is left as it was.
+void set_mss(std::uint16_t& to, std::string_view value) {
+  const std::int64_t wanted = number_at(value, 0);
+  if (wanted >= 48 && wanted <= UINT16_MAX) to = static_cast<std::uint16_t>(wanted);
+}
+
 // The bits of Linux's sysctl.
 void set_fast_open(TcpConfig& c, std::int64_t bits) {
   const auto bit = [bits](std::int64_t mask) { return (bits & mask) != 0 ? Switch::kOn : Switch::kOff; };
@@ -75,10 +81,12 @@ void set_fast_open_keys(TcpConfig& c, std::string_view text) {
 TcpConfig linux_tcp() {
   TcpConfig c;
   c.congestion = tcp::cc::index_of("cubic");
+  c.mtu_probing = tcp::MtuProbing::kOff;
   c.idle_restart = Switch::kOff;
   c.burst_sizing = Switch::kOn;
   c.send_blocks = Switch::kOn;
   c.probe_with_data = Switch::kOff;
+  c.minshall = Switch::kOn;
   c.count_memory = Switch::kOn;
   c.require_timestamps = Switch::kOff;
   c.unpaced_segments = 10;
@@ -121,6 +129,10 @@ constexpr Row kSysctls[] = {
     {"tcp_early_retrans", [](TcpConfig& c, std::string_view v) { c.tail_probe = to_switch(v); }},
     {"tcp_recovery", [](TcpConfig& c, std::string_view v) { c.rack = to_switch(v); }},
     {"tcp_frto", [](TcpConfig& c, std::string_view v) { c.frto = to_switch(v); }},
+    {"tcp_mtu_probing",
+     [](TcpConfig& c, std::string_view v) { c.mtu_probing = static_cast<tcp::MtuProbing>(number_at(v, 0) % 3); }},
+    {"tcp_base_mss", [](TcpConfig& c, std::string_view v) { set_mss(c.mtu_base_mss, v); }},
+    {"tcp_mtu_probe_floor", [](TcpConfig& c, std::string_view v) { set_mss(c.mtu_floor_mss, v); }},
     {"tcp_syncookies",
      [](TcpConfig& c, std::string_view v) { c.syn_cookies = static_cast<tcp::SynCookieUse>(number_at(v, 0, 1) % 3); }},
     {"tcp_moderate_rcvbuf", [](TcpConfig& c, std::string_view v) { c.receive_tuning = to_switch(v); }},

@@ -268,6 +268,11 @@ void Session::reset_sysctls() {
   host_.set_profile(profile);
 }
 
+void Session::set_route(const wire::Prefix& destination, std::uint32_t mtu) {
+  const Lock lock = host_.lock();
+  host_.set_route(destination, mtu);
+}
+
 // --- the tool's side -------------------------------------------------------------------------------------------------
 
 void Session::inject(Bytes packet) {

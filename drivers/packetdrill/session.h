@@ -74,6 +74,7 @@ class Session {
   bool apply_sysctl(std::string_view name, std::string_view value);
   void reset_sysctls();
   void forget_fast_open();  // cookies of servers
+  void set_route(const wire::Prefix& destination, std::uint32_t mtu);
   [[nodiscard]] const Profile& profile() const { return host_.profile(); }
 
  private:

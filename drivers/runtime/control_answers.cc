@@ -207,6 +207,7 @@ Json routes(const Visit& visit, const Options&) {
     Json j{{"destination", text(e.destination)}, {"interface", e.interface}, {"dev", interface_name(e.interface)}};
     if (!e.gateway.is_any()) j["gateway"] = text(e.gateway);
     if (e.metric != 0) j["metric"] = e.metric;
+    if (e.mtu != 0) j["mtu"] = e.mtu;
     return j;
   });
 }

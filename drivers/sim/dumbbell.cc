@@ -41,7 +41,7 @@ Dumbbell::Pair& Dumbbell::add_pair(Duration round_trip) {
 }
 
 void Dumbbell::pass(Way& way, Port& from, Port& to, Packet packet) {
-  if (way.model.loses(scheduler_.now())) return void(++from.lost_);
+  if (way.model.loses(scheduler_.now(), packet.size())) return void(++from.lost_);
   Instant due = way.model.jittered(scheduler_.now()) + to.delay_;
   if (way.model.holds_back()) due = due + way.faults.reorder_delay;
   to.arrive(due, std::move(packet.buffer));

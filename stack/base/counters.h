@@ -52,6 +52,9 @@
   X(kTcpFastRetransmits, "tcp.fast_retransmits")       \
   X(kTcpTimeouts, "tcp.timeouts")                      \
   X(kTcpTailProbes, "tcp.tail_probes")                 \
+  X(kTcpMtuProbes, "tcp.mtu_probes")                   \
+  X(kTcpMtuProbesLost, "tcp.mtu_probes_lost")          \
+  X(kTcpBlackHoles, "tcp.mtu_black_holes")             \
   X(kTcpLostRetransmits, "tcp.lost_retransmits")       \
   X(kTcpUndos, "tcp.undos")                            \
   X(kTcpMarksReceived, "tcp.ce_marks_received")        \

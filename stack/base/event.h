@@ -23,7 +23,8 @@ enum class EventKind : std::uint8_t {
   kTcpRecoveryExit,   // a: recovery point
   kTcpLoss,           // a: bytes newly found lost, b: bytes in flight after that; detail says by which rule
   kTcpUndo,           // the last reduction was for nothing; detail gives the proof
-  kTcpProbe,          // zero-window, keep-alive or tail loss probe; a: first sequence number of the last
+  kTcpProbe,          // zero-window, keep-alive, tail loss or path MTU probe; a: first sequence number of the last two
+  kTcpPathMtu,        // a: largest packet that is no probe, b: largest that may be tried, bytes; detail says why
   kTcpSynCookie,      // a: local port; detail: sent and why, or accepted
   kTcpFastOpen,       // a: bytes in the SYN; detail: what was decided about them or about a cookie, and why
   kTcpReset,          // detail: who reset and why

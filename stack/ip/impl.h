@@ -92,7 +92,7 @@ class Ip::Impl final : public link::LinkUser, public ReassemblyUser, public Igmp
   Result<Route> route_local(const Address& destination, const Address& source) const;
   Result<Route> route_to_group(const Address& destination, const Address& source, InterfaceId interface);
   Result<Route> route_over(const Interface& out, const Address& destination, const Address& source,
-                           const Address& next_hop);
+                           const Address& next_hop, std::uint32_t own_mtu);
   [[nodiscard]] InterfaceId pick_for_group(const Address& group, const Address& source) const;
   [[nodiscard]] Result<Address> choose_source(const Interface& out, const Address& source,
                                               const Address& next_hop) const;

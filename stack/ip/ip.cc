@@ -216,6 +216,7 @@ Status Ip::remove_address(InterfaceId id, const Address& address) {
 Status Ip::add_route(const RouteEntry& entry) {
   RouteEntry route = entry;
   if (!route.destination.address.is_v4() || route.destination.length > 32) return fail(Errno::kInvalid);
+  if (route.mtu != 0 && route.mtu < kMinMtu) return fail(Errno::kInvalid);
   route.destination = network_of(route.destination);
   if (!route.gateway.is_any()) {
     const RouteEntry* on_link = impl_->routes_.find(route.gateway, route.interface);

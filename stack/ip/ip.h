@@ -30,6 +30,7 @@ struct RouteEntry {
   Address gateway{};     // any(): on-link
   InterfaceId interface = kNoInterface;
   std::uint32_t metric = 0;  // lower wins between equal prefixes
+  std::uint32_t mtu = 0;     // largest packet on this way, where it is not the interface's; 0, or 68 at least
 };
 
 struct NeighborEntry {  // a row of the neighbour table, for people

@@ -38,7 +38,7 @@ Result<Route> Ip::Impl::route(const Address& destination, const Address& source,
   const RouteEntry* entry = routes_.find(destination, id);
   if (entry == nullptr) return fail(Errno::kNetworkUnreachable);
   return route_over(*interface(entry->interface), destination, source,
-                    entry->gateway.is_any() ? destination : entry->gateway);
+                    entry->gateway.is_any() ? destination : entry->gateway, entry->mtu);
 }
 
 Result<Route> Ip::Impl::route_local(const Address& destination, const Address& source) const {
@@ -73,7 +73,7 @@ Result<Route> Ip::Impl::route_to_group(const Address& destination, const Address
   }
   const Interface* out = interface(id);
   const bool up = out != nullptr && out->link.state() != link::LinkState::kDown;
-  return up ? route_over(*out, destination, source, destination) : fail(Errno::kNetworkUnreachable);
+  return up ? route_over(*out, destination, source, destination, 0) : fail(Errno::kNetworkUnreachable);
 }
 
 // The address on the next hop's subnet if there is one (RFC1122-MH-02); never a broadcast or loopback address
@@ -94,7 +94,7 @@ Result<Address> Ip::Impl::choose_source(const Interface& out, const Address& sou
 }
 
 Result<Route> Ip::Impl::route_over(const Interface& out, const Address& destination, const Address& source,
-                                   const Address& next_hop) {
+                                   const Address& next_hop, std::uint32_t own_mtu) {
   const auto chosen = choose_source(out, source, next_hop);
   if (!chosen) return fail(chosen.error());
   Route r;
@@ -102,7 +102,9 @@ Result<Route> Ip::Impl::route_over(const Interface& out, const Address& destinat
   r.source = *chosen;
   r.next_hop = next_hop;
   r.cast = cast_of(destination, &out);
-  r.link_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(out.link.mtu(), kLargestPacket));
+  r.own_mtu = own_mtu != 0;
+  const std::uint32_t most = r.own_mtu ? std::min(own_mtu, out.link.mtu()) : out.link.mtu();
+  r.link_mtu = static_cast<std::uint16_t>(std::min<std::uint32_t>(most, kLargestPacket));
   const PathMtu path = r.cast == Cast::kUnicast ? path_mtu_.get(destination, r.link_mtu) : PathMtu{r.link_mtu};
   r.mtu = path.mtu;
   r.below_floor = path.below_floor;

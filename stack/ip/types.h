@@ -90,17 +90,19 @@ struct Path {
   bool below_floor = false;           // the path carries less than `mtu`: DF is never set
   bool udp_segmentation = false;      // the device cuts large UDP packets
   std::uint16_t rx_queue_frames = 0;  // that the device holds before it drops; 0: not known, or enough
-  std::uint16_t link_mtu = 0;         // of the interface; 65535 at most, as no IPv4 packet is larger
-  std::uint16_t max_gso_bytes = 0;    // largest IP packet the transport may send with gso_size set (the link or the
-                                      // device cuts it); never 0 for TCP, at least mtu
-  std::uint32_t mtu = 0;              // path MTU: largest IP packet, bytes; from it MMS_S (RFC1122-FRAG-07)
+  std::uint16_t link_mtu =
+      0;  // of the interface, or of the entry in the table if that has one; 65535 at most, as no IPv4 packet is larger
+  std::uint16_t max_gso_bytes = 0;  // largest IP packet the transport may send with gso_size set (the link or the
+                                    // device cuts it); never 0 for TCP, at least mtu
+  std::uint32_t mtu = 0;            // path MTU: largest IP packet, bytes; from it MMS_S (RFC1122-FRAG-07)
   std::uint32_t generation = 0;
 
   bool operator==(const Path&) const = default;
 };
 
 struct Route : Path {
-  Address source{};  // preferred source address
+  Address source{};      // preferred source address
+  bool own_mtu = false;  // the entry in the table has one
 };
 
 // Everything a transport can choose about an outgoing datagram (RFC1122-IF-01).

@@ -13,6 +13,11 @@ void Connection::duplicate_ack(const Arriving&) {
   const std::uint32_t limited = tcp_.config.limited_transmit == Switch::kOn
                                     ? static_cast<std::uint32_t>(std::min(recovery_.duplicates(), 2)) * send_mss_
                                     : 0;
+  if (recovery_.duplicates() == Recovery::kThreshold - 1 && only_mtu_probe_lost(0)) {
+    recovery_.count_duplicate();
+    mtu_probe_lost();
+    return resend_mtu_probe();
+  }
   const cc::Phase before = recovery_.phase();
   switch (recovery_.on_duplicate_ack(snd_una_, snd_max_)) {
     case Recovery::OnDuplicate::kNothing:
@@ -139,6 +144,7 @@ void Connection::new_ack(const Arriving& s) {
 }
 
 void Connection::after_advance() {
+  if (mtu_probe_out() && snd_una_ >= rare_->mtu_search.end()) mtu_probe_acknowledged();
   if (flight() == 0) {
     timers_.cancel(TimerKind::kRetransmit);  // (RFC6298-15)
     let_go_of_send_state();

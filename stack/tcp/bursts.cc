@@ -8,15 +8,12 @@
 namespace sluice::tcp {
 
 namespace {
-constexpr std::uint32_t kFixedHeaders = 40;  // IPv4 and TCP without options
-constexpr std::uint32_t kTimestampBytes = 12;
 constexpr std::int64_t kShortPath = 512;  // us of round trip
 }  // namespace
 
 // What the device cuts at once, in whole segments.
 std::uint32_t Connection::largest_burst() const {
-  const std::uint32_t headers = kFixedHeaders + (negotiated_.timestamps ? kTimestampBytes : 0);
-  return std::max((route_.max_gso_bytes - headers) / send_mss_, 1u) * send_mss_;
+  return std::max((route_.max_gso_bytes - header_bytes()) / send_mss_, 1u) * send_mss_;
 }
 
 // The largest super-segment, in whole segments.

@@ -111,6 +111,7 @@ void Connection::establish() {
   progress_at_ = context_.now;
   if (rare_ != nullptr) rare_->soft_error = Errno::kOk;
   restart_keep_alive();
+  if (tcp_.config.mtu_probing == MtuProbing::kAlways) start_mtu_search();
   notify();
 }
 

@@ -1,7 +1,8 @@
 // One TCP connection: the state machine of RFC 9293 over components that know nothing of each other. The connection
 // alone moves facts between them. Its methods stand in several files: segment_input.cc (RFC 9293 §3.10.7), ack.cc,
-// loss.cc (what SACK adds to it), output.cc, bursts.cc, timeout.cc (§3.10.8), icmp_input.cc, connection.cc (the user's
-// calls, §3.10.1 to 3.10.5), zero_copy.cc (those without a copy), urgent.cc, fast_open_io.cc (RFC 7413).
+// loss.cc (what SACK adds to it), output.cc, bursts.cc, timeout.cc (§3.10.8), icmp_input.cc, mtu_probing.cc (RFC 4821),
+// connection.cc (the user's calls, §3.10.1 to 3.10.5), zero_copy.cc (those without a copy), urgent.cc, fast_open_io.cc
+// (RFC 7413).
 #pragma once
 
 #include <cstddef>
@@ -241,6 +242,20 @@ class Connection final : public ConnectionHandle, public Flow {
   void lower_path_mtu(std::uint32_t mtu);
   void neighbor_is_silent();
 
+  // mtu_probing.cc
+  void start_mtu_search();
+  void follow_path_mtu(std::uint32_t before);
+  void suspect_black_hole();
+  enum class MtuProbe : std::uint8_t { kNone, kSent, kWaits };
+  MtuProbe send_mtu_probe();
+  [[nodiscard]] bool may_probe_mtu() const;
+  [[nodiscard]] bool mtu_probe_out() const { return rare_ != nullptr && rare_->mtu_search.outstanding(); }
+  [[nodiscard]] bool only_mtu_probe_lost(std::uint32_t lost);
+  void mtu_probe_acknowledged();
+  void mtu_probe_lost();
+  void resend_mtu_probe();
+  void tell_path_mtu(const char* why);
+
   // fast_open_io.cc
   void learn_from_syn_ack(const Arriving& segment);
   void take_syn_ack_number(Seq ack);
@@ -289,6 +304,8 @@ class Connection final : public ConnectionHandle, public Flow {
   void clear_ack();
   void follow_route();  // looks it up again when routes have changed
   void refresh_route();
+  [[nodiscard]] std::uint32_t header_bytes() const;
+  [[nodiscard]] std::uint32_t largest_packet() const;
   void update_mss();
   [[nodiscard]] std::uint16_t advertised_mss() const;
   void probe_window();
@@ -434,10 +451,10 @@ class Connection final : public ConnectionHandle, public Flow {
   bool full_size_arrived_ = false;  // a segment of send_mss_ was acknowledged
   bool timing_ = false;             // the SYN, since progress_at_
   Ack ack_due_ = Ack::kNone;
-  bool output_due_ = false;            // at the end of the batch
-  std::uint8_t quick_acks_;            // segments still to be acknowledged at once
-  std::uint16_t timeouts_in_row_ = 0;  // at most UINT16_MAX
-  Instant progress_at_;                // last time the peer acknowledged something, or we began to wait for that
+  bool output_due_ = false;           // at the end of the batch
+  std::uint8_t quick_acks_;           // segments still to be acknowledged at once
+  std::uint8_t timeouts_in_row_ = 0;  // at most UINT8_MAX
+  Instant progress_at_;               // last time the peer acknowledged something, or we began to wait for that
   Instant last_sent_at_ = Instant::past();
   Instant last_received_at_;
 

@@ -23,6 +23,7 @@ SendState& Connection::outgoing() {
   if (out_ == nullptr) {
     out_ = tcp_.send_states.take();
     out_->board.start(snd_nxt_);
+    out_->short_end = snd_una_;
   }
   if (out_->board.empty()) out_->rate.start(context_.now, delivered_);
   return *out_;
@@ -187,6 +188,10 @@ Scoreboard::Found Connection::find_losses() {
     if (third && o.board.lost() == 0) found.bytes += o.board.lose_first(send_mss_);  // (RFC2018-13)
   }
   if (found.bytes == 0) return found;
+  if (only_mtu_probe_lost(found.bytes)) {  // too large, or by chance: in neither case a sign of congestion
+    mtu_probe_lost();
+    return {};
+  }
   o.rate.on_lost(found.bytes);
   context_.emit(
       {.kind = EventKind::kTcpLoss, .flow = number_, .a = found.bytes, .b = o.board.in_flight(), .detail = rule});

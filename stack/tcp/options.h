@@ -12,6 +12,9 @@ namespace sluice::tcp {
 
 enum class Switch : std::uint8_t { kOff, kOn };
 enum class SynCookieUse : std::uint8_t { kNever, kWhenFull, kAlways };  // full: the SYN queue
+// When the path MTU is found out by probes (RFC 4821): once full segments seem to vanish; or from the beginning, with
+// small segments until a probe has arrived.
+enum class MtuProbing : std::uint8_t { kOff, kBlackHole, kAlways };
 
 // Why two may have the same address and port.
 struct PortSharing {
@@ -103,6 +106,9 @@ struct TcpConfig {
   // buffer grows only when it is what keeps the window from being filled, and the user is told of room in it only after
   // a call that found none.
   Switch count_memory = Switch::kOff;
+  // Nagle's rule as Minshall has changed it, and Linux: a short end waits only while another short segment is
+  // outstanding, not for full ones.
+  Switch minshall = Switch::kOff;
   Switch require_timestamps = Switch::kOn;  // on every segment once agreed (RFC 7323 §3.2); off: it may lack them
   Switch probe_with_data = Switch::kOn;     // of a closed window; off: with an empty segment below it
   // RFC 7413. Data in a SYN is sent and taken only where the application asked for it, for a connection or a listener
@@ -113,7 +119,12 @@ struct TcpConfig {
   Switch fast_open_server_no_cookie = Switch::kOff;    // and the server wants none
   Switch fast_open_all_listeners = Switch::kOff;       // as if each listener had asked, with its backlog as limit
   SynCookieUse syn_cookies = SynCookieUse::kWhenFull;  // RFC 4987 §3.6
-  std::uint8_t congestion = 2;                         // default controller, index into tcp/cc/registry.h; 2: cubic
+  MtuProbing mtu_probing = MtuProbing::kBlackHole;
+  std::uint16_t mtu_base_mss = 1024;  // bytes of a segment that is taken to pass every path (RFC4821-05)
+  // And of the smallest to fall back to. DEVIATION(RFC 4821 §7.7): packets of 68 bytes would get through links that are
+  // not there any more, and after an outage with losses the window would be too small for a probe to come back.
+  std::uint16_t mtu_floor_mss = 512;
+  std::uint8_t congestion = 2;  // default controller, index into tcp/cc/registry.h; 2: cubic
 
   std::uint8_t unpaced_segments = 0;  // data segments at the beginning that pacing lets go at once
   std::uint8_t least_burst = 2;       // segments, where burst_sizing is on

@@ -23,12 +23,26 @@ constexpr int kMaxSegmentsAtOnce = 64;  // super-segments sent in one call: boun
 // --- sizes
 // ------------------------------------------------------------------------------------------------------------
 
-// min(what the peer takes, what the path carries) less option bytes (RFC9293-MUST-16): a full segment
-// (RFC9293-SHLD-28).
-void Connection::update_mss() {
+// Of a segment with data, IP's too.
+std::uint32_t Connection::header_bytes() const {
+  return kFixedHeaders + (negotiated_.timestamps ? kTimestampBytes : 0);
+}
+
+// min(what the peer takes, what the path is known to carry): IP packets, bytes.
+std::uint32_t Connection::largest_packet() const {
   std::uint32_t mss = std::min<std::uint32_t>(negotiated_.peer_mss, route_.mtu - kFixedHeaders);
   if (options_->max_segment != 0) mss = std::min(mss, options_->max_segment);
-  if (negotiated_.timestamps) mss -= kTimestampBytes;
+  return mss + kFixedHeaders;
+}
+
+// That, or what probes have shown, less option bytes (RFC9293-MUST-16): a full segment (RFC9293-SHLD-28).
+void Connection::update_mss() {
+  std::uint32_t packet = largest_packet();
+  if (rare_ != nullptr && rare_->mtu_search.on()) {
+    rare_->mtu_search.set_limit(packet);
+    packet = rare_->mtu_search.effective();
+  }
+  const std::uint32_t mss = packet - header_bytes();
   if (mss == send_mss_) return;
   send_mss_ = mss;
   full_size_arrived_ = false;
@@ -45,7 +59,9 @@ void Connection::refresh_route() {
     route_.interface = ip::kNoInterface;
     return;
   }
+  const std::uint32_t before = largest_packet();
   route_ = *route;
+  follow_path_mtu(before);
   update_mss();  // larger or smaller, nothing is sent again for that alone (RFC1191-07)
 }
 
@@ -88,7 +104,9 @@ bool Connection::worth_sending(std::uint32_t size, std::uint32_t available) cons
   if (size == 0) return false;
   const bool all = size == available;
   if (all && (fin_queued_ || rare_view().urgent_pointer.on())) return true;
-  const bool alone = snd_nxt_ == snd_una_ || options_->no_delay == Switch::kOn;
+  const bool full_ones_out =
+      tcp_.config.minshall == Switch::kOn && out_ != nullptr && out_->short_end <= snd_una_ && snd_nxt_ == snd_max_;
+  const bool alone = snd_nxt_ == snd_una_ || options_->no_delay == Switch::kOn || full_ones_out;
   if (all && alone && !held_ && options_->cork == Switch::kOff) return true;  // else it is kept (RFC9293-MAY-16)
   if (snd_nxt_ < snd_max_) return true;                                       // sent before: Nagle was asked then
   return size >= max_snd_wnd_ / 2 && options_->cork == Switch::kOff;
@@ -133,6 +151,10 @@ void Connection::output() {
   }
   for (int i = 0; i < kMaxSegmentsAtOnce; ++i) {
     if (resend_lost()) continue;
+    if (const MtuProbe probe = send_mtu_probe(); probe != MtuProbe::kNone) {
+      if (probe == MtuProbe::kSent) continue;
+      break;
+    }
     const Plan plan = plan_next();
     if (!plan.go && resend_doubtful()) continue;  // after new data (RFC6675-05)
     if (!plan.go) break;
@@ -192,6 +214,10 @@ void Connection::note_sent(Seq seq, std::uint32_t length, Pushed pushed) {
     ++rare().retransmits;
     context_.counters.add(Counter::kTcpRetransmits);
     if (recovery_.repairing()) o.undo.on_retransmit(seq + again, again, now_ticks());
+    // Sent again, it says nothing of the path MTU any more.
+    if (mtu_probe_out() && seq < rare_->mtu_search.end() && end > rare_->mtu_search.begin()) {
+      rare_->mtu_search.forget_probe();
+    }
   }
   if (snd_una_ == snd_max_) progress_at_ = context_.now;
   o.board.sent(seq, length, o.rate.stamp(context_.now), pushed);
@@ -212,7 +238,9 @@ void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
   if (size < send_mss_) add_sack(options, send_mss_ - size);
   emit(header, options, seq - data_base_, size);
   if (data_segments_out_ >= tcp_.config.unpaced_segments) pacer_.on_sent(context_.now, size);
+  const bool fresh = seq >= snd_max_;
   note_sent(seq, length, size > 0 && ends_push(seq + size) ? Pushed::kYes : Pushed::kNo);
+  if (fresh) out_->short_end = size % send_mss_ != 0 ? seq + size : max(out_->short_end, snd_una_);
   if (seq == snd_nxt_) snd_nxt_ += length;
   if (send_marks_ != nullptr) tell_progress();
   bytes_sent_ += size;

@@ -1,11 +1,12 @@
-// What most connections never need: counts of what went wrong, urgent data. Allocated when it is, since every byte of a
-// connection counts when there are many.
+// What most connections never need: counts of what went wrong, urgent data, the search for the path MTU. Allocated when
+// it is, since every byte of a connection counts when there are many.
 #pragma once
 
 #include <cstdint>
 
 #include "stack/base/result.h"
 #include "stack/base/time.h"
+#include "stack/tcp/mtu_search.h"
 #include "stack/tcp/recovery_window.h"
 #include "stack/tcp/seq.h"
 #include "stack/tcp/urgent.h"
@@ -14,6 +15,7 @@ namespace sluice::tcp {
 
 struct RareState {
   InflatedWindow recovery_window;  // where SACK was not agreed
+  MtuSearch mtu_search;
   std::uint64_t bytes_retransmitted = 0;
   std::uint32_t retransmits = 0, timeouts = 0;
   std::uint32_t out_of_order = 0, duplicates_reported = 0;

@@ -38,6 +38,7 @@ struct SendState {
   Undo undo;
   TailProbe probe;
   Frto frto = Frto::kOff;
+  Seq short_end;                             // of the latest segment that was not full; SND.UNA or below: none is out
   Instant retransmit_at = Instant::never();  // RFC 6298
   Instant reorder_at = Instant::never();     // RFC 8985 §6.2 step 5
   bool send_one = false;                     // a fast retransmission, whatever the window

@@ -104,8 +104,9 @@ void Connection::on_retransmit_timeout() {
   if (rare_view().doubtful_mtu != 0) believe_path_mtu();
   cc_->on_timeout({.now = context_.now, .flight = to_be_reduced(flight()), .first = timeouts_in_row_ == 0});
   window_changed();
-  if (timeouts_in_row_ < UINT16_MAX) ++timeouts_in_row_;
+  if (timeouts_in_row_ < UINT8_MAX) ++timeouts_in_row_;
   if (timeouts_in_row_ == kDoubtful) tcp_.ip.doubt_reachable(route_);  // (RFC9293-MUST-20)
+  suspect_black_hole();
   fast_open_timed_out(false);
   if (with_sack) lose_by_timeout();
   recovery_.on_timeout(snd_max_);  // (RFC6582-07)

@@ -51,6 +51,7 @@ TEST(SimScenario, Faults) {
   o.reorder = "5%:10ms";
   o.jitter = "2ms";
   o.down = "10s:500ms";
+  o.swallow = "1400";
   const sim::Link link = scenario(o).link;
   EXPECT_DOUBLE_EQ(link.data_faults.loss, 0.01);
   EXPECT_DOUBLE_EQ(link.ack_faults.loss, 0.02);
@@ -60,6 +61,8 @@ TEST(SimScenario, Faults) {
   EXPECT_EQ(link.data_faults.reorder_delay, 10_ms);
   EXPECT_EQ(link.data_faults.jitter, 2_ms);
   EXPECT_EQ(link.data_faults.down_for, 500_ms);
+  EXPECT_EQ(link.data_faults.swallow, 1400u);
+  EXPECT_EQ(link.ack_faults.swallow, 0u);
   EXPECT_EQ(link.ack_faults.jitter, Duration());
 }
 
@@ -100,6 +103,22 @@ TEST(TcpSwitches, EachNameTurnsItsOwnMember) {
   }
   tcp::TcpConfig config;
   for (const char* bad : {"", "no-", "nothing", "no-no-timestamps"}) EXPECT_FALSE(set_tcp_switch(bad, config)) << bad;
+}
+
+TEST(TcpSwitches, ChoicesAreMadeByWord) {
+  tcp::TcpConfig config;
+  for (const auto& [word, wanted] :
+       {std::pair{"always", tcp::MtuProbing::kAlways}, std::pair{"off", tcp::MtuProbing::kOff},
+        std::pair{"black-hole", tcp::MtuProbing::kBlackHole}}) {
+    EXPECT_TRUE(set_tcp_choice("mtu-probing", word, config));
+    EXPECT_EQ(config.mtu_probing, wanted) << word;
+  }
+  EXPECT_FALSE(set_tcp_choice("mtu-probing", "never", config));
+  EXPECT_FALSE(set_tcp_choice("probing", "off", config));
+  EXPECT_EQ(config.mtu_probing, tcp::MtuProbing::kBlackHole);
+  SimOptions o;
+  o.flows = {"mtu-probing=always"};
+  EXPECT_EQ(scenario(o).flows[0].tcp.mtu_probing, tcp::MtuProbing::kAlways);
 }
 
 }  // namespace

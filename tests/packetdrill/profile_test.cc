@@ -37,6 +37,13 @@ TEST(Profile, SysctlsSwitchMechanisms) {
   EXPECT_EQ(c.rack, Switch::kOff);
   EXPECT_EQ(c.frto, Switch::kOff);
   EXPECT_EQ(c.least_burst, 9);
+  EXPECT_EQ(c.mtu_probing, tcp::MtuProbing::kOff);
+  EXPECT_TRUE(apply_sysctl(p, "tcp_mtu_probing", "2"));
+  EXPECT_TRUE(apply_sysctl(p, "tcp_base_mss", "600"));
+  EXPECT_TRUE(apply_sysctl(p, "tcp_mtu_probe_floor", "60"));
+  EXPECT_EQ(c.mtu_probing, tcp::MtuProbing::kAlways);
+  EXPECT_EQ(c.mtu_base_mss, 600);
+  EXPECT_EQ(c.mtu_floor_mss, 60);
   reset_sysctls(p);
   EXPECT_EQ(c.tail_probe, Switch::kOn);
   EXPECT_EQ(c.rack, Switch::kOn);
@@ -104,6 +111,34 @@ TEST(Commands, AQueueingDisciplineThatPaces) {
         std::pair{"tc qdisc add dev tun0 root pfifo", tcp::Switch::kOff}}) {
     EXPECT_TRUE(run_command(session, split_commands(line).front()));
     EXPECT_EQ(pacing(), wanted) << line;
+  }
+}
+
+// The MSS that the next SYN offers.
+std::uint16_t offered_mss(Session& session) {
+  const int fd = session.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  sockaddr_in peer{};
+  peer.sin_family = AF_INET;
+  peer.sin_port = 8080;
+  peer.sin_addr.s_addr = 0x010200c0;
+  EXPECT_EQ(session.connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer), -1);
+  IpDevice::Packet packet;
+  EXPECT_TRUE(session.next_packet(packet));
+  EXPECT_EQ(packet.bytes[40], 2);
+  EXPECT_EQ(session.close(fd), 0);
+  return static_cast<std::uint16_t>(packet.bytes[42] << 8 | packet.bytes[43]);
+}
+
+TEST(Commands, ARouteHasAnMtu) {
+  Session session(*parse_profile(""));
+  EXPECT_EQ(offered_mss(session), 1460);
+  for (const auto& [line, wanted] :
+       {std::pair{"ip route change 192.0.2.1 via 192.168.0.2 dev tun0 advmss 600 mtu lock 640 initcwnd 11", 600},
+        std::pair{"ip route show", 600}, std::pair{"ip route change 192.0.2.1 dev tun0 mtu", 600},
+        std::pair{"ip route change 192.0.2.1 dev tun0 mtu 20", 600},
+        std::pair{"ip route replace 192.0.2.1/32 dev tun0 mtu 1400", 1360}}) {
+    EXPECT_TRUE(run_command(session, split_commands(line).front()));
+    EXPECT_EQ(offered_mss(session), wanted) << line;
   }
 }
 

@@ -90,6 +90,26 @@ TEST(Data, Nagle) {
   h.expect_tx({.seq = 4, .payload = "d"});
 }
 
+// A short end does not wait for full segments, only for a short one.
+TEST(Data, NagleAsMinshallHasIt) {
+  for (const bool on : {false, true}) {
+    ScriptOptions o;
+    o.tcp.minshall = on ? tcp::Switch::kOn : tcp::Switch::kOff;
+    Script h(o);
+    h.establish();
+    h.write(std::string(1460, 'x'));
+    h.expect_tx({.size = 1460});
+    h.write("ab");
+    if (on) h.expect_tx({.seq = 1461, .payload = "ab"});
+    h.write("cd");
+    h.expect_nothing();
+    h.rx({.seq = 1, .ack = 1461});
+    if (on) h.expect_nothing();
+    if (on) h.rx({.seq = 1, .ack = 1463});
+    h.expect_tx({.payload = on ? "cd" : "abcd"});
+  }
+}
+
 // (RFC9293-SHLD-28, RFC5681-01, RFC5681-03): full segments, as many as the initial window of ten (RFC6928-01).
 TEST(Data, InitialWindow) {
   Script h;

@@ -606,6 +606,34 @@ TEST(Routes, NeighborsSetByHand) {
   }
 }
 
+// An entry's MTU counts where it is smaller than the interface's.
+TEST(Routes, HaveAnMtuOfTheirOwn) {
+  IpScript s;
+  ip::Ip& ip = s.stack->ip();
+  const auto add = [&](std::uint8_t third, std::uint32_t mtu) {
+    return ip.add_route({{Ipv4Address::of(10, 0, third, 0), 24}, kPeer, s.id, 0, mtu});
+  };
+  ASSERT_TRUE(add(1, 1400).has_value());
+  ASSERT_TRUE(add(2, 9000).has_value());
+  ASSERT_TRUE(add(3, 0).has_value());
+  EXPECT_EQ(add(4, 67).error(), Errno::kInvalid);
+  struct Row {
+    std::uint8_t third;
+    std::uint32_t mtu;
+    bool own;
+  };
+  for (const Row& r : {Row{1, 1400, true}, Row{2, 1500, true}, Row{3, 1500, false}}) {
+    const auto route = ip.route(Ipv4Address::of(10, 0, r.third, 1));
+    ASSERT_TRUE(route.has_value());
+    EXPECT_EQ(route->mtu, r.mtu);
+    EXPECT_EQ(route->link_mtu, r.mtu);
+    EXPECT_EQ(route->own_mtu, r.own);
+  }
+  ip.accept_path_mtu(Ipv4Address::of(10, 0, 1, 1), 1300);
+  EXPECT_EQ(ip.route(Ipv4Address::of(10, 0, 1, 1))->mtu, 1300u);
+  EXPECT_EQ(ip.route(Ipv4Address::of(10, 0, 1, 1))->link_mtu, 1400u);
+}
+
 // Identification numbers to one host say nothing about those to another, and do not count by one (RFC 6864, S24).
 TEST(Routes, IdentificationIsNotACounter) {
   Context context(Rng::seed_from(3));
