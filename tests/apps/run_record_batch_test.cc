@@ -88,7 +88,9 @@ TEST_F(RunRecordBatch, TellsTheEndFromEmptyDatagrams) {
     program_.reset();
     EXPECT_EQ(take(), row.want);
     EXPECT_EQ(batch_.ended(), row.ended);
-    if (!row.ended) EXPECT_EQ(take(), Records());
+    if (!row.ended) {
+      EXPECT_EQ(take(), Records());
+    }
     EXPECT_TRUE(batch_.ended());
   }
 }
