@@ -282,12 +282,12 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
     return answer(sockets.set_option(socket.handle, Option::kMaxPacingRate, narrow));
   }
   const auto option = int_option(level, name);
-  if (!option || *option == Option::kError || *option == Option::kAcceptConnection)
+  if (!option || *option == Option::kError || *option == Option::kAcceptConnection || *option == Option::kIpMtu)
     return set_errno(Errno::kNoProtocolOption);
   int number = 0;
   if (level == IPPROTO_IP && length > 0 && length < sizeof number) {  // these may be given as one byte
     number = *static_cast<const unsigned char*>(value);
-  } else {
+  } else if (length > 0 || *option != Option::kIpReceiveErrors) {  // for which nothing is 0
     if (length < sizeof number) return set_errno(Errno::kInvalid);
     memcpy(&number, value, sizeof number);
   }

@@ -96,7 +96,12 @@ Result<Handle> Sockets::accept(Handle handle, Endpoint* peer) {
   const auto connection = o->accept();
   if (!connection) return fail(connection.error());
   if (peer != nullptr) *peer = (*connection)->peer();
-  return impl_->put(make_accepted_stream(*connection, h));
+  Object* accepted = make_accepted_stream(*connection, h);
+  if (const auto low = o->get_option(Option::kReceiveLowWater).value_or(1);
+      low != 1) {  // it is the listener's, as on Linux
+    (void)accepted->set_option(Option::kReceiveLowWater, low);
+  }
+  return impl_->put(accepted);
 }
 
 Status Sockets::close(Handle handle) {

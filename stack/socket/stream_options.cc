@@ -43,7 +43,8 @@ std::uint8_t retries_of(Duration time) {
 
 Status Stream::set_option(Option option, std::int64_t value) {
   if (option == Option::kReceiveLowWater) {
-    own().receive_low_water = static_cast<std::uint32_t>(value < 0 ? INT32_MAX : std::max<std::int64_t>(value, 1));
+    const auto most = static_cast<std::int64_t>(tcp::receive_range(options(), config()).most / 2);  // as on Linux
+    own().receive_low_water = static_cast<std::uint32_t>(value < 0 ? most : std::clamp<std::int64_t>(value, 1, most));
     return changed(), Status();
   }
   tcp::ConnectionOptions wanted = options();

@@ -56,6 +56,7 @@ struct Kept : EventSink {
 };
 
 // (RFC4821-01, -04, -05)
+// (RFC9293-PMTU-01)
 TEST(MtuProbe, GrowsByWhatHasArrived) {
   for (const bool sack : {true, false}) {
     Kept kept;
@@ -87,7 +88,7 @@ TEST(MtuProbe, GrowsByWhatHasArrived) {
   }
 }
 
-// It is sent again in ordinary segments; the window stays (RFC4821-02), and the next one waits (RFC4821-03). Lost
+// It is sent again in ordinary segments; the window stays (RFC4821-02, RFC8201-08), and the next one waits (RFC4821-03). Lost
 // twice, a size is too large.
 TEST(MtuProbe, LostAlone) {
   for (const bool sack : {true, false}) {
