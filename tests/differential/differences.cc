@@ -74,7 +74,6 @@ constexpr Difference kDifferences[] = {
     {"option/*/from nowhere", "*", "*", kOrder},
     {"option/TCP_CONGESTION/*", "setsockopt of 0 bytes: EINVAL", "setsockopt of 0 bytes: ENOENT", kOrder},
     {"option/SO_RCVBUF/*", "getsockopt*", "getsockopt*", kBuffers},
-    {"option/SO_RCVLOWAT/stream/odd values", "getsockopt*", "getsockopt*", kBuffers},
     {"option/SO_SNDBUF/*", "getsockopt*", "getsockopt*", kBuffers},
     {"option/SO_LINGER/datagram/*", "getsockopt*", "getsockopt*", kNoEffect},
     {"option/SO_LINGER/stream/values", "getsockopt*", "getsockopt*", "a linger time is from 0 to 65535 seconds"},
