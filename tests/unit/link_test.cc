@@ -392,6 +392,7 @@ TEST(Neighbors, PermanentOnesStay) {
   auto& neighbors = s.link.neighbors();
   const MacAddress other{{2, 0, 0, 0, 0, 9}};
   ASSERT_TRUE(neighbors.set_permanent(kPeer, kPeerMac).has_value());
+  s.after(10_s);
   s.arp(kReply, kPeer, kUs, other);
   EXPECT_EQ(s.dropped(Drop::kArpHold), 1u);
   for (std::uint32_t i = 0; i < 600; ++i) {
