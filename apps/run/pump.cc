@@ -111,15 +111,16 @@ bool Pump::take_from_stack() {
   first_ = 0;
   while (count_ < kMostLent) {
     sl_buffer buffer{};
-    const ssize_t n = sl_recv_lend(stack_, &buffer, 0);
+    const ssize_t n = failure_ == 0 ? sl_recv_lend(stack_, &buffer, 0) : 0;
     if (n > 0) {
       lent_[count_++] = net::Loan(buffer);
       continue;
     }
     if (n < 0 && errno == EAGAIN) return false;
+    if (n < 0) failure_ = errno;  // told once
     if (count_ > 0) return true;  // the end comes when these have gone
-    if (n < 0) {
-      fail(errno);
+    if (failure_ != 0) {
+      fail(failure_);
     } else if (error_ == 0) {
       (void)::shutdown(kernel_, SHUT_WR);
     }

@@ -63,6 +63,7 @@ class Pump {
 
   bool gone_ = false;        // the program's end is closed, both ways
   bool stack_over_ = false;  // it has ended, and that can be looked at only when the program has taken what is lent
+  int failure_ = 0;          // what the stack said when it had no more to give
   int error_ = 0;            // of the connection
 };
 
