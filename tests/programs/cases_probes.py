@@ -679,6 +679,43 @@ c.sendall(str(count).encode())
         return s.recv(100)
 
 
+def errors_of_datagrams(world):
+    return probe(world, """
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+IP_RECVERR = 11
+u.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+u.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
+for _ in range(2):
+    u.sendto(b"to nobody", (PEER, 7999))
+    say(len(polled(u, select.POLLIN)), error(u.recvfrom, 10))
+    data, control, flags, name = u.recvmsg(100, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
+    say(data, name, hex(flags), [(level, kind) for level, kind, _ in control])
+    told = control[-1][2]
+    say(struct.unpack("IBBB", told[:7]), socket.inet_ntoa(told[20:24]))
+    say(error(u.recvmsg, 10, 100, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT))
+""")
+
+
+def groups(world):
+    return probe(world, """
+GROUP = "239.7.7.7"
+u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+u.bind(("", 7300))
+IP_PKTINFO, here = 8, socket.inet_aton(PROGRAM)
+u.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(GROUP) + here)
+u.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, here)
+u.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+say(error(u.setsockopt, socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton(GROUP) + here))
+u.sendto(b"everybody", (GROUP, 7300))
+data, control, flags, name = u.recvmsg(100, 200)
+say(data, name, flags, [(level, kind, socket.inet_ntoa(told[8:12])) for level, kind, told in control])
+u.setsockopt(socket.IPPROTO_IP, socket.IP_DROP_MEMBERSHIP, socket.inet_aton(GROUP) + here)
+u.sendto(b"nobody", (GROUP, 7300))
+u.settimeout(0.1)
+say(error(u.recv, 10))
+""")
+
+
 # --- connections that begin with data ------------------------------------------------------------------------------------
 
 def begins_with_data(world):
@@ -740,4 +777,4 @@ say(len(socket.if_nameindex()) > 0)
 CASES = [names_and_options, connects_without_blocking, connects_again_after_refusal, accepts_with_flags, waits_for_many, accepts_late, half_closes,
          peer_resets, resets_the_peer, closes_the_listener_first, last_words_arrive, sends_a_file, workers_share_a_listener, hands_sockets_on, threads_block,
          signals_interrupt, ends_as_the_program_does, port_is_free_again, loopback_is_inside, datagrams, several_messages_at_once,
-         datagrams_refused, datagrams_in_bulk, begins_with_data, other_families_are_the_kernels]
+         datagrams_refused, datagrams_in_bulk, errors_of_datagrams, groups, begins_with_data, other_families_are_the_kernels]
