@@ -12,7 +12,7 @@ namespace ipv4 = wire::ipv4;
 namespace {
 
 constexpr std::uint32_t kMinMtu = 68;         // RFC 791 §3.2: every link carries that much
-constexpr std::size_t kMaxErrorPacket = 576;  // RFC 1812 §4.3.2.3: quote as much as fits
+constexpr std::size_t kMaxErrorPacket = 576;  // RFC 1812 §4.3.2.3: quote as much as fits (RFC1812-01)
 
 // The kind of an unreachable message, by its code (RFC 1122 §3.2.2.1).
 ErrorKind kind_of_unreachable(std::uint8_t code) {
@@ -74,7 +74,8 @@ bool Ip::Impl::error_allowed(const Arrival& a) const {
   return !icmp_error_forbidden(a) && cast_of(a.header.source, nullptr) == Cast::kUnicast;
 }
 
-// Quotes the packet as it came (RFC1122-ICMP-02), up to 576 bytes in all. The errors that exist are unreachable, time
+// Quotes the packet as it came (RFC1122-ICMP-02), up to 576 bytes in all (RFC1122-ICMP-38), with no TOS
+// (RFC1122-ICMP-04). The errors that exist are unreachable, time
 // exceeded and parameter problem (RFC1122-ICMP-10): never redirect (RFC1122-ICMP-16), never source quench (RFC6633-01).
 void Ip::Impl::send_error(const Arrival& a, std::uint8_t type, std::uint8_t code, std::uint32_t rest) {
   if (!error_allowed(a)) return context_.drop(Drop::kIcmpForbidden, a.packet);
@@ -148,7 +149,8 @@ void Ip::Impl::echo_reply_input(const icmp::Message& message, const Datagram& d)
   context_.drop(Drop::kIcmpIgnored, d.packet);
 }
 
-// What RFC 1191 §5 lets a too-big message mean: its next-hop MTU, or a plateau below the packet it quotes.
+// What RFC 1191 §5 lets a too-big message mean: its next-hop MTU, or a plateau below the packet it quotes
+// (RFC1191-05).
 std::uint32_t Ip::Impl::too_big_mtu(const icmp::Message& message, const icmp::Quote& quote) const {
   const std::uint32_t said = message.next_hop_mtu();
   const std::uint32_t mtu = said != 0 ? said : plateau_below(quote.header.total_length);

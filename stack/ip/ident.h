@@ -1,6 +1,6 @@
 // The identification field of datagrams that may be fragmented: RFC 6864. Datagrams with DF are atomic and carry 0.
 // Counters are separate for a few thousand classes of (source, destination, protocol), start at random, and step by
-// random amounts, so that the numbers seen by one host say nothing about the traffic to another (RFC 9414).
+// random amounts, so that the numbers seen by one host say nothing about the traffic to another (RFC6274-01, RFC 9414).
 #pragma once
 
 #include <array>

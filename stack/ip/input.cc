@@ -53,13 +53,14 @@ void Ip::Impl::input(buf::Buffer packet, InterfaceId id, Arrival::From from, Lin
   if (const auto ok = check_destination(arrival); !ok) return context_.drop(ok.error(), bytes);
   const ipv4::OptionResult options = ipv4::check_options(parsed->options);
   if (options.check != ipv4::OptionCheck::kFine) {
-    if (options.check == ipv4::OptionCheck::kMalformed) {
+    if (options.check == ipv4::OptionCheck::kMalformed) {  // the octet at fault (RFC792-06, RFC1122-ICMP-20)
       send_error(arrival, wire::icmp::kParameterProblem, 0, std::uint32_t{options.pointer} << 24);
     }
     return context_.drop(Drop::kIpOptions, bytes);
   }
   std::size_t header_size = ipv4::kHeaderSize + parsed->options.size();
   packet.truncate(arrival.header.total_length);  // what follows is link padding (RFC791-02, IEEE802.3-10)
+  // Without fragments its identification means nothing (RFC6864-01, -03).
   if (!arrival.header.is_fragment()) return deliver(std::move(packet), arrival, header_size, offload);
   buf::Buffer whole = reassembler_.add(std::move(packet), *parsed, id);  // (RFC1122-FRAG-01, -02; RFC791-03)
   if (!whole) return;
@@ -99,7 +100,7 @@ Result<void, Drop> Ip::Impl::check_destination(const Arrival& a) const {
       break;
   }
   if (a.link_cast != LinkCast::kUnicast) return fail(Drop::kIpLinkCast);  // (RFC1122-BC-03, -04)
-  if (!is_local(d)) return fail(Drop::kIpNotForUs);
+  if (!is_local(d)) return fail(Drop::kIpNotForUs);  // nothing is forwarded, however many interfaces (RFC1122-IP-03)
   return {};
 }
 
@@ -115,7 +116,7 @@ void Ip::Impl::deliver(buf::Buffer buffer, Arrival arrival, std::size_t header_s
   d.cast = arrival.cast;
   if (d.cast == Cast::kUnicast && arrival.link_cast != LinkCast::kUnicast) d.cast = Cast::kBroadcast;
   d.ttl = arrival.header.ttl;
-  d.tos = arrival.header.tos;
+  d.tos = arrival.header.tos;  // (RFC1122-IP-16)
   d.checksum = offload.checksum;
   d.gso_size = offload.gso_size;
   d.packet = arrival.packet;

@@ -80,7 +80,8 @@ class Ip {
   // --- configuration -------------------------------------------------------------------------------------------
   // The device must outlive the stack. kInvalid: bad MTU, MAC or VLAN; kNoBuffers: too many interfaces.
   Result<InterfaceId> add_interface(link::NetDevice& device, const InterfaceConfig& config);
-  // Adds the address and its on-link route. kInvalid: not a unicast host address; kExist; kNoBuffers.
+  // Adds the address and its on-link route; there may be several (RFC1122-IP-02). kInvalid: not a unicast host address;
+  // kExist; kNoBuffers.
   Status add_address(InterfaceId interface, const Prefix& address);
   // Connections on it stay: they go on if it comes back before they time out. kAddressNotAvailable: there is none.
   Status remove_address(InterfaceId interface, const Address& address);

@@ -4,7 +4,7 @@
 
 namespace sluice::ip {
 namespace {
-constexpr Duration kLifetime = 600_s;  // RFC 1191 §6.3: ten minutes
+constexpr Duration kLifetime = 600_s;  // RFC 1191 §6.3: ten minutes (RFC1191-06)
 }
 
 PathMtuCache::PathMtuCache(Context& context, std::uint32_t& generation)

@@ -103,7 +103,7 @@ void AddressGuard::run(Entry& entry) {
   }
   --entry.left;
   if (entry.state == State::kProbing) {
-    user_.send_probe(entry.address);
+    user_.send_probe(entry.address);  // once for each address that is added (RFC5227-02)
     const Duration spacing = kProbeSpacing + Duration::millis(context_.rng.below(1000));
     entry.next = context_.now + (entry.left > 0 ? spacing : kAnnounceWait);
     return;

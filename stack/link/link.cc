@@ -205,7 +205,7 @@ void Link::receive_arp(Bytes payload) {
   if (asks_us) answer_arp(p);
 }
 
-void Link::answer_arp(const wire::arp::Packet& request) {  // (RFC826-04)
+void Link::answer_arp(const wire::arp::Packet& request) {  // (RFC826-04, RFC5227-13)
   context_.counters.add(Counter::kArpRepliesSent);
   send_arp({.operation = wire::arp::Operation::kReply,
             .sender_mac = config_.mac,
@@ -283,8 +283,8 @@ void Link::transmit_cut(const buf::TxPacket& packet, std::size_t ip_offset) {
   }
 }
 
-// All frames that can go as they are go in one call; only what needs a trailer is handed over by itself. What the device
-// is to cut is padded by the device.
+// All frames that can go as they are go in one call; only what needs a trailer is handed over by itself. What the
+// device is to cut is padded by the device.
 void Link::put(std::span<const buf::TxFrame> frames) {
   for (std::size_t i = 0; watcher_ != nullptr && i < frames.size(); ++i) {
     watcher_->on_frame(*this, frames[i], FrameWatcher::Direction::kOut);
@@ -379,7 +379,7 @@ void Link::on_unreachable(const wire::Address&, Bytes packet) {
   user_.on_unreachable(*this, packet);
 }
 
-void Link::send_probe(wire::Ipv4Address address) {
+void Link::send_probe(wire::Ipv4Address address) {  // (RFC5227-03)
   context_.counters.add(Counter::kArpRequestsSent);
   send_arp({wire::arp::Operation::kRequest, config_.mac, {}, {}, address}, MacAddress::broadcast());
 }

@@ -9,8 +9,8 @@ namespace sluice::tcp {
 
 // RFC 5927 §4.1: only errors about data in flight count (RFC5927-01). Those that do not end the connection are kept for
 // the user (RFC9293-MUST-47, -SHLD-25) and abort nothing (RFC9293-MUST-56, RFC1122-ICMP-37); source quench does not
-// come up (RFC9293-MUST-55). DEVIATION(RFC9293-SHLD-26): hard errors are soft ones once the connection is synchronised,
-// by RFC 5927 §5.2 (RFC5927-02): whoever guesses four numbers could end it.
+// come up (RFC9293-MUST-55). DEVIATION(RFC9293-SHLD-26, RFC1122-ICMP-14): hard errors are soft ones once the connection
+// is synchronised, by RFC 5927 §5.2 (RFC5927-02): whoever guesses four numbers could end it.
 void Connection::on_icmp_error(const ip::IcmpError& e) {
   const Seq quoted(load_be32(e.quoted.data() + 4));
   const bool in_flight = snd_una_ <= quoted && quoted < snd_max_;

@@ -52,7 +52,7 @@ void emit(MutableBytes out, const Header& h, Bytes options) {
   out[1] = h.tos;
   store_be16(out.data() + 2, h.total_length);
   store_be16(out.data() + 4, h.identification);
-  store_be16(out.data() + 6,
+  store_be16(out.data() + 6,  // the reserved flag is 0 (RFC791-12)
              static_cast<std::uint16_t>((h.dont_fragment ? kDontFragment : 0) |
                                         (h.more_fragments ? kMoreFragments : 0) | h.fragment_offset / 8));
   out[8] = h.ttl;

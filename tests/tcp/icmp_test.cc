@@ -129,7 +129,8 @@ constexpr ErrorRow kErrors[] = {
 };
 
 // (RFC9293-MUST-56, RFC5927-02): soft errors, and hard ones on an established connection, abort nothing (S29), which is
-// less than RFC 9293 wants of hard ones (RFC9293-SHLD-26). The user can ask for them (RFC9293-MUST-47, -SHLD-25).
+// less than RFC 9293 wants of hard ones (RFC9293-SHLD-26, RFC1122-ICMP-14). The user can ask for them (RFC9293-MUST-47,
+// -SHLD-25).
 TEST(IcmpErrors, AreHints) {
   for (const ErrorRow& row : kErrors) {
     SCOPED_TRACE(int{row.type} * 100 + row.code);

@@ -61,7 +61,11 @@ class Script : public IpScript {
     const Status sent_ = stack->ip().send(packet, options, *route);
     run();
     out.clear();
-    for (const Octets& f : device.sent) out.push_back(wire::ipv4::parse(Bytes(f).subspan(14)).value().header);
+    reserved = 0;
+    for (const Octets& f : device.sent) {
+      out.push_back(wire::ipv4::parse(Bytes(f).subspan(14)).value().header);
+      reserved |= f[20] & 0x80;
+    }
     device.sent.clear();
     return sent_;
   }
@@ -83,6 +87,7 @@ class Script : public IpScript {
     rx(packet(1, l4));
   }
   FakeTransport fake;
+  int reserved = 0;  // the flag of that name in any of `out`
   std::vector<wire::ipv4::Header> out;
 };
 
@@ -177,9 +182,75 @@ TEST(IcmpErrors, OnlyTheseTypesAreSent) {
   EXPECT_EQ(s.fake.datagrams.size(), 1u);
 }
 
+// (RFC1122-ICMP-04, -38; RFC1812-01): as much as fits into 576 bytes, with no TOS of its own.
+TEST(IcmpErrors, QuoteUpTo576Bytes) {
+  for (const std::size_t data : {std::size_t{100}, std::size_t{540}, std::size_t{541}, std::size_t{1400}}) {
+    Script s;
+    const Octets frame = packet(17, udp(9999, data), [](wire::ipv4::Header& h) { h.tos = 0xb8; });
+    s.rx(frame);
+    ASSERT_EQ(s.device.sent.size(), 1u);
+    const Octets sent = s.device.sent.front();
+    const auto error = wire::ipv4::parse(Bytes(sent).subspan(14)).value();
+    EXPECT_EQ(error.header.tos, 0);
+    EXPECT_EQ(error.header.total_length, std::min<std::size_t>(20 + 8 + frame.size() - 14, 576));
+    EXPECT_TRUE(std::equal(error.payload.begin() + 8, error.payload.end(), frame.begin() + 14));
+  }
+}
+
+// (RFC792-06, RFC1122-ICMP-20): the pointer names the octet at fault.
+TEST(IcmpErrors, PointToTheBadOption) {
+  struct Row {
+    Octets options;
+    std::uint8_t pointer;
+  };
+  for (const Row& row : {Row{{0x94, 0, 0, 0}, 20}, Row{{1, 1, 0x94, 9}, 22}, Row{{0x94, 4, 0, 0, 1, 1, 1, 7}, 27}}) {
+    Script s;
+    Octets frame = packet(17, udp(9999));
+    frame.insert(frame.begin() + 34, row.options.begin(), row.options.end());
+    const std::size_t header_size = 20 + row.options.size();
+    frame[14] = static_cast<std::uint8_t>(0x40 | header_size / 4);
+    frame[17] = static_cast<std::uint8_t>(frame[17] + row.options.size());
+    frame[24] = frame[25] = 0;
+    const std::uint16_t sum = wire::checksum(Bytes(frame).subspan(14, header_size));
+    frame[24] = static_cast<std::uint8_t>(sum >> 8);
+    frame[25] = static_cast<std::uint8_t>(sum);
+    s.rx(frame);
+    ASSERT_EQ(s.device.sent.size(), 1u);
+    const Octets sent = s.device.sent.front();
+    EXPECT_EQ(sent[34], 12);
+    EXPECT_EQ(sent[35], 0);
+    EXPECT_EQ(sent[38], row.pointer);
+  }
+}
+
 // --- what a transport gets and may ask for
 
-// (RFC1122-IF-02): the specific destination, the interface, TTL and TOS come up with a datagram.
+// (RFC1122-IP-03): what is for another host ends here, with a way to it or without.
+TEST(IpService, NothingIsForwarded) {
+  Script s;
+  WireDevice second(link::Fcs::kNone);
+  const auto other = s.stack->ip().add_interface(second, {.mac = {{2, 0, 0, 0, 0, 3}}}).value();
+  ASSERT_TRUE(s.stack->ip().add_address(other, {Ipv4Address::of(198, 51, 100, 1), 24}).has_value());
+  s.run();
+  second.sent.clear();
+  s.rx(packet(kProtocol, Octets(10), [](wire::ipv4::Header& h) { h.destination = kFar; }));
+  s.after(10_s);
+  EXPECT_TRUE(
+      std::none_of(second.sent.begin(), second.sent.end(), [](const Octets& f) { return f[12] == 8 && f[13] == 0; }));
+  EXPECT_EQ(s.dropped(Drop::kIpNotForUs), 1u);
+  EXPECT_TRUE(s.fake.datagrams.empty());
+}
+
+// (RFC6864-01, -03): datagrams that are whole are alike only by chance when their identification is the same.
+TEST(IpService, IdentificationOfWholeDatagramsMeansNothing) {
+  Script s;
+  for (int i = 0; i < 3; ++i) {
+    s.rx(packet(kProtocol, Octets(10), [](wire::ipv4::Header& h) { h.identification = 7; }));
+  }
+  EXPECT_EQ(s.fake.datagrams.size(), 3u);
+}
+
+// (RFC1122-IF-02, RFC1122-IP-16): the specific destination, the interface, TTL and TOS come up with a datagram.
 TEST(IpService, DatagramFacts) {
   Script s;
   s.rx(packet(kProtocol, Octets(10), [](wire::ipv4::Header& h) {
@@ -201,7 +272,7 @@ TEST(IpService, DatagramFacts) {
   EXPECT_EQ(s.fake.datagrams[1].cast, ip::Cast::kBroadcast);
 }
 
-// (RFC1122-IF-03): a transport can have port unreachable sent; the source is the address that was asked
+// (RFC1122-IF-03, RFC1122-IP-02): a transport can have port unreachable sent; the source is the address that was asked
 // (RFC1122-MH-01).
 TEST(IpService, Reject) {
   Script s;
@@ -234,6 +305,7 @@ TEST(IpService, SendOptions) {
   ASSERT_EQ(s.out.size(), 1u);
   EXPECT_EQ(s.out[0].ttl, 7);
   EXPECT_EQ(s.out[0].tos, 0x2e);
+  EXPECT_EQ(s.reserved, 0);  // (RFC791-12)
   EXPECT_EQ(s.send(100, kFar, {.ttl = 0}).error(), Errno::kInvalid);
   EXPECT_TRUE(s.out.empty());
   Script low({.default_ttl = 33});

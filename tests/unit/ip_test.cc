@@ -315,7 +315,7 @@ TEST(Icmp, Unreachable) {
   EXPECT_EQ(s.sent(), "IP 192.0.2.2 > 192.0.2.1: ICMP destination unreachable type 3 code 2");
 }
 
-// Errors to one host are few (S28).
+// Errors to one host are few (RFC1812-01, S28).
 TEST(Icmp, ErrorsAreLimited) {
   IpScript s;
   s.learn_peer();
@@ -634,7 +634,7 @@ TEST(Routes, HaveAnMtuOfTheirOwn) {
   EXPECT_EQ(ip.route(Ipv4Address::of(10, 0, 1, 1))->link_mtu, 1400u);
 }
 
-// Identification numbers to one host say nothing about those to another, and do not count by one (RFC 6864, S24).
+// Identification numbers to one host say nothing about those to another, and do not count by one (RFC6274-01, S24).
 TEST(Routes, IdentificationIsNotACounter) {
   Context context(Rng::seed_from(3));
   ip::Identification ids(context);
