@@ -26,6 +26,7 @@ constexpr TcpSwitch kSwitches[] = {
     {"ecn-answer", &TcpConfig::ecn_answer, "agree to ECN when the peer asks for it"},
     {"pacing", &TcpConfig::pacing, "spread over the round trip what controllers without a rate send"},
     {"idle-restart", &TcpConfig::idle_restart, "a small window after silence (RFC 5681)"},
+    {"doubt-path-mtu", &TcpConfig::doubt_path_mtu, "a path MTU that shrinks suddenly is to be borne out (RFC 5927)"},
     {"fast-open", &TcpConfig::fast_open_client, "data in our SYNs where an app asks for it (RFC 7413)"},
     {"fast-open-server", &TcpConfig::fast_open_server, "data is taken from SYNs where a listener asks for it"},
     {"fast-open-listeners", &TcpConfig::fast_open_all_listeners, "as if each listener had asked for that"},
