@@ -97,10 +97,8 @@ Result<Handle> Sockets::accept(Handle handle, Endpoint* peer) {
   if (!connection) return fail(connection.error());
   if (peer != nullptr) *peer = (*connection)->peer();
   Object* accepted = make_accepted_stream(*connection, h);
-  if (const auto low = o->get_option(Option::kReceiveLowWater).value_or(1);
-      low != 1) {  // it is the listener's, as on Linux
-    (void)accepted->set_option(Option::kReceiveLowWater, low);
-  }
+  const auto low_water = o->get_option(Option::kReceiveLowWater).value_or(1);  // the listener's, as on Linux
+  if (low_water != 1) (void)accepted->set_option(Option::kReceiveLowWater, low_water);
   return impl_->put(accepted);
 }
 
