@@ -244,7 +244,7 @@ class Connection final : public ConnectionHandle, public Flow {
 
   // mtu_probing.cc
   void start_mtu_search();
-  void follow_path_mtu(std::uint32_t before);
+  void follow_path_mtu(std::uint32_t before, std::uint32_t link_before);
   void suspect_black_hole();
   enum class MtuProbe : std::uint8_t { kNone, kSent, kWaits };
   MtuProbe send_mtu_probe();

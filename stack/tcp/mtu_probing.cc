@@ -30,12 +30,16 @@ void Connection::start_mtu_search() {
   update_mss();
 }
 
-// The route is another one. If it may carry more than the one before, a probe goes first (RFC4821-08).
-void Connection::follow_path_mtu(std::uint32_t before) {
+// The route is another one. If it may carry more than the one before, a probe goes first (RFC4821-08). That the link
+// itself carries more needs no proof, where nothing was in doubt.
+void Connection::follow_path_mtu(std::uint32_t before, std::uint32_t link_before) {
   const std::uint32_t limit = largest_packet();
   if (tcp_.config.mtu_probing == MtuProbing::kOff || cc_ == nullptr || limit <= before) return;
+  const bool doubted = rare_ != nullptr && rare_->mtu_search.on();
+  if (!doubted && route_.link_mtu > link_before) return;
   if (MtuSearch& search = rare().mtu_search; !search.on()) {
     search.start(tcp_.config.mtu_base_mss + kFixedHeaders, before, limit);
+    search.try_first(limit);
   }
   rare_->mtu_search.set_limit(limit);
   tell_path_mtu("the route may carry more");

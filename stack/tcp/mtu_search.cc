@@ -23,7 +23,7 @@ void MtuSearch::set_limit(std::uint32_t limit) {
 }
 
 void MtuSearch::on_black_hole(std::uint32_t base, std::uint32_t floor) {
-  former_ = std::max(former_, effective_);
+  first_ = std::max(first_, effective_);
   effective_ = effective_ > base ? base : std::max(std::min(effective_, floor), effective_ / 2);
   low_ = effective_;
   high_ = limit_;
@@ -40,7 +40,7 @@ std::uint32_t MtuSearch::next(Instant now) {
     high_ = limit_;
     if (settled()) return 0;
   }
-  if (former_ > effective_ && former_ <= high_) return former_;
+  if (first_ > effective_ && first_ <= high_) return first_;
   const std::uint32_t middle = (low_ + high_) / 2;
   return middle > effective_ ? middle : (effective_ + high_ + 1) / 2;
 }

@@ -22,6 +22,8 @@ class MtuSearch {
   [[nodiscard]] std::uint32_t effective() const { return effective_; }
   [[nodiscard]] std::uint32_t limit() const { return high_; }  // nothing above it is tried
 
+  void try_first(std::uint32_t size) { first_ = size; }  // before the search begins in the middle
+
   // The link or the peer allow another size, or a router does.
   void set_limit(std::uint32_t limit);
   // Nothing of the effective size gets through: down to `base`, or from there on to the half, not below `floor`
@@ -51,8 +53,8 @@ class MtuSearch {
   std::uint32_t low_ = 0;    // is taken to pass
   std::uint32_t high_ = 0;   // may pass
   std::uint32_t limit_ = 0;  // 0: not started
-  std::uint32_t former_ =
-      0;  // the largest size before a black hole: tried first, the path may only have been down; 0: none
+  // Tried first: the largest size before a black hole, as the path may only have been down; 0: none.
+  std::uint32_t first_ = 0;
   std::uint32_t probe_ = 0;  // 0: none outstanding
   Seq begin_, end_;          // of the probe
   std::uint8_t lost_ = 0;    // probes of the present size

@@ -60,8 +60,9 @@ void Connection::refresh_route() {
     return;
   }
   const std::uint32_t before = largest_packet();
+  const std::uint32_t link_before = route_.link_mtu;
   route_ = *route;
-  follow_path_mtu(before);
+  follow_path_mtu(before, link_before);
   update_mss();  // larger or smaller, nothing is sent again for that alone (RFC1191-07)
 }
 

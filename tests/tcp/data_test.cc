@@ -363,11 +363,9 @@ TEST(Data, WithoutItsAddressItIsSilent) {
   h.expect_tx({.seq = 7, .payload = "while"});
 }
 
-// What is sent after the link's MTU has changed fits it; larger segments at once where no probe has to go before them.
+// What is sent after the link's MTU has changed fits it.
 TEST(Data, AnotherMtuOfTheLink) {
-  ScriptOptions options;
-  options.tcp.mtu_probing = tcp::MtuProbing::kOff;
-  Script h(options);
+  Script h;
   h.establish();
   ASSERT_TRUE(h.stack().ip().set_mtu(h.interface(), 600).has_value());
   EXPECT_EQ(h.write(std::string(1000, 'x')), Errno::kOk);

@@ -299,6 +299,23 @@ TEST(MtuProbe, IsSharedAndAges) {
   EXPECT_EQ(tried[4], 1450u);
 }
 
+// What ICMP has said is doubted after ten minutes: one segment of the old size goes first (RFC4821-08).
+TEST(MtuProbe, AnAgedEstimateIsTried) {
+  Script h;
+  establish(h, true, kLargest);
+  h.expect_tx({.seq = 1, .size = kLargest});
+  h.rx_icmp(3, 4, 1000, {.seq = 1});
+  h.discard_tx();
+  h.after(40_ms);
+  h.rx({.seq = 1, .ack = 1 + kLargest});
+  EXPECT_EQ(h.info().send_mss, 960u);
+  h.after(601_s);
+  h.write(std::string(20'000, 'x'));
+  h.expect_tx({.seq = 1 + kLargest, .size = kLargest});
+  h.expect_tx({.seq = 1 + 2 * kLargest, .size = 960});
+  EXPECT_EQ(probes(h), 1u);
+}
+
 // A retransmission covers it: whatever is acknowledged then, it need not have been the probe.
 TEST(MtuProbe, SentAgainItSaysNothing) {
   ScriptOptions o = with(MtuProbing::kAlways);
