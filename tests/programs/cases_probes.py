@@ -752,6 +752,26 @@ say(error(s.sendto, b"question", socket.MSG_FASTOPEN, (PEER, 7001)), polled(s, s
 """)
 
 
+# --- raw sockets -----------------------------------------------------------------------------------------------------
+
+def raw_echo(world):
+    """An ICMP echo by hand: what comes back begins with its IP header."""
+    return probe(world, """
+def checksum(b):
+    sum_ = sum(struct.unpack("!%dH" % (len(b) // 2), b))
+    while sum_ >> 16: sum_ = (sum_ >> 16) + (sum_ & 0xffff)
+    return ~sum_ & 0xffff
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+s.settimeout(5)
+request = struct.pack("!BBHHH", 8, 0, 0, 77, 1) + b"abcdefgh"
+request = request[:2] + struct.pack("!H", checksum(request)) + request[4:]
+say(s.sendto(request, (PEER, 0)))
+packet = request
+while packet[0] != 0x45 or packet[20] == 8: packet, source = s.recvfrom(2000)  # natively it hears the request, too
+say(source, len(packet), hex(packet[0]), packet[9], packet[20:].hex())
+""")
+
+
 # --- other families ------------------------------------------------------------------------------------------------------
 
 def other_families_are_the_kernels(world):
@@ -777,4 +797,4 @@ say(len(socket.if_nameindex()) > 0)
 CASES = [names_and_options, connects_without_blocking, connects_again_after_refusal, accepts_with_flags, waits_for_many, accepts_late, half_closes,
          peer_resets, resets_the_peer, closes_the_listener_first, last_words_arrive, sends_a_file, workers_share_a_listener, hands_sockets_on, threads_block,
          signals_interrupt, ends_as_the_program_does, port_is_free_again, loopback_is_inside, datagrams, several_messages_at_once,
-         datagrams_refused, datagrams_in_bulk, errors_of_datagrams, groups, begins_with_data, other_families_are_the_kernels]
+         datagrams_refused, datagrams_in_bulk, errors_of_datagrams, groups, begins_with_data, raw_echo, other_families_are_the_kernels]
