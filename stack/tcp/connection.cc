@@ -11,6 +11,7 @@
 namespace sluice::tcp {
 
 namespace {
+constexpr Duration kLongestPaced = 4_s;    // a window is spread over no longer time
 constexpr std::uint8_t kQuickAcks = 16;    // segments acknowledged at once when the user asks for it
 constexpr std::size_t kSmallWrite = 2048;  // writes up to this go into small blocks
 }  // namespace
@@ -147,7 +148,9 @@ void Connection::window_changed() {
 // A rate at which the window grows as fast as it may: twice the window each round trip in slow start, 1.2 times later.
 std::uint64_t Connection::window_rate() const {
   const std::uint64_t percent = cc_->cwnd() < cc_->ssthresh() ? 200 : 120;
-  const auto srtt_us = static_cast<std::uint64_t>(std::max<std::int64_t>(rto_.srtt().to_micros(), 1));
+  // An echoed timestamp may measure several timeouts as one round trip; the window alone bounds what is sent then.
+  const auto srtt_us =
+      static_cast<std::uint64_t>(std::clamp<std::int64_t>(rto_.srtt().to_micros(), 1, kLongestPaced.to_micros()));
   return std::max<std::uint64_t>(congestion_window() * percent * 10'000 / srtt_us, 1);
 }
 

@@ -113,5 +113,19 @@ TEST(Pacing, NoProbe) {
   EXPECT_EQ(acked, 1 + 3 * kMss);
 }
 
+// A round trip of minutes, as an echoed timestamp shows after several timeouts, does not stop the flow.
+TEST(Pacing, OverSecondsAtMost) {
+  ScriptOptions o;
+  o.tcp.pacing = tcp::Switch::kOn;
+  o.tcp.initial_rto = o.tcp.max_rto = 300_s;
+  Script h(o);
+  h.connect();
+  h.expect_tx({.flags = "S"});
+  h.after(100_s);
+  h.rx({.flags = "SA", .seq = 0, .ack = 1, .mss = kMss});
+  EXPECT_GE(h.info().srtt, 100_s);
+  EXPECT_GE(h.info().pacing_rate, 10 * kMss / 4);
+}
+
 }  // namespace
 }  // namespace sluice::test
