@@ -72,8 +72,8 @@ bool Connection::may_probe_mtu() const {
          !reassembly_.something_to_report();
 }
 
-// As large as the search wants it (RFC4821-01, RFC9293-PMTU-01), when there is enough to send behind it to show its loss, and the
-// windows have room for all of that (RFC4821-10).
+// As large as the search wants it (RFC4821-01, RFC9293-PMTU-01), when there is enough to send behind it to show its
+// loss, and the windows have room for all of that (RFC4821-10).
 Connection::MtuProbe Connection::send_mtu_probe() {
   if (rare_ == nullptr || !rare_->mtu_search.on() || !may_probe_mtu()) return MtuProbe::kNone;
   MtuSearch& search = rare_->mtu_search;
@@ -112,8 +112,8 @@ void Connection::mtu_probe_acknowledged() {
   update_mss();  // the window stays as it is, in bytes (RFC4821-04)
 }
 
-// The window stays (RFC4821-02, RFC8201-08). A loss that has no consequences must be rarer than those that have: the next probe
-// waits as long as a window that was halved would take to grow back (RFC4821-03).
+// The window stays (RFC4821-02, RFC8201-08). A loss that has no consequences must be rarer than those that have: the
+// next probe waits as long as a window that was halved would take to grow back (RFC4821-03).
 void Connection::mtu_probe_lost() {
   MtuSearch& search = rare_->mtu_search;
   const auto round_trips = static_cast<std::int64_t>(std::max(congestion_window() / send_mss_ / 2, 1u));

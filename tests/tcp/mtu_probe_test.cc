@@ -88,8 +88,8 @@ TEST(MtuProbe, GrowsByWhatHasArrived) {
   }
 }
 
-// It is sent again in ordinary segments; the window stays (RFC4821-02, RFC8201-08), and the next one waits (RFC4821-03). Lost
-// twice, a size is too large.
+// It is sent again in ordinary segments; the window stays (RFC4821-02, RFC8201-08), and the next one waits
+// (RFC4821-03). Lost twice, a size is too large.
 TEST(MtuProbe, LostAlone) {
   for (const bool sack : {true, false}) {
     SCOPED_TRACE(sack);
