@@ -68,18 +68,25 @@ TEST(Commands, AreCutAsAShellDoes) {
   EXPECT_EQ(commands[3].words, (std::vector<std::string>{"echo", "c d"}));
 }
 
+// The SYN of a new connection, which ends then.
+IpDevice::Packet next_syn(Session& session) {
+  const int fd = session.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+  sockaddr_in peer{};
+  peer.sin_family = AF_INET;
+  peer.sin_port = 8080;
+  peer.sin_addr.s_addr = 0x010200c0;
+  EXPECT_EQ(session.connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer), -1);
+  IpDevice::Packet packet;
+  EXPECT_TRUE(session.next_packet(packet));
+  EXPECT_EQ(session.close(fd), 0);
+  return packet;
+}
+
 // A connection's SYN tells what the sysctls have brought about.
 class SysctlTest : public testing::TestWithParam<const char*> {
  protected:
   static bool syn_has_timestamps(Session& session) {
-    const int fd = session.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    sockaddr_in peer{};
-    peer.sin_family = AF_INET;
-    peer.sin_port = 8080;
-    peer.sin_addr.s_addr = 0x010200c0;
-    EXPECT_EQ(session.connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer), -1);
-    IpDevice::Packet packet;
-    EXPECT_TRUE(session.next_packet(packet));
+    const IpDevice::Packet packet = next_syn(session);
     for (std::size_t i = 40; i + 1 < packet.bytes.size();) {
       if (packet.bytes[i] == 8) return true;
       i += packet.bytes[i] < 2 ? 1 : packet.bytes[i + 1];
@@ -116,16 +123,8 @@ TEST(Commands, AQueueingDisciplineThatPaces) {
 
 // The MSS that the next SYN offers.
 std::uint16_t offered_mss(Session& session) {
-  const int fd = session.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-  sockaddr_in peer{};
-  peer.sin_family = AF_INET;
-  peer.sin_port = 8080;
-  peer.sin_addr.s_addr = 0x010200c0;
-  EXPECT_EQ(session.connect(fd, reinterpret_cast<const sockaddr*>(&peer), sizeof peer), -1);
-  IpDevice::Packet packet;
-  EXPECT_TRUE(session.next_packet(packet));
+  const IpDevice::Packet packet = next_syn(session);
   EXPECT_EQ(packet.bytes[40], 2);
-  EXPECT_EQ(session.close(fd), 0);
   return static_cast<std::uint16_t>(packet.bytes[42] << 8 | packet.bytes[43]);
 }
 

@@ -1,8 +1,8 @@
 // Links that swallow large packets, and no router says so, in virtual time: RFC 4821.
 #include <gtest/gtest.h>
 
-#include "sluice/simulation.hpp"
 #include "stack/tcp/cc/registry.h"
+#include "tests/sim/one_flow.h"
 
 namespace sluice::test {
 namespace {
@@ -23,16 +23,8 @@ Scenario scenario(const char* controller, MtuProbing when, std::size_t swallow) 
   return s;
 }
 
-sim::FlowReport run(const Scenario& scenario) {
-  const auto report = sim::simulate(scenario);
-  EXPECT_TRUE(report.has_value());
-  if (!report) return {};
-  EXPECT_TRUE(report->flows[0].intact);
-  return report->flows[0];
-}
-
 TEST(BlackHole, WithoutProbingNothingArrives) {
-  EXPECT_EQ(run(scenario("newreno", MtuProbing::kOff, 1400)).bytes, 0u);
+  EXPECT_EQ(run_one_flow(scenario("newreno", MtuProbing::kOff, 1400)).bytes, 0u);
 }
 
 // (RFC4821-07, -02): close to a link whose MTU is what the other one lets pass, also while others are lost at random.
@@ -42,11 +34,11 @@ TEST(BlackHole, GoodputIsThatOfTheSmallerLink) {
       SCOPED_TRACE(std::string(controller) + " " + std::to_string(passes));
       Scenario smaller = scenario(controller, MtuProbing::kOff, 0);
       smaller.link.mtu = static_cast<std::uint32_t>(passes);
-      const double best = run(smaller).goodput;
-      const sim::FlowReport hole = run(scenario(controller, MtuProbing::kBlackHole, passes));
+      const double best = run_one_flow(smaller).goodput;
+      const sim::FlowReport hole = run_one_flow(scenario(controller, MtuProbing::kBlackHole, passes));
       EXPECT_GT(hole.goodput, 0.85 * best);
       EXPECT_LE(hole.timeouts, passes > 1064 ? 4u : 5u);
-      const sim::FlowReport always = run(scenario(controller, MtuProbing::kAlways, passes));
+      const sim::FlowReport always = run_one_flow(scenario(controller, MtuProbing::kAlways, passes));
       EXPECT_GT(always.goodput, 0.85 * best);
       EXPECT_LE(always.timeouts, passes > 1064 ? 0u : 5u);
     }
@@ -55,9 +47,9 @@ TEST(BlackHole, GoodputIsThatOfTheSmallerLink) {
 
 // Where nothing is swallowed probing from small segments costs a moment at the beginning.
 TEST(BlackHole, AlwaysProbingFindsFullSegments) {
-  const double whole = run(scenario("cubic", MtuProbing::kOff, 0)).goodput;
-  EXPECT_GT(run(scenario("cubic", MtuProbing::kAlways, 0)).goodput, 0.98 * whole);
-  EXPECT_EQ(run(scenario("cubic", MtuProbing::kBlackHole, 0)).goodput, whole);
+  const double whole = run_one_flow(scenario("cubic", MtuProbing::kOff, 0)).goodput;
+  EXPECT_GT(run_one_flow(scenario("cubic", MtuProbing::kAlways, 0)).goodput, 0.98 * whole);
+  EXPECT_EQ(run_one_flow(scenario("cubic", MtuProbing::kBlackHole, 0)).goodput, whole);
 }
 
 // Random loss and outages are no black hole for long.
@@ -66,9 +58,9 @@ TEST(BlackHole, OutagesDoNotLeaveSmallSegments) {
   s.link.data_faults.down_every = 20_s;
   s.link.data_faults.down_for = 3_s;
   s.link.data_faults.loss = 0.001;
-  const double without = run(s).goodput;
+  const double without = run_one_flow(s).goodput;
   s.flows[0].tcp.mtu_probing = MtuProbing::kBlackHole;
-  EXPECT_GT(run(s).goodput, 0.95 * without);
+  EXPECT_GT(run_one_flow(s).goodput, 0.95 * without);
 }
 
 }  // namespace

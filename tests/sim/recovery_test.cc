@@ -8,8 +8,8 @@
 #include <sstream>
 #include <tuple>
 
-#include "sluice/simulation.hpp"
 #include "stack/tcp/cc/registry.h"
+#include "tests/sim/one_flow.h"
 
 namespace sluice::test {
 namespace {
@@ -30,26 +30,18 @@ Scenario clean(Duration time = 10_s) {
   return s;
 }
 
-sim::FlowReport run(const Scenario& scenario) {
-  const auto report = sim::simulate(scenario);
-  EXPECT_TRUE(report.has_value());
-  if (!report) return {};
-  EXPECT_TRUE(report->flows[0].intact);
-  return report->flows[0];
-}
-
 // 5 % of the packets 10 ms late: at least nine tenths of the clean link's goodput, from the beginning.
 TEST(Recovery, ReorderingCostsLittle) {
   Scenario reordered = clean(30_s);
-  const double whole = run(reordered).goodput;
+  const double whole = run_one_flow(reordered).goodput;
   reordered.link.data_faults.reorder = 0.05;
   reordered.link.data_faults.reorder_delay = 10_ms;
   for (const std::uint64_t seed : {1u, 2u, 3u, 4u}) {
     reordered.seed = seed;
-    EXPECT_GE(run(reordered).goodput, 0.9 * whole);
+    EXPECT_GE(run_one_flow(reordered).goodput, 0.9 * whole);
   }
   reordered.flows[0].tcp.rack = Switch::kOff;
-  EXPECT_LT(run(reordered).goodput, 0.5 * whole);
+  EXPECT_LT(run_one_flow(reordered).goodput, 0.5 * whole);
 }
 
 // A model of the path loses nothing by losses, while recovery, which one follows upon the other, lasts for ever: what
@@ -64,7 +56,7 @@ TEST(Recovery, ModelsFillALossyLink) {
     lossy.link.rate = rate;
     lossy.link.queue = 1'250'000;
     lossy.link.data_faults.loss = 0.01;
-    EXPECT_GE(run(lossy).goodput, share * rate) << name << " at " << rate;
+    EXPECT_GE(run_one_flow(lossy).goodput, share * rate) << name << " at " << rate;
   }
 }
 
@@ -76,12 +68,12 @@ TEST(Recovery, ALostTailCostsNoTimeout) {
   tails.flows[0].write = 50'000;
   tails.flows[0].write_every = 500_ms;
   tails.flows[0].lose_tails = true;
-  const sim::FlowReport probed = run(tails);
+  const sim::FlowReport probed = run_one_flow(tails);
   EXPECT_GE(probed.lost, 10u);
   EXPECT_EQ(probed.bytes, 500'000u);
   EXPECT_EQ(probed.timeouts, 0u);
   tails.flows[0].tcp.tail_probe = Switch::kOff;
-  EXPECT_GE(run(tails).timeouts, 3u);
+  EXPECT_GE(run_one_flow(tails).timeouts, 3u);
 }
 
 struct Row {
@@ -102,7 +94,7 @@ std::string cell(Scenario scenario, const Row& mechanism) {
   if (mechanism.off != nullptr) scenario.flows[0].tcp.*mechanism.off = Switch::kOff;
   for (int seed = 1; seed <= kSeeds; ++seed) {
     scenario.seed = static_cast<std::uint64_t>(seed);
-    const sim::FlowReport f = run(scenario);
+    const sim::FlowReport f = run_one_flow(scenario);
     const Duration time = f.completed_after != Duration() ? f.completed_after : scenario.time;
     kbits += f.bytes * 8'000 / static_cast<std::uint64_t>(time.to_micros());
     timeouts += f.timeouts;

@@ -60,8 +60,8 @@ struct UdpScript : IpScript {
   }
 };
 
-// (RFC1122-UDP-04, RFC1122-UDP-05): made for what is sent, also in fragments; checked where it is there: else the datagram
-// vanishes, counted (RFC1122-IP-04), with no error to the sender.
+// (RFC1122-UDP-04, RFC1122-UDP-05): made for what is sent, also in fragments; checked where it is there: else the
+// datagram vanishes, counted (RFC1122-IP-04), with no error to the sender.
 TEST(UdpPort, Checksum) {
   UdpScript s;
   const auto h = s.open();
