@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 """Counts what meson ran in the given build folders: each gtest case, and each other test as one. Prints the reasons of
-skipped tests, and as the last line "N passed, N failed, N skipped". Fails when anything failed or nothing ran."""
+skipped tests, what failed and how, and as the last line "N passed, N failed, N skipped". Fails when anything failed or
+nothing ran."""
 import glob
 import json
 import re
 import sys
 import xml.etree.ElementTree as xml
+
+FAILURE = r"^not ok .*(?:\n#.*)?|^.*: Failure\n(?:.+\n){0,6}|^\[  FAILED  \] .*\)$"  # as TAP and as googletest write it
 
 passed = failed = skipped = 0
 
@@ -36,6 +39,8 @@ for folder in sys.argv[1:]:
                 print(f"{test['name']}: {reason}")
             if test["result"] not in ("OK", "SKIP", "EXPECTEDFAIL"):
                 print(f"{test['name']}: {test['result']}")
+                for failure in re.findall(FAILURE, test.get("stdout", ""), re.MULTILINE):
+                    print(f"  {failure[:1000]}")
 
 print(f"{passed} passed, {failed} failed, {skipped} skipped")
 sys.exit(1 if failed or not passed else 0)
