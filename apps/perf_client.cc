@@ -126,6 +126,7 @@ class Client {
   [[nodiscard]] std::size_t streams_wanted() const {
     return parameters_.parallel * (parameters_.direction == Direction::kBoth ? 2 : 1);
   }
+  [[nodiscard]] bool all_streams() const { return measurement_->streams.size() == streams_wanted(); }
   // With both directions, the streams of the upload come first.
   [[nodiscard]] Role next_role() const {
     if (parameters_.direction == Direction::kDownload) return Role::kReceiver;
@@ -133,7 +134,7 @@ class Client {
   }
 
   void open_streams() {
-    if (measurement_->streams.size() == streams_wanted()) return;
+    if (all_streams()) return run_if_ready();
     if (options_.udp) return open_datagram_stream();
     connect([this](net::Socket socket) {
       (void)sl_send(socket.fd(), cookie_.data(), cookie_.size(), MSG_NOSIGNAL);
@@ -182,7 +183,7 @@ class Client {
         control_->send_message(to_json(parameters_));
         return follow();
       case State::kCreateStreams:
-        if (!connecting_) open_streams();
+        if (!connecting_ && !may_run_) open_streams();
         return follow();
       case State::kTestStart:
         return follow();
@@ -207,9 +208,14 @@ class Client {
     }
   }
 
+  // The server's word to begin may overtake its answer to a greeting, which is a datagram.
   void run_test() {
-    if (running_ || measurement_->streams.size() != streams_wanted()) return give_up("the test starts out of turn");
-    running_ = true;
+    if (may_run_ || !(options_.udp || all_streams())) return give_up("the test starts out of turn");
+    may_run_ = true;
+    run_if_ready();
+  }
+  void run_if_ready() {
+    if (!may_run_ || !all_streams()) return;
     loop_.cancel(patience_);
     if (parameters_.bytes != 0) {
       measurement_->streams.limit(parameters_.bytes, [this] { end_test(); });
@@ -253,7 +259,7 @@ class Client {
   std::optional<Control> control_;
   net::Socket connecting_;  // the next stream
   std::optional<Results> theirs_;
-  bool running_ = false, ended_ = false, over_ = false;
+  bool may_run_ = false, ended_ = false, over_ = false;
   int exit_code_ = kExitFailed;
   EventLoop::TimerId patience_ = 0;
   EventLoop::TimerId greeting_ = 0;

@@ -37,7 +37,7 @@ def need(*programs):
 def run(*command, ok=True, **more):
     done = subprocess.run(command, capture_output=True, text=more.pop("text", True), timeout=LONG, **more)
     if ok and done.returncode != 0:
-        raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}")
+        raise AssertionError(f"{' '.join(map(str, command))}: exit {done.returncode}: {done.stdout[-500:]}\n# {done.stderr[-500:]}")
     return done
 
 
@@ -81,12 +81,34 @@ def options(device="tap:tap0", address=STACK):
     return ["--dev", device, "--addr", address + "/24"]
 
 
-def answers(host=STACK, *more, when="ever"):
+def answers(host=STACK, *more, inside=(), when="ever"):
     for _ in range(50):
-        if run("ping", "-c1", "-W1", *more, host, ok=False).returncode == 0:
+        if run(*inside, "ping", "-c1", "-W1", *more, host, ok=False).returncode == 0:
             return
         time.sleep(0.1)
     raise AssertionError(f"{host} does not answer, {when}")
+
+
+def listening(port, *inside):
+    """A program on the kernel's sockets has come so far; `inside`: how to run a command where it is."""
+    for _ in range(500):
+        if run(*inside, "ss", "-Htln", f"sport = :{port}").stdout:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"nobody listens at port {port}")
+
+
+@contextlib.contextmanager
+def another_namespace():
+    """Yields the command prefix that runs inside it."""
+    holder = subprocess.Popen(["unshare", "-n", "sh", "-c", f"echo; exec sleep {LONG}"], stdout=subprocess.PIPE)
+    try:
+        holder.stdout.readline()  # it is there
+        yield holder.pid, ["nsenter", "-t", str(holder.pid), "-n"]
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
 
 
 @contextlib.contextmanager
@@ -180,25 +202,22 @@ def wrk_sixty_four(folder):
 def behind_a_bridge():
     """The stack's tap and one end of a veth on a bridge; yields the command prefix that runs inside a further namespace
     with the other end. The bridge's side of the veth offers no offload, so the kernel has to finish what the stack left."""
-    holder = subprocess.Popen(["unshare", "-n", "sleep", str(LONG)])
-    try:
-        time.sleep(0.3)
-        run("ip", "link", "add", "br0", "type", "bridge")
-        run("ip", "tuntap", "add", "dev", "tap0", "mode", "tap")
-        run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", str(holder.pid))
-        run("ethtool", "-K", "veth0", "tx", "off", "sg", "off", "tso", "off", "gso", "off")
-        for name in ("tap0", "veth0"):
-            run("ip", "link", "set", name, "master", "br0", "up")
-        run("ip", "link", "set", "br0", "up")
-        inside = ["nsenter", "-t", str(holder.pid), "-n"]
-        run(*inside, "ip", "address", "add", KERNEL + "/24", "dev", "veth1")
-        run(*inside, "ip", "link", "set", "veth1", "up")
-        yield inside
-    finally:
-        holder.kill()
-        holder.wait()
-        run("ip", "link", "del", "br0", ok=False)
-        run("ip", "tuntap", "del", "dev", "tap0", "mode", "tap", ok=False)
+    with another_namespace() as (pid, inside):
+        try:
+            run("ip", "link", "add", "br0", "type", "bridge")
+            run("ip", "tuntap", "add", "dev", "tap0", "mode", "tap")
+            run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", str(pid))
+            run("ethtool", "-K", "veth0", "tx", "off", "sg", "off", "tso", "off", "gso", "off")
+            for name in ("tap0", "veth0"):
+                run("ip", "link", "set", name, "master", "br0", "up")
+            run("ip", "link", "set", "br0", "up")
+            run(*inside, "ip", "address", "add", KERNEL + "/24", "dev", "veth1")
+            run(*inside, "ip", "link", "set", "veth1", "up")
+            yield inside
+        finally:
+            run("ip", "link", "del", "veth0", ok=False)
+            run("ip", "link", "del", "br0", ok=False)
+            run("ip", "tuntap", "del", "dev", "tap0", "mode", "tap", ok=False)
 
 
 def checksums_beyond_a_bridge(folder):
@@ -206,17 +225,15 @@ def checksums_beyond_a_bridge(folder):
     path, digest = file_of(folder, "file", 8 << 20)
     with behind_a_bridge() as inside:
         with background(SLUICE, "httpd", *options(), folder):
-            for _ in range(50):
-                if run(*inside, "ping", "-c1", "-W1", STACK, ok=False).returncode == 0:
-                    break
+            answers(inside=inside)
             run(*inside, "curl", "-sS", "-o", f"{folder}/copy", f"http://{STACK}/file")
             check(hashlib.sha256(pathlib.Path(f"{folder}/copy").read_bytes()).hexdigest() == digest, "the copy differs")
         with background(*inside, sys.executable, "-m", "http.server", "-b", KERNEL, "8000", cwd=folder):
-            time.sleep(1)
+            listening(8000, *inside)
             run(SLUICE, "get", *options(), f"http://{KERNEL}:8000/file", "-o", f"{folder}/got", "-q")
             check(hashlib.sha256(pathlib.Path(f"{folder}/got").read_bytes()).hexdigest() == digest, "the copy differs")
         with background(SLUICE, "echo", *options()):
-            time.sleep(0.5)
+            answers(inside=inside)
             script = (f"import socket; s=socket.socket(type=socket.SOCK_DGRAM); s.settimeout(5); s.connect(('{STACK}',7)); "
                       "s.send(b'a'); assert s.recv(9)==b'a'; s.send(b'x'*1400); assert len(s.recv(2000))==1400")
             run(*inside, sys.executable, "-c", script)
@@ -226,23 +243,19 @@ def checksums_beyond_a_bridge(folder):
 def veth(*offload_off):
     """One end of a veth here, without addresses; yields the command prefix that runs inside the namespace of the other.
     `offload_off`: features that neither end shall have."""
-    holder = subprocess.Popen(["unshare", "-n", "sleep", str(LONG)])
-    try:
-        time.sleep(0.3)
-        inside = ["nsenter", "-t", str(holder.pid), "-n"]
-        run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", str(holder.pid))
-        if offload_off:
-            features = [word for name in offload_off for word in (name, "off")]
-            run("ethtool", "-K", "veth0", *features)
-            run(*inside, "ethtool", "-K", "veth1", *features)
-        run("ip", "link", "set", "veth0", "up")
-        run(*inside, "ip", "address", "add", KERNEL + "/24", "dev", "veth1")
-        run(*inside, "ip", "link", "set", "veth1", "up")
-        yield inside
-    finally:
-        holder.kill()
-        holder.wait()
-        run("ip", "link", "del", "veth0", ok=False)
+    with another_namespace() as (pid, inside):
+        try:
+            run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1", "netns", str(pid))
+            if offload_off:
+                features = [word for name in offload_off for word in (name, "off")]
+                run("ethtool", "-K", "veth0", *features)
+                run(*inside, "ethtool", "-K", "veth1", *features)
+            run("ip", "link", "set", "veth0", "up")
+            run(*inside, "ip", "address", "add", KERNEL + "/24", "dev", "veth1")
+            run(*inside, "ip", "link", "set", "veth1", "up")
+            yield inside
+        finally:
+            run("ip", "link", "del", "veth0", ok=False)
 
 
 def both_roles_on_an_interface(folder, inside, device, *more):
@@ -252,13 +265,11 @@ def both_roles_on_an_interface(folder, inside, device, *more):
     def same(name):
         check(hashlib.sha256(pathlib.Path(f"{folder}/{name}").read_bytes()).hexdigest() == digest, f"{device}: {name} differs")
     with background(SLUICE, "httpd", *more, *options(device), folder):
-        for _ in range(50):
-            if run(*inside, "ping", "-c1", "-W1", STACK, ok=False).returncode == 0:
-                break
+        answers(inside=inside)
         run(*inside, "curl", "-sS", "-o", f"{folder}/copy", f"http://{STACK}/file")
         same("copy")
     with background(*inside, sys.executable, "-m", "http.server", "-b", KERNEL, "8000", cwd=folder):
-        time.sleep(1)
+        listening(8000, *inside)
         done = run(SLUICE, "get", *more, *options(device), "--stats", f"http://{KERNEL}:8000/file", "-o", f"{folder}/got", "-q")
         same("got")
     return done.stdout + done.stderr
@@ -334,7 +345,7 @@ def datagrams_joined_by_the_kernel(folder):
 def get_from_kernel(folder):
     path, digest = file_of(folder, "file", 16 << 20)
     with interface(), background(sys.executable, "-m", "http.server", "-b", KERNEL, "8000", cwd=folder):
-        time.sleep(1)
+        listening(8000)
         run(SLUICE, "get", *options(), f"http://{KERNEL}:8000/file", "-o", f"{folder}/got", "-q")
         check(hashlib.sha256(pathlib.Path(f"{folder}/got").read_bytes()).hexdigest() == digest, "the copy differs")
         check(run(SLUICE, "get", *options(), f"http://{KERNEL}:8000/none", "-o", "-", ok=False).returncode == 1, "404 is no success")
@@ -357,7 +368,7 @@ def nc_to_kernel(folder):
     need("nc")
     data = os.urandom(3 << 20)
     with interface(), open(f"{folder}/out", "wb") as out, background("nc", "-l", "-N", KERNEL, "7000", stdin=subprocess.PIPE, stdout=out) as kernel:
-        time.sleep(0.5)
+        listening(7000)
         kernel.stdin.write(b"greeting\n")
         kernel.stdin.close()
         done = run(SLUICE, "nc", *options(), KERNEL, "7000", input=data, text=False)
@@ -398,10 +409,10 @@ def udp_echo_large(folder):
         s.sendto(data, (STACK, 7))
         check(s.recv(65536) == data, "the echo differs")
         s.connect((STACK, 9))
-        s.send(b"x")
-        time.sleep(0.3)
         try:
-            s.send(b"x")
+            for _ in range(100):
+                s.send(b"x")
+                time.sleep(0.1)
             raise AssertionError("a closed port drew no error")
         except ConnectionRefusedError:
             pass
@@ -485,9 +496,9 @@ def perf_between_two(folder):
         run("ip", "link", "set", "br0", "type", "bridge", "forward_delay", "0")
         run("ip", "link", "set", "br0", "up")
         stack.enter_context(background(SLUICE, "perf", *options("tap:tap0", "10.0.0.3")))
-        time.sleep(0.5)
         client = options("tap:tap1", "10.0.0.4")
-        for extra in ([], ["-R"], ["-P", "4"], ["-u", "-b", "20M"]):
+        check(any(run(SLUICE, "ping", *client, "-c1", "10.0.0.3", ok=False).returncode == 0 for _ in range(50)), "no answer")
+        for extra in ([], ["-R"], ["-P", "4"], ["-u", "-b", "20M"], ["-u", "-b", "5M", "-P", "4"]):
             out = json.loads(run(SLUICE, "perf", *client, "-t", "1", "--json", *extra, "10.0.0.3").stdout)
             check(out["end"]["sum_received"]["bits_per_second"] > 1e6, f"{extra}: {out['end']}")
 
@@ -528,7 +539,7 @@ def iperf3_measures_us(folder):
 def we_measure_iperf3(folder):
     need("iperf3")
     with interface(), background("iperf3", "-s"):
-        time.sleep(0.5)
+        listening(5201)
         for extra in PERF_CASES:
             time_limit = [] if "-n" in extra else ["-t", "1"]
             done = run(SLUICE, "perf", *options(), "--json", *time_limit, *extra, KERNEL)
@@ -574,7 +585,7 @@ http {{
 }}
 """)
     with interface(), background("nginx", "-p", folder, "-c", str(config), "-e", f"{folder}/error.log"):
-        time.sleep(0.5)
+        listening(8080)
         run(SLUICE, "get", *options(), f"http://{KERNEL}:8080/file", "-o", f"{folder}/got", "-q")
         check(hashlib.sha256(pathlib.Path(f"{folder}/got").read_bytes()).hexdigest() == digest, "the copy differs")
         check(run(SLUICE, "get", *options(), f"http://{KERNEL}:8080/none", "-o", "-", ok=False).returncode == 1, "404 is no success")
@@ -672,7 +683,7 @@ def marks_agreed(folder):
                 until("ss", "-tino")
         setting.write_text("2")
         with interface(), background("iperf3", "-s", "-1", "-B", KERNEL):
-            time.sleep(0.5)
+            listening(5201)
             with background(SLUICE, "perf", *options(), "--control", control, "--ecn", "-t", "5", KERNEL):
                 until("ss", "-tino")
                 until(SLUICE, "ss", "-tin", "--control", control)
