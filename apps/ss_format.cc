@@ -100,6 +100,7 @@ std::string ss_details(const Json& c) {
   line.flag("sack", "sack");
   line.flag("ecn", "ecn");
   line.flag("ecnseen", "ecn_seen");
+  line.flag("accecn", "accurate_ecn");
   if (const std::string name = c.value("congestion", ""); !name.empty()) line.word(name);
   if (c.contains("send_scale"))
     line.field("wscale", std::to_string(number(c, "send_scale")) + "," + std::to_string(number(c, "receive_scale")));

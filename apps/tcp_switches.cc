@@ -1,5 +1,8 @@
 #include "apps/tcp_switches.h"
 
+#include <algorithm>
+#include <initializer_list>
+
 namespace sluice::apps {
 
 namespace {
@@ -22,8 +25,6 @@ constexpr TcpSwitch kSwitches[] = {
     {"undo", &TcpConfig::undo, "a needless reduction is undone (RFC 3522, RFC 3708)"},
     {"initial-window-10", &TcpConfig::initial_window_10, "ten segments to begin with (RFC 6928); off: RFC 5681"},
     {"hystart", &TcpConfig::hystart, "slow start ends when round trips grow (RFC 9406; cubic)"},
-    {"ecn", &TcpConfig::ecn, "ask the peer for congestion marks instead of losses (RFC 3168)"},
-    {"ecn-answer", &TcpConfig::ecn_answer, "agree to ECN when the peer asks for it"},
     {"pacing", &TcpConfig::pacing, "spread over the round trip what controllers without a rate send"},
     {"idle-restart", &TcpConfig::idle_restart, "a small window after silence (RFC 5681)"},
     {"doubt-path-mtu", &TcpConfig::doubt_path_mtu, "a path MTU that shrinks suddenly is to be borne out (RFC 5927)"},
@@ -38,18 +39,30 @@ constexpr TcpSwitch kSwitches[] = {
 
 constexpr std::string_view kOff = "no-";
 
-bool set_mtu_probing(std::string_view word, TcpConfig& config) {
-  constexpr std::string_view kWords[] = {"off", "black-hole", "always"};
-  for (std::size_t i = 0; i < std::size(kWords); ++i) {
-    if (word != kWords[i]) continue;
-    config.mtu_probing = static_cast<tcp::MtuProbing>(i);
-    return true;
-  }
-  return false;
+// The values of an enum have the places of their words.
+template <typename T>
+bool choose(T& to, std::string_view word, std::initializer_list<std::string_view> words) {
+  const auto* at = std::find(words.begin(), words.end(), word);
+  if (at == words.end()) return false;
+  to = static_cast<T>(at - words.begin());
+  return true;
 }
 
 constexpr TcpChoice kChoices[] = {
-    {"mtu-probing", "off|black-hole|always", set_mtu_probing,
+    {"ecn", "off|classic|accurate",
+     [](std::string_view w, TcpConfig& c) {
+       return choose(c.ecn, w, {"off", "classic", "accurate"});
+     },
+     "ask the peer for congestion marks instead of losses (RFC 3168), or for their count (RFC 9768)"},
+    {"ecn-answer", "off|classic|accurate",
+     [](std::string_view w, TcpConfig& c) {
+       return choose(c.ecn_answer, w, {"off", "classic", "accurate"});
+     },
+     "what is agreed to when the peer asks; default: classic"},
+    {"mtu-probing", "off|black-hole|always",
+     [](std::string_view w, TcpConfig& c) {
+       return choose(c.mtu_probing, w, {"off", "black-hole", "always"});
+     },
      "probes find out how large packets may be (RFC 4821); default: when large ones seem to vanish"},
 };
 

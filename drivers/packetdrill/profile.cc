@@ -93,7 +93,7 @@ TcpConfig linux_tcp() {
   c.slow_start_limit = Switch::kOff;
   c.count_sacked = Switch::kOff;
   c.reduce_flight = Switch::kOff;
-  c.ecn_answer = Switch::kOff;  // as the defaults.sh of the tool sets it
+  c.ecn_answer = tcp::EcnUse::kOff;  // as the defaults.sh of the tool sets it
   c.answer_unsent_ack = Switch::kOff;
   c.rto_margin = 200_ms;
   c.timer_slack = 2_ms;
@@ -117,8 +117,13 @@ constexpr Row kSysctls[] = {
     {"tcp_dsack", [](TcpConfig& c, std::string_view v) { c.dsack = to_switch(v); }},
     {"tcp_ecn",
      [](TcpConfig& c, std::string_view v) {
-       c.ecn = number_at(v, 0) == 1 ? Switch::kOn : Switch::kOff;
-       c.ecn_answer = to_switch(v);
+       using enum tcp::EcnUse;
+       constexpr tcp::EcnUse kAsked[] = {kOff, kClassic, kOff, kAccurate, kClassic, kOff};
+       constexpr tcp::EcnUse kAnswered[] = {kOff, kClassic, kClassic, kAccurate, kAccurate, kAccurate};
+       const auto n = static_cast<std::size_t>(number_at(v, 0));
+       if (n >= std::size(kAsked)) return;
+       c.ecn = kAsked[n];
+       c.ecn_answer = kAnswered[n];
      }},
     {"tcp_slow_start_after_idle", [](TcpConfig& c, std::string_view v) { c.idle_restart = to_switch(v); }},
     {"tcp_notsent_lowat",

@@ -109,6 +109,7 @@ Json to_json(const Connection& c) {
   j["sack"] = i.sack;
   j["ecn"] = i.ecn;
   j["ecn_seen"] = i.ecn_seen;
+  j["accurate_ecn"] = i.accurate_ecn;
   add_path(j, i);
   add_windows(j, i);
   add_traffic(j, i);

@@ -103,11 +103,20 @@ void put_counts(tcp_info& t, const tcp::Info& i) {
   t.tcpi_bytes_retrans = i.bytes_retransmitted;
   const bool handshake_done = i.state >= tcp::State::kEstablished;  // and so our SYN delivered
   t.tcpi_delivered = segments(i.delivered, std::max(i.send_mss, 1u)) + (handshake_done ? 1 : 0);
+  t.tcpi_delivered_ce = i.ecn_counts.delivered_marks;
   t.tcpi_dsack_dups = i.duplicates_reported;
   t.tcpi_rcv_ooopack = i.out_of_order;
   t.tcpi_busy_time = static_cast<std::uint64_t>(i.busy_time.to_micros());
   t.tcpi_rwnd_limited = static_cast<std::uint64_t>(i.peer_limited_time.to_micros());
   t.tcpi_sndbuf_limited = static_cast<std::uint64_t>(i.buffer_limited_time.to_micros());
+}
+
+// Bits of the last word: mode (0 off, 1 RFC 3168, 2 accurate) and whether the peer's option was seen.
+std::array<std::uint32_t, 8> ecn_words(const tcp::Info& i) {
+  const auto& c = i.ecn_counts;
+  const std::uint32_t mode = i.accurate_ecn ? 2 : i.ecn ? 1 : 0;
+  return {c.received_marks,    c.delivered_capable1, c.delivered_capable0, c.delivered_marked,
+          c.received_capable1, c.received_capable0,  c.received_marked,    mode | (c.option_seen ? 1u << 2 : 0)};
 }
 
 }  // namespace
@@ -140,7 +149,7 @@ std::array<std::uint8_t, kTcpInfoSize> tcp_info_of(const tcp::Info& i) {
                     .total_rto = static_cast<std::uint16_t>(std::min(i.timeouts, 0xffffu)),
                     .total_rto_recoveries = 0,
                     .total_rto_time = 0,
-                    .accurate_ecn = {}};
+                    .accurate_ecn = ecn_words(i)};
   memcpy(out.data(), &t, kOldSize);
   memcpy(out.data() + kOldSize, &newer, sizeof newer);
   return out;

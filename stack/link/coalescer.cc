@@ -49,7 +49,7 @@ bool examine(Medium medium, const buf::RxFrame& frame, Candidate& out) {
   const auto segment = tcp::parse(ip->payload, ip->header.source, ip->header.destination, policy);
   if (!segment || segment->payload.empty()) return false;
   const std::uint8_t flags = segment->header.flags.bits();
-  if ((flags & ~tcp::Flags::kPsh) != tcp::Flags::kAck) return false;
+  if ((flags & ~tcp::Flags::kPsh) != tcp::Flags::kAck || segment->header.ae) return false;
   out = {bytes.first(bytes.size() - packet.size()), ip->header, *segment};
   return true;
 }

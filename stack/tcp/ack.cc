@@ -118,10 +118,11 @@ std::uint32_t Connection::delivered_by(const Delivery& d, std::uint32_t acked) c
 
 // What congestion control is told of an ACK. `before`: what was in flight.
 cc::Ack Connection::account(const Arriving& s, const Delivery& d, std::uint32_t acked, std::uint32_t before) {
+  const std::uint32_t marked = take_marks(s, d.bytes);
   cc::Ack ack{.now = context_.now,
               .acked = tcp_.config.count_sacked == Switch::kOn ? acked : delivered_by(d, acked),
               .delivered = d.bytes,
-              .marked = echoes_marks(s) ? d.bytes : 0,
+              .marked = marked,
               .flight = before,
               .rtt = measure_rtt(s, d, acked),
               .min_rtt = min_rtt_.get(),

@@ -18,8 +18,10 @@ std::uint32_t Connection::largest_burst() const {
 
 // The largest super-segment, in whole segments.
 std::uint32_t Connection::most_at_once() const {
-  if (rare_view().urgent_pointer.on())
-    return send_mss_;  // whoever cuts for us would leave the pointer the same in each
+  // Whoever cuts for us would leave the urgent pointer the same in each, and take the bit of CWR from all but the
+  // first.
+  const bool cwr = accurate_ecn() && (rare_->accurate_ecn->ace_next() & 2) != 0;
+  if (rare_view().urgent_pointer.on() || cwr) return send_mss_;
   std::uint32_t most = largest_burst();
   if (pacer_.on()) most = std::min(most, pacer_.quantum(send_mss_));
   return tcp_.config.burst_sizing == Switch::kOn ? std::min(most, fitting_burst()) : most;

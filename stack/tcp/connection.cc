@@ -74,6 +74,7 @@ void Connection::open_passive(const Handshake& h, Listener* listener) {
   irs_ = h.irs;
   rcv_nxt_ = last_ack_sent_ = h.irs + 1;
   negotiated_ = h.negotiated;
+  agree_on_ecn(negotiated_.ecn, h.syn_codepoint);
   ts_recent_ = h.ts_recent;
   ts_recent_at_ = context_.now;
   syn_repeats_ = h.syn_repeats;
@@ -458,8 +459,10 @@ Info Connection::info() const {  // (RFC9293-STATUS-01)
   i.timestamps = negotiated_.timestamps;
   i.window_scaling = negotiated_.window_scaling;
   i.sack = negotiated_.sack;
-  i.ecn = negotiated_.ecn;
-  i.ecn_seen = ecn_.seen();
+  i.ecn = negotiated_.ecn != EcnMode::kNone;
+  i.ecn_seen = accurate_ecn() ? rare_->accurate_ecn->seen() : ecn_.seen();
+  i.accurate_ecn = accurate_ecn();
+  if (i.accurate_ecn) i.ecn_counts = rare_->accurate_ecn->totals();
   i.srtt = rto_.srtt();
   i.rttvar = rto_.rttvar();
   i.rto = rto_.rto();

@@ -65,7 +65,7 @@ struct Negotiated {
   bool window_scaling = false;
   bool timestamps = false;
   bool sack = false;
-  bool ecn = false;  // RFC 3168
+  EcnMode ecn = EcnMode::kNone;
 };
 
 class Connection final : public ConnectionHandle, public Flow {
@@ -84,6 +84,7 @@ class Connection final : public ConnectionHandle, public Flow {
     std::uint32_t ts_recent = 0;
     std::uint32_t offered_window = 0;
     std::uint8_t syn_repeats = 0;           // how often it was sent again
+    std::uint8_t syn_codepoint = 0;         // of the IP header of the peer's SYN
     Instant answered_at = Instant::past();  // when our SYN-ACK went out; past(): not known
   };
   void open_passive(const Handshake& handshake, Listener* listener);
@@ -228,8 +229,13 @@ class Connection final : public ConnectionHandle, public Flow {
   void repair_while_reducing();
 
   // ecn.cc
-  [[nodiscard]] int ecn_setup_flags(bool answer) const;
-  void settle_ecn(wire::tcp::Flags flags);
+  [[nodiscard]] std::uint8_t ecn_setup(bool answer) const;
+  void settle_ecn(const Arriving& segment);
+  void agree_on_ecn(EcnMode mode, std::uint8_t syn_codepoint);
+  [[nodiscard]] bool accurate_ecn() const { return negotiated_.ecn == EcnMode::kAccurate; }
+  void count_marks(const Arriving& segment, std::size_t size);
+  void add_accurate_ecn(wire::tcp::Options& options, std::size_t room);
+  std::uint32_t take_marks(const Arriving& segment, std::uint32_t delivered);
   void note_marks(const Arriving& segment);
   std::uint8_t add_ecn(wire::tcp::Header& header, std::uint32_t size);
   [[nodiscard]] bool echoes_marks(const Arriving& segment) const;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "stack/tcp/accurate_ecn.h"
 #include "stack/tcp/connection.h"
 #include "stack/tcp/impl.h"
 
@@ -12,30 +13,92 @@ namespace sluice::tcp {
 using wire::tcp::Flags;
 
 namespace {
-constexpr int kSetup = Flags::kEce | Flags::kCwr;
+// AE, CWR and ECE as one number (RFC9768-01).
+constexpr std::uint8_t kNothing = 0, kClassicAnswer = 1, kClassicSetup = 3, kAccurateSetup = 7;
+}  // namespace
+
+EcnUse ecn_wanted(const ConnectionOptions& options, const TcpConfig& config) {
+  if (config.ecn != EcnUse::kOff) return config.ecn;
+  const bool useless_without = cc::wants_ecn(options.congestion != 0 ? options.congestion : config.congestion);
+  return useless_without ? EcnUse::kClassic : EcnUse::kOff;
 }
 
-bool ecn_wanted(const ConnectionOptions& options, const TcpConfig& config) {
-  return config.ecn == Switch::kOn || cc::wants_ecn(options.congestion != 0 ? options.congestion : config.congestion);
+// Only a whole ECN-setup SYN is agreed to (RFC3168-02). What RFC 9768 does not know will be a request for what comes
+// after it, and is answered as its own (RFC9768-04, -05).
+EcnMode ecn_agreed(const wire::tcp::Header& syn, const ConnectionOptions& options, const TcpConfig& config) {
+  const EcnUse able = std::max(config.ecn_answer, ecn_wanted(options, config));
+  const std::uint8_t asked = wire::tcp::ace_of(syn);
+  if (able == EcnUse::kOff || asked == kNothing) return EcnMode::kNone;
+  if (able == EcnUse::kAccurate && asked != kClassicSetup) return EcnMode::kAccurate;
+  return syn.flags.has(Flags::kEce | Flags::kCwr) ? EcnMode::kClassic : EcnMode::kNone;
 }
 
-// Only a whole ECN-setup SYN is agreed to (RFC3168-02).
-bool ecn_agreed(Flags syn, const ConnectionOptions& options, const TcpConfig& config) {
-  const bool able = config.ecn_answer == Switch::kOn || ecn_wanted(options, config);
-  return able && syn.has(kSetup);
+// (RFC9768-02, -03)
+std::uint8_t ecn_answer(EcnMode agreed, std::uint8_t codepoint) {
+  if (agreed == EcnMode::kAccurate) return reflected(codepoint);
+  return agreed == EcnMode::kClassic ? kClassicAnswer : kNothing;
 }
 
-// Of our SYN or SYN-ACK (RFC3168-01). When the first SYN got no answer, it may have been for its flags (RFC3168-05).
-int Connection::ecn_setup_flags(bool answer) const {
-  if (answer) return negotiated_.ecn ? Flags::kEce : 0;
-  return ecn_wanted(*options_, tcp_.config) && syn_repeats_ == 0 ? kSetup : 0;
+// Of our SYN or SYN-ACK (RFC3168-01). When the first SYN got no answer, it may have been for its flags (RFC3168-05);
+// with three of them the second is tried, too (RFC 9768 §3.1.4).
+std::uint8_t Connection::ecn_setup(bool answer) const {
+  if (answer) return ecn_answer(negotiated_.ecn, accurate_ecn() ? rare_->syn_codepoint : std::uint8_t{0});
+  switch (ecn_wanted(*options_, tcp_.config)) {
+    case EcnUse::kAccurate:
+      return syn_repeats_ <= 1 ? kAccurateSetup : kNothing;
+    case EcnUse::kClassic:
+      return syn_repeats_ > 0 ? kNothing : kClassicSetup;
+    case EcnUse::kOff:
+      break;
+  }
+  return kNothing;
 }
 
 // The peer's SYN-ACK, or its SYN that has crossed ours. Not when a SYN without the flags was sent, too (RFC3168-03).
-void Connection::settle_ecn(Flags flags) {
-  const bool asked = ecn_setup_flags(false) != 0;
-  const int answer = flags.ack() ? Flags::kEce : kSetup;
-  negotiated_.ecn = asked && (flags.bits() & kSetup) == answer;
+void Connection::settle_ecn(const Arriving& s) {
+  const std::uint8_t asked = ecn_setup(false);
+  const std::uint8_t got = wire::tcp::ace_of(s.header);
+  EcnMode agreed = EcnMode::kNone;
+  if (!s.header.flags.ack()) {
+    if (asked != kNothing) agreed = ecn_agreed(s.header, *options_, tcp_.config);
+  } else if (asked == kClassicSetup) {
+    if ((got & kClassicSetup) == kClassicAnswer) agreed = EcnMode::kClassic;
+  } else if (asked == kAccurateSetup && got != kNothing && got != kAccurateSetup) {  // who repeats all has no idea
+    const bool classic = got == kClassicAnswer || got == (kClassicAnswer | 4);
+    agreed = classic ? EcnMode::kClassic : EcnMode::kAccurate;
+  }
+  agree_on_ecn(agreed, s.ecn);
+  if (!accurate_ecn() || !s.header.flags.ack()) return;
+  rare_->accurate_ecn->on_answer(got);
+  rare_->accurate_ecn->on_syn_ack(s.ecn);
+}
+
+// (RFC9768-06): once, and for ever.
+void Connection::agree_on_ecn(EcnMode mode, std::uint8_t syn_codepoint) {
+  negotiated_.ecn = mode;
+  if (mode != EcnMode::kAccurate) return;
+  rare().accurate_ecn.emplace();
+  rare_->syn_codepoint = syn_codepoint;
+}
+
+// Every acceptable segment counts, whatever it carries (RFC9768-09); `size` bytes of payload before anything was cut
+// off.
+void Connection::count_marks(const Arriving& s, std::size_t size) {
+  AccurateEcn& e = *rare_->accurate_ecn;
+  const std::uint8_t ace = wire::tcp::ace_of(s.header);
+  if (!e.first_seen()) e.on_first(ace, size == 0);
+  const std::size_t packets = s.gso_size != 0 ? (size + s.gso_size - 1) / s.gso_size : 1;
+  e.count(s.ecn, static_cast<std::uint32_t>(std::max<std::size_t>(packets, 1)), static_cast<std::uint32_t>(size));
+  if (s.ecn == kEcnCongestion) context_.counters.add(Counter::kTcpMarksReceived, std::max<std::size_t>(packets, 1));
+  if (e.ack_due(size > 0)) want_ack(Ack::kNow);
+}
+
+// As far as `room` bytes of options allow, where SACK comes first (RFC9768-14).
+void Connection::add_accurate_ecn(wire::tcp::Options& o, std::size_t room) {
+  if (!accurate_ecn() || !rare_->accurate_ecn->option_due()) return;
+  o.accurate_ecn = rare_->accurate_ecn->option();
+  if (wire::tcp::options_size(o) <= room) return rare_->accurate_ecn->on_option_sent();
+  o.accurate_ecn = {};
 }
 
 // A segment in the window that has data (RFC3168-13). What the peer is told of each mark must be exact for DCTCP: what
@@ -49,9 +112,14 @@ void Connection::note_marks(const Arriving& s) {
 }
 
 // ECT(0) and CWR on new data only: not on what is sent again, on bare ACKs or on window probes (RFC3168-04, -06, -09,
-// -11, -12, -14; RFC8311-01, -02).
+// -11, -12, -14; RFC8311-01, -02). Accurate ECN has its count in the place of CWR and ECE (RFC9768-06, -08).
 std::uint8_t Connection::add_ecn(wire::tcp::Header& header, std::uint32_t size) {
-  if (!negotiated_.ecn || header.flags.any(Flags::kSyn | Flags::kRst)) return 0;
+  if (negotiated_.ecn == EcnMode::kNone || header.flags.any(Flags::kSyn | Flags::kRst)) return 0;
+  if (accurate_ecn()) {
+    AccurateEcn& e = *rare_->accurate_ecn;
+    wire::tcp::set_ace(header, e.ace(size == 0));
+    return size > 0 && snd_wnd_ > 0 && Seq(header.seq) >= snd_max_ && !e.mangled() ? kEcnCapable0 : std::uint8_t{0};
+  }
   int flags = header.flags.bits();
   if (ecn_.echo()) flags |= Flags::kEce;
   const bool fresh = size > 0 && snd_wnd_ > 0 && Seq(header.seq) >= snd_max_;
@@ -61,7 +129,17 @@ std::uint8_t Connection::add_ecn(wire::tcp::Header& header, std::uint32_t size) 
 }
 
 bool Connection::echoes_marks(const Arriving& s) const {
-  return negotiated_.ecn && s.header.flags.has(Flags::kEce);
+  if (accurate_ecn()) return rare_->accurate_ecn->news().packets > 0;
+  return negotiated_.ecn == EcnMode::kClassic && s.header.flags.has(Flags::kEce);
+}
+
+// Bytes that the ACK at hand tells to have been marked, of those that it delivers.
+std::uint32_t Connection::take_marks(const Arriving& s, std::uint32_t delivered) {
+  if (!accurate_ecn()) return echoes_marks(s) ? delivered : 0;
+  AccurateEcn& e = *rare_->accurate_ecn;
+  if (delivered > 0 && e.first_seen())
+    e.on_ack(wire::tcp::ace_of(s.header), s.options.accurate_ecn, delivered, send_mss_);
+  return e.news().bytes;
 }
 
 // By congestion control, of this ACK: nothing grows by the one that brings the echo, either.

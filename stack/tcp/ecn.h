@@ -1,6 +1,6 @@
 // Explicit congestion notification of one connection, once both ends have agreed to it: RFC 3168 §6.1, and the exact
 // echo of RFC 8257 §3.2 where the controller wants that. It keeps what is to be echoed and answered; the connection
-// acts (ecn.cc).
+// acts (ecn.cc). The counts of RFC 9768 are in accurate_ecn.h.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +14,13 @@ inline constexpr std::uint8_t kEcnMask = 3;  // of an IP header's TOS byte
 inline constexpr std::uint8_t kEcnCapable0 = 2;
 inline constexpr std::uint8_t kEcnCongestion = 3;
 
-// Whether our SYN asks for it, and whether we agree to one that does.
-bool ecn_wanted(const ConnectionOptions& options, const TcpConfig& config);
-bool ecn_agreed(wire::tcp::Flags syn, const ConnectionOptions& options, const TcpConfig& config);
+enum class EcnMode : std::uint8_t { kNone, kClassic, kAccurate };  // RFC 3168, RFC 9768
+
+// What our SYN asks for, and what we agree to when one comes.
+EcnUse ecn_wanted(const ConnectionOptions& options, const TcpConfig& config);
+EcnMode ecn_agreed(const wire::tcp::Header& syn, const ConnectionOptions& options, const TcpConfig& config);
+// The ACE field of a SYN-ACK for a SYN that came in with this codepoint.
+std::uint8_t ecn_answer(EcnMode agreed, std::uint8_t codepoint);
 
 enum class EcnEcho : std::uint8_t {
   kUntilReduced,  // RFC 3168: on every segment until CWR comes

@@ -133,7 +133,8 @@ void Listener::negotiate(const Arriving& s, const ip::Route& route, HalfOpen& ha
   }
   n.timestamps = s.options.has_timestamps && c.timestamps == Switch::kOn;
   n.sack = s.options.sack_permitted && c.sack == Switch::kOn;
-  n.ecn = ecn_agreed(s.header.flags, options_, c);
+  n.ecn = ecn_agreed(s.header, options_, c);
+  h.syn_codepoint = s.ecn;
   h.ts_recent = s.options.timestamps.value;
   h.offered_window = first_window();
   half.peer_window = s.header.window;
@@ -164,9 +165,11 @@ void Listener::keep(HalfOpen& half) {
 void Listener::send_cookie(HalfOpen& half) {
   Connection::Handshake& h = half.handshake;
   if (!h.negotiated.timestamps) {  // no place for what the peer offers
-    h.negotiated.window_scaling = h.negotiated.sack = h.negotiated.ecn = false;
+    h.negotiated.window_scaling = h.negotiated.sack = false;
+    h.negotiated.ecn = EcnMode::kNone;
     h.negotiated.send_scale = h.negotiated.receive_scale = 0;
   }
+  if (h.negotiated.ecn == EcnMode::kAccurate) h.negotiated.ecn = EcnMode::kClassic;  // one bit is all there is for it
   h.iss = tcp_.cookies.make(half.tuple, h.irs, h.negotiated.peer_mss, context_.now);
   last_cookie_at_ = context_.now;
   send_syn_ack(half, put_in_timestamp(clock_of(half), h.negotiated));
@@ -224,14 +227,14 @@ void Listener::send_syn_ack(const HalfOpen& half, std::uint32_t clock, const Fas
   o.sack_permitted = h.negotiated.sack;
   o.timestamps = {clock, h.ts_recent};
   o.fast_open = fast_open;
-  send_from(half,
-            {.src_port = half.tuple.local.port,
-             .dst_port = half.tuple.peer.port,
-             .seq = h.iss.value(),
-             .ack = (h.irs + 1).value(),
-             .flags = Flags(Flags::kSyn | Flags::kAck | (h.negotiated.ecn ? Flags::kEce : 0)),
-             .window = static_cast<std::uint16_t>(h.offered_window)},
-            o);
+  wire::tcp::Header header{.src_port = half.tuple.local.port,
+                           .dst_port = half.tuple.peer.port,
+                           .seq = h.iss.value(),
+                           .ack = (h.irs + 1).value(),
+                           .flags = Flags(Flags::kSyn | Flags::kAck),
+                           .window = static_cast<std::uint16_t>(h.offered_window)};
+  wire::tcp::set_ace(header, ecn_answer(h.negotiated.ecn, h.syn_codepoint));
+  send_from(half, header, o);
 }
 
 // --- SYN-RECEIVED of a passive open

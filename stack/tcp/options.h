@@ -12,6 +12,9 @@ namespace sluice::tcp {
 
 enum class Switch : std::uint8_t { kOff, kOn };
 enum class SynCookieUse : std::uint8_t { kNever, kWhenFull, kAlways };  // full: the SYN queue
+// Congestion marks instead of losses: RFC 3168, or RFC 9768, which says how many marks came and falls back to the
+// other.
+enum class EcnUse : std::uint8_t { kOff, kClassic, kAccurate };
 // When the path MTU is found out by probes (RFC 4821): once full segments seem to vanish; or from the beginning, with
 // small segments until a probe has arrived.
 enum class MtuProbing : std::uint8_t { kOff, kBlackHole, kAlways };
@@ -85,8 +88,8 @@ struct TcpConfig {
   Switch slow_start_limit = Switch::kOn;   // an ACK adds 8 segments at most in slow start; off: all it acknowledges
   // The window grows by what an ACK acknowledges; off: by what it delivers, without what was SACKed before.
   Switch count_sacked = Switch::kOn;
-  Switch ecn = Switch::kOff;        // RFC 3168: we ask for it
-  Switch ecn_answer = Switch::kOn;  // and agree when the peer asks
+  EcnUse ecn = EcnUse::kOff;             // what we ask for
+  EcnUse ecn_answer = EcnUse::kClassic;  // and what we agree to when the peer asks
   // What a reduction halves: what was in flight; off: the window, as RFC 9438 §4.6 allows where windows that are not
   // used do not grow.
   Switch reduce_flight = Switch::kOn;

@@ -236,7 +236,10 @@ void Connection::transmit(Seq seq, std::uint32_t size, Flags flags) {
   const std::uint32_t length = size + (flags.fin() ? 1 : 0);
   if (flags.fin()) fin_sent_ = true;
   wire::tcp::Options options = data_options();
-  if (size < send_mss_) add_sack(options, send_mss_ - size);
+  if (size < send_mss_) {
+    add_sack(options, send_mss_ - size);
+    add_accurate_ecn(options, std::min<std::size_t>(wire::tcp::kMaxOptionSize, send_mss_ - size));
+  }
   emit(header, options, seq - data_base_, size);
   if (data_segments_out_ >= tcp_.config.unpaced_segments) pacer_.on_sent(context_.now, size);
   const bool fresh = seq >= snd_max_;
@@ -346,7 +349,8 @@ wire::tcp::Options Connection::syn_options(bool answer) const {
 void Connection::send_syn() {
   const bool answer = state_ == State::kSynReceived;
   wire::tcp::Header header{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .seq = iss_.value(), .flags = {}};
-  header.flags = Flags((answer ? Flags::kSyn | Flags::kAck : Flags::kSyn) | ecn_setup_flags(answer));
+  header.flags = Flags(answer ? Flags::kSyn | Flags::kAck : Flags::kSyn);
+  wire::tcp::set_ace(header, ecn_setup(answer));
   header.window = static_cast<std::uint16_t>(std::min<std::size_t>(offered_buffer(), 0xffff));
   wire::tcp::Options options = syn_options(answer);
   std::uint32_t data = 0;
@@ -375,6 +379,7 @@ void Connection::send_ack() {
                                  .flags = Flags(Flags::kAck)};
   wire::tcp::Options options = data_options();
   add_sack(options, wire::tcp::kMaxOptionSize);
+  add_accurate_ecn(options, wire::tcp::kMaxOptionSize);
   emit(header, options, 0, 0);
 }
 
@@ -468,6 +473,7 @@ void Connection::flush() {
 
 void Connection::clear_ack() {
   ack_due_ = Ack::kNone;
+  if (accurate_ecn()) rare_->accurate_ecn->on_ack_sent();
   unacked_bytes_ = 0;
   last_ack_sent_ = rcv_nxt_;
   timers_.cancel(TimerKind::kDelayedAck);

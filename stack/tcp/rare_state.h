@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "stack/base/result.h"
 #include "stack/base/time.h"
+#include "stack/tcp/accurate_ecn.h"
 #include "stack/tcp/mtu_search.h"
 #include "stack/tcp/recovery_window.h"
 #include "stack/tcp/seq.h"
@@ -26,8 +28,10 @@ struct RareState {
   UrgentPointer urgent_pointer;
   UrgentMark urgent_mark;
   int probe_backoff = 0;
-  std::uint32_t challenge_acks = 0;  // in the present interval
-  Errno soft_error = Errno::kOk;     // the latest ICMP error since the peer acknowledged something
+  std::uint32_t challenge_acks = 0;         // in the present interval
+  Errno soft_error = Errno::kOk;            // the latest ICMP error since the peer acknowledged something
+  std::uint8_t syn_codepoint = 0;           // with which the peer's SYN came in, where accurate ECN was agreed to
+  std::optional<AccurateEcn> accurate_ecn;  // likewise
 
   // The peer has acknowledged all before `una`.
   void on_progress(Seq una) {

@@ -34,8 +34,10 @@ void Connection::input(Arriving& s) {
     if (answer_repeated_syn(s)) return;
     take_crossing_syn_ack(s);
   }
+  const std::size_t size = s.payload.size();
   if (!check_timestamp(s) || !check_sequence(s) || !check_rst(s) || !check_syn(s) || !check_ack(s)) return;
   if (state_ == State::kClosed || state_ == State::kTimeWait) return;
+  if (accurate_ecn()) count_marks(s, size);
   if (process_content(s)) want_output();
 }
 
@@ -63,9 +65,9 @@ void Connection::take_crossing_syn_ack(Arriving& s) {
 // The two commonest segments, without the steps below: the next data in order, and an ACK that advances the window.
 // Off unless all of this holds: ESTABLISHED; no flags but ACK and PSH; options are the expected timestamps or none;
 // the segment is the next in order; the send window does not change; nothing is out of order, lost or being probed; no
-// congestion mark came, or is being echoed.
+// congestion mark came, or is being echoed; marks are not counted (RFC 9768).
 bool Connection::fast_path(Arriving& s) {
-  if (s.ecn == kEcnCongestion || ecn_.echo()) return false;
+  if (s.ecn == kEcnCongestion || ecn_.echo() || accurate_ecn()) return false;
   if (state_ != State::kEstablished || (s.header.flags.bits() & ~Flags::kPsh) != Flags::kAck || s.seq != rcv_nxt_) {
     return false;
   }
@@ -135,7 +137,7 @@ void Connection::syn_sent_syn(Arriving& s) {
   irs_ = s.seq;
   rcv_nxt_ = last_ack_sent_ = s.seq + 1;
   negotiate(s.options);
-  settle_ecn(s.header.flags);
+  settle_ecn(s);
   window_.start(rcv_nxt_, static_cast<std::uint32_t>(std::min<std::size_t>(offered_buffer(), 0xffff)),
                 negotiated_.receive_scale);
   snd_wnd_ = max_snd_wnd_ = s.header.window;  // never scaled in a SYN (RFC7323-05)
@@ -347,6 +349,7 @@ bool Connection::ack_in_syn_received(const Arriving& s) {  // (RFC9293-SYNR-02)
 }
 
 void Connection::process_ack(const Arriving& s) {
+  if (accurate_ecn()) rare_->accurate_ecn->forget_news();
   const bool same_window = std::uint32_t{s.header.window} << negotiated_.send_scale == snd_wnd_;
   // The definition of a duplicate ACK (RFC5681-22). The answer to a window probe is none.
   const bool outstanding = flight() > 0 && !timers_.armed(TimerKind::kPersist);
@@ -413,7 +416,7 @@ bool Connection::process_text(Arriving& s) {
     context_.drop(Drop::kTcpAfterFin, {}, number_);  // (RFC9293-SEG-08)
     return true;
   }
-  if (negotiated_.ecn) note_marks(s);
+  if (negotiated_.ecn == EcnMode::kClassic) note_marks(s);
   if (detached_) {                 // nobody will read it: the peer must hear (RFC9293-SHLD-3)
     send_rst(s.ack, Flags::kRst);  // the number that the peer expects next: it must believe us
     finish();

@@ -50,7 +50,7 @@ std::optional<std::uint16_t> SynCookies::check(const FourTuple& tuple, Seq irs, 
 
 std::uint32_t put_in_timestamp(std::uint32_t clock, const Negotiated& n) {
   const std::uint32_t options =
-      (n.window_scaling ? n.send_scale : kNoScale) | (n.sack ? kSack : 0) | (n.ecn ? kEcn : 0);
+      (n.window_scaling ? n.send_scale : kNoScale) | (n.sack ? kSack : 0) | (n.ecn != EcnMode::kNone ? kEcn : 0);
   const std::uint32_t value = (clock & ~kOptionBits) | options;
   return value > clock ? value - (kOptionBits + 1) : value;
 }
@@ -60,7 +60,7 @@ void take_from_echo(std::uint32_t echo, Negotiated& n) {
   n.window_scaling = scale != kNoScale;
   n.send_scale = static_cast<std::uint8_t>(n.window_scaling ? scale : 0);
   n.sack = (echo & kSack) != 0;
-  n.ecn = (echo & kEcn) != 0;
+  n.ecn = (echo & kEcn) != 0 ? EcnMode::kClassic : EcnMode::kNone;
 }
 
 }  // namespace sluice::tcp

@@ -7,6 +7,7 @@
 #include "stack/base/result.h"
 #include "stack/ip/ip.h"
 #include "stack/ip/types.h"
+#include "stack/tcp/accurate_ecn.h"
 #include "stack/tcp/cc/congestion.h"
 #include "stack/tcp/options.h"
 
@@ -58,6 +59,8 @@ struct Info {
   std::uint32_t cwnd = 0, ssthresh = 0, flight = 0;
   std::uint8_t send_scale = 0, receive_scale = 0;
   bool timestamps = false, window_scaling = false, sack = false, ecn = false;
+  bool accurate_ecn = false;  // RFC 9768; ecn is true as well
+  AccurateEcn::Totals ecn_counts{};
   bool ecn_seen = false;        // the peer sends ECN-capable packets
   bool quick_ack = true;        // acknowledgements are not delayed at present
   bool recovering = false;      // fast recovery

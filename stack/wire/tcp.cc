@@ -18,6 +18,8 @@ constexpr std::uint8_t kSackPermitted = 4;
 constexpr std::uint8_t kSack = 5;
 constexpr std::uint8_t kTimestamps = 8;
 constexpr std::uint8_t kFastOpen = 34;
+constexpr std::uint8_t kAccurateEcn0 = 172;  // (RFC9768-13)
+constexpr std::uint8_t kAccurateEcn1 = 174;
 constexpr std::uint8_t kExperiment = 254;  // RFC 6994: a number of 16 bits says which
 constexpr std::uint16_t kFastOpenExperiment = 0xf989;
 
@@ -41,6 +43,28 @@ void read_fast_open(FastOpenOption::Kind kind, Bytes cookie, FastOpenOption& opt
   std::copy(cookie.begin(), cookie.end(), option.cookie.begin());
 }
 
+// Up to three numbers of 24 bits (RFC9768-13).
+void read_accurate_ecn(std::uint8_t kind, Bytes value, AccurateEcnOption& o) {
+  if (o.present || value.size() % 3 != 0 || value.size() > 9) return;
+  o.present = true;
+  const bool reverse = kind == kAccurateEcn1;
+  const std::array<std::uint32_t*, 3> order = {reverse ? &o.capable1 : &o.capable0, &o.congestion,
+                                               reverse ? &o.capable0 : &o.capable1};
+  constexpr std::array<std::uint8_t, 3> kBits = {AccurateEcnOption::kCapable0, AccurateEcnOption::kCongestion,
+                                                 AccurateEcnOption::kCapable1};
+  for (std::size_t i = 0; i < value.size() / 3; ++i) {
+    const std::uint8_t* p = value.data() + 3 * i;
+    *order[i] = static_cast<std::uint32_t>(p[0] << 16 | p[1] << 8 | p[2]);
+    o.has |= kBits[reverse ? 2 - i : i];
+  }
+}
+
+// The first ones up to the last that is there.
+std::size_t counts_of(const AccurateEcnOption& o) {
+  if ((o.has & AccurateEcnOption::kCapable1) != 0) return 3;
+  return (o.has & AccurateEcnOption::kCongestion) != 0 ? 2 : (o.has & AccurateEcnOption::kCapable0) != 0 ? 1 : 0;
+}
+
 // A known option whose length is not its own is skipped like an unknown one.
 void read_option(std::uint8_t kind, Bytes value, Options& options) {
   if (kind == kMss && value.size() == 2 && !options.has_mss) {
@@ -56,6 +80,8 @@ void read_option(std::uint8_t kind, Bytes value, Options& options) {
     options.timestamps = {load_be32(value.data()), load_be32(value.data() + 4)};
   } else if (kind == kSack) {
     read_sack(value, options);
+  } else if (kind == kAccurateEcn0 || kind == kAccurateEcn1) {
+    read_accurate_ecn(kind, value, options.accurate_ecn);
   } else if (kind == kFastOpen) {
     read_fast_open(FastOpenOption::Kind::kStandard, value, options.fast_open);
   } else if (kind == kExperiment && value.size() >= 2 && load_be16(value.data()) == kFastOpenExperiment) {
@@ -110,6 +136,25 @@ void write_fast_open(OptionWriter& w, const FastOpenOption& f) {
   if (size % 4 != 0) w.octets({kNoOperation, kNoOperation});
 }
 
+void write_accurate_ecn(OptionWriter& w, const AccurateEcnOption& o) {
+  const std::array<std::uint32_t, 3> counts = {o.capable0, o.congestion, o.capable1};
+  const std::size_t n = counts_of(o);
+  w.octets({kAccurateEcn0, static_cast<std::uint8_t>(2 + 3 * n)});
+  for (std::size_t i = 0; i < n; ++i) {
+    w.octets({static_cast<std::uint8_t>(counts[i] >> 16), static_cast<std::uint8_t>(counts[i] >> 8),
+              static_cast<std::uint8_t>(counts[i])});
+  }
+  for (std::size_t size = 2 + 3 * n; size % 4 != 0; ++size) w.octets({kNoOperation});
+}
+
+void write_sack(OptionWriter& w, const Options& o) {
+  w.octets({kNoOperation, kNoOperation, kSack, static_cast<std::uint8_t>(2 + o.sack_count * kSackBlockSize)});
+  for (std::size_t i = 0; i < o.sack_count; ++i) {
+    w.u32(o.sack[i].left);
+    w.u32(o.sack[i].right);
+  }
+}
+
 void write_options(std::uint8_t* at, const Options& o) {
   OptionWriter w(at);
   if (o.has_mss) {
@@ -122,12 +167,8 @@ void write_options(std::uint8_t* at, const Options& o) {
   if (o.has_timestamps) write_timestamps(w, o.timestamps);
   if (o.has_window_scale) w.octets({kNoOperation, kWindowScale, 3, o.window_scale});
   if (o.fast_open.present()) write_fast_open(w, o.fast_open);
-  if (o.sack_count == 0) return;
-  w.octets({kNoOperation, kNoOperation, kSack, static_cast<std::uint8_t>(2 + o.sack_count * kSackBlockSize)});
-  for (std::size_t i = 0; i < o.sack_count; ++i) {
-    w.u32(o.sack[i].left);
-    w.u32(o.sack[i].right);
-  }
+  if (o.sack_count > 0) write_sack(w, o);
+  if (o.accurate_ecn.present) write_accurate_ecn(w, o.accurate_ecn);
 }
 
 }  // namespace
@@ -146,6 +187,7 @@ Result<Segment, Drop> parse(Bytes l4, const Address& source, const Address& dest
                     .seq = load_be32(l4.data() + 4),
                     .ack = load_be32(l4.data() + 8),
                     .flags = Flags(l4[13]),
+                    .ae = (l4[12] & 1) != 0,
                     .window = load_be16(l4.data() + 14),
                     .urgent = load_be16(l4.data() + 18)};
   segment.options = l4.subspan(kHeaderSize, header_size - kHeaderSize);
@@ -180,6 +222,7 @@ std::size_t options_size(const Options& o) {
   if (o.has_window_scale) n += 4;
   if (o.sack_count > 0) n += 4 + o.sack_count * kSackBlockSize;
   if (o.fast_open.present()) n += (fast_open_head(o.fast_open) + o.fast_open.size + 3) / 4 * 4;
+  if (o.accurate_ecn.present) n += (2 + 3 * counts_of(o.accurate_ecn) + 3) / 4 * 4;
   return n;
 }
 
@@ -190,7 +233,7 @@ void emit(MutableBytes out, const Header& h, const Options& options, std::uint16
   store_be16(out.data() + 2, h.dst_port);
   store_be32(out.data() + 4, h.seq);
   store_be32(out.data() + 8, h.ack);
-  out[12] = static_cast<std::uint8_t>(size / 4 << 4);
+  out[12] = static_cast<std::uint8_t>(size / 4 << 4 | (h.ae ? 1 : 0));
   out[13] = h.flags.bits();
   store_be16(out.data() + 14, h.window);
   store_be16(out.data() + 16, checksum);

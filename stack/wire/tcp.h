@@ -1,4 +1,4 @@
-// The TCP header and its options: RFC 9293 §3.1 and §3.2, RFC 7323, RFC 2018, RFC 7413.
+// The TCP header and its options: RFC 9293 §3.1 and §3.2, RFC 7323, RFC 2018, RFC 7413, RFC 9768.
 #pragma once
 
 #include <array>
@@ -45,9 +45,19 @@ struct Header {
   std::uint32_t seq = 0;
   std::uint32_t ack = 0;
   Flags flags{};
+  bool ae = false;           // RFC 9768: the bit before CWR, and with CWR and ECE the ACE field
   std::uint16_t window = 0;  // as in the header: unsigned, unscaled (RFC9293-MUST-1)
   std::uint16_t urgent = 0;
 };
+
+// CWR and ECE with the bit before them, as one number: 0 to 7.
+inline std::uint8_t ace_of(const Header& h) {
+  return static_cast<std::uint8_t>((h.ae ? 4 : 0) | h.flags.bits() >> 6);
+}
+inline void set_ace(Header& h, std::uint8_t ace) {
+  h.ae = (ace & 4) != 0;
+  h.flags = Flags((h.flags.bits() & 0x3f) | (ace & 3) << 6);
+}
 
 struct Timestamps {
   std::uint32_t value = 0;
@@ -75,6 +85,19 @@ struct FastOpenOption {
   bool operator==(const FastOpenOption&) const = default;
 };
 
+// Bytes of payload that came in packets of each codepoint, modulo 2^24 (RFC 9768 §3.2.3). Counts stand in this order
+// (kind 172) or in the reverse one (kind 174), and those behind `count` are left out; written is the first order only.
+struct AccurateEcnOption {
+  static constexpr std::uint32_t kMask = 0xffffff;
+  static constexpr std::uint8_t kCapable0 = 1, kCongestion = 2, kCapable1 = 4;
+
+  bool present = false;
+  std::uint8_t has = 0;  // which are there, a set
+  std::uint32_t capable0 = 0, congestion = 0, capable1 = 0;
+
+  bool operator==(const AccurateEcnOption&) const = default;
+};
+
 // Known options. Of one that stands there twice the first counts.
 struct Options {
   static constexpr std::size_t kMaxSackBlocks = 4;
@@ -89,7 +112,8 @@ struct Options {
   std::uint8_t sack_count = 0;
   std::array<SackBlock, kMaxSackBlocks> sack{};
   FastOpenOption fast_open{};  // means something in a SYN only
-  bool malformed = false;      // a length of 0, 1 or past the header ended the walk: what follows has no effect
+  AccurateEcnOption accurate_ecn{};
+  bool malformed = false;  // a length of 0, 1 or past the header ended the walk: what follows has no effect
 };
 
 struct Segment {
@@ -117,8 +141,8 @@ std::size_t options_size(const Options& options);
 
 // Writes header and options, options_size() more than kHeaderSize, with a checksum field of `checksum`.
 // SYN options in the usual order MSS, SACK-permitted, timestamps, NOP, window scale, Fast Open; others NOP NOP
-// timestamps, NOP NOP SACK: each with its length (RFC9293-MUST-68), padded by NOP, so that the list fills the header
-// (RFC9293-MUST-69). Reserved bits are zero (RFC9293-HDR-02); all octets are written.
+// timestamps, NOP NOP SACK; accurate ECN last: each with its length (RFC9293-MUST-68), padded by NOP, so that the list
+// fills the header (RFC9293-MUST-69). Reserved bits are zero (RFC9293-HDR-02), but for AE; all octets are written.
 void emit(MutableBytes out, const Header& header, const Options& options, std::uint16_t checksum = 0);
 void store_checksum(MutableBytes header, std::uint16_t checksum);
 

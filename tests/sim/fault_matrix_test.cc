@@ -58,9 +58,9 @@ StackConfig mechanisms(Dice& dice) {
         &tcp::TcpConfig::undo, &tcp::TcpConfig::limited_transmit, &tcp::TcpConfig::delayed_ack}) {
     if (dice.one_in(5)) c.tcp.*s = Switch::kOff;
   }
-  for (Switch tcp::TcpConfig::*s : {&tcp::TcpConfig::ecn, &tcp::TcpConfig::pacing}) {
-    if (dice.one_in(3)) c.tcp.*s = Switch::kOn;
-  }
+  if (dice.one_in(3)) c.tcp.ecn = dice.one_in(2) ? tcp::EcnUse::kAccurate : tcp::EcnUse::kClassic;
+  if (dice.one_in(2)) c.tcp.ecn_answer = tcp::EcnUse::kAccurate;
+  if (dice.one_in(3)) c.tcp.pacing = Switch::kOn;
   c.tcp.congestion = static_cast<std::uint8_t>(dice.from(1, tcp::cc::count()));
   if (dice.one_in(4)) c.tcp.syn_cookies = tcp::SynCookieUse::kAlways;
   if (dice.one_in(3)) c.tcp.receive_buffer = c.tcp.max_receive_buffer = dice.from(2048, 65535);

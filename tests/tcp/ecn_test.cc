@@ -6,7 +6,7 @@
 namespace sluice::test {
 namespace {
 
-using tcp::Switch;
+using tcp::EcnUse;
 
 constexpr std::uint8_t kNone = 0, kCapable0 = 2, kMarked = 3;
 constexpr std::uint32_t kMss = 1000;
@@ -16,7 +16,7 @@ std::uint32_t number(std::uint32_t segment) {
   return 1 + segment * kMss;
 }
 
-ScriptOptions with(Switch ask, Switch answer, const char* controller = "newreno") {
+ScriptOptions with(EcnUse ask, EcnUse answer, const char* controller = "newreno") {
   ScriptOptions o;
   o.tcp.ecn = ask;
   o.tcp.ecn_answer = answer;
@@ -46,17 +46,18 @@ void send_ten(Script& h, bool sack, std::uint32_t written = 30) {
 // (RFC3168-01, -02)
 TEST(Ecn, AnswersToASyn) {
   struct Row {
-    Switch ask, answer;
+    EcnUse ask, answer;
     const char* controller;
     const char* syn;
     const char* syn_ack;
   };
-  for (const Row& r :
-       {Row{Switch::kOff, Switch::kOn, "newreno", "SEC", "SAE"}, Row{Switch::kOff, Switch::kOn, "newreno", "SE", "SA"},
-        Row{Switch::kOff, Switch::kOn, "newreno", "SC", "SA"}, Row{Switch::kOff, Switch::kOn, "newreno", "S", "SA"},
-        Row{Switch::kOn, Switch::kOff, "newreno", "SEC", "SAE"},
-        Row{Switch::kOff, Switch::kOff, "newreno", "SEC", "SA"},
-        Row{Switch::kOff, Switch::kOff, "dctcp", "SEC", "SAE"}}) {
+  for (const Row& r : {Row{EcnUse::kOff, EcnUse::kClassic, "newreno", "SEC", "SAE"},
+                       Row{EcnUse::kOff, EcnUse::kClassic, "newreno", "SE", "SA"},
+                       Row{EcnUse::kOff, EcnUse::kClassic, "newreno", "SC", "SA"},
+                       Row{EcnUse::kOff, EcnUse::kClassic, "newreno", "S", "SA"},
+                       Row{EcnUse::kClassic, EcnUse::kOff, "newreno", "SEC", "SAE"},
+                       Row{EcnUse::kOff, EcnUse::kOff, "newreno", "SEC", "SA"},
+                       Row{EcnUse::kOff, EcnUse::kOff, "dctcp", "SEC", "SAE"}}) {
     SCOPED_TRACE(std::string(r.syn) + " " + r.controller);
     Script h(with(r.ask, r.answer, r.controller));
     h.listen();
@@ -74,18 +75,18 @@ TEST(Ecn, AnswersToASyn) {
 // (RFC3168-03, -04, -06; RFC8311-01, -02; RFC9293-SHLD-8)
 TEST(Ecn, AskedInASyn) {
   struct Row {
-    Switch ask;
+    EcnUse ask;
     const char* controller;
     const char* syn;
     const char* syn_ack;
     bool agreed;
   };
   for (const Row& r :
-       {Row{Switch::kOn, "newreno", "SEC", "SAE", true}, Row{Switch::kOn, "newreno", "SEC", "SA", false},
-        Row{Switch::kOn, "newreno", "SEC", "SAEC", false}, Row{Switch::kOn, "newreno", "SEC", "SAC", false},
-        Row{Switch::kOff, "newreno", "S", "SAE", false}, Row{Switch::kOff, "dctcp", "SEC", "SAE", true}}) {
+       {Row{EcnUse::kClassic, "newreno", "SEC", "SAE", true}, Row{EcnUse::kClassic, "newreno", "SEC", "SA", false},
+        Row{EcnUse::kClassic, "newreno", "SEC", "SAEC", false}, Row{EcnUse::kClassic, "newreno", "SEC", "SAC", false},
+        Row{EcnUse::kOff, "newreno", "S", "SAE", false}, Row{EcnUse::kOff, "dctcp", "SEC", "SAE", true}}) {
     SCOPED_TRACE(std::string(r.syn_ack) + " " + r.controller);
-    Script h(with(r.ask, Switch::kOn, r.controller));
+    Script h(with(r.ask, EcnUse::kClassic, r.controller));
     h.connect();
     h.expect_tx({.flags = r.syn, .ecn = kNone});
     h.rx({.flags = r.syn_ack, .seq = 0, .ack = 1, .mss = kMss});
@@ -98,7 +99,7 @@ TEST(Ecn, AskedInASyn) {
 
 // A middlebox may drop SYNs with these bits (RFC3168-05); then there is no ECN, whatever comes later (RFC3168-03).
 TEST(Ecn, ASecondSynIsPlain) {
-  Script h(with(Switch::kOn, Switch::kOn));
+  Script h(with(EcnUse::kClassic, EcnUse::kClassic));
   h.connect();
   h.expect_tx({.flags = "SEC"});
   h.after(1_s);
@@ -111,7 +112,7 @@ TEST(Ecn, ASecondSynIsPlain) {
 
 TEST(Ecn, SynsThatCross) {
   for (const bool both : {true, false}) {
-    Script h(with(Switch::kOn, Switch::kOn));
+    Script h(with(EcnUse::kClassic, EcnUse::kClassic));
     h.connect();
     h.expect_tx({.flags = "SEC"});
     h.rx({.flags = both ? "SEC" : "S", .seq = 0, .ack = 0, .mss = kMss});
@@ -125,7 +126,7 @@ TEST(Ecn, SynsThatCross) {
 }
 
 TEST(Ecn, SurvivesASynCookie) {
-  ScriptOptions o = with(Switch::kOff, Switch::kOn);
+  ScriptOptions o = with(EcnUse::kOff, EcnUse::kClassic);
   o.tcp.syn_cookies = tcp::SynCookieUse::kAlways;
   Script h(o);
   h.listen();
@@ -139,7 +140,7 @@ TEST(Ecn, SurvivesASynCookie) {
 
 // (RFC3168-11, -12, -14): what is sent again, bare ACKs and window probes are not ECN-capable.
 TEST(Ecn, OnlyNewDataIsCapable) {
-  Script h(with(Switch::kOff, Switch::kOn));
+  Script h(with(EcnUse::kOff, EcnUse::kClassic));
   establish(h, true);
   h.write(std::string(kMss, 'x'));
   h.expect_tx({.seq = 1, .ecn = kCapable0});
@@ -158,7 +159,7 @@ TEST(Ecn, OnlyNewDataIsCapable) {
 // The user's TOS has six bits of its own.
 TEST(Ecn, BesideTheUsersTos) {
   for (const bool agreed : {true, false}) {
-    Script h(with(Switch::kOff, agreed ? Switch::kOn : Switch::kOff));
+    Script h(with(EcnUse::kOff, agreed ? EcnUse::kClassic : EcnUse::kOff));
     h.listen();
     h.rx({.flags = "SEC", .seq = 0, .ack = 0, .mss = kMss});
     h.expect_tx({.flags = agreed ? "SAE" : "SA"});
@@ -172,7 +173,7 @@ TEST(Ecn, BesideTheUsersTos) {
 
 // (RFC3168-10): ECE on everything until CWR; (RFC3168-13): a mark outside the window counts for nothing.
 TEST(Ecn, EchoUntilCwr) {
-  Script h(with(Switch::kOff, Switch::kOn));
+  Script h(with(EcnUse::kOff, EcnUse::kClassic));
   establish(h, true);
   h.rx({.flags = "PA", .seq = 1, .ack = 1, .payload = "abc", .ecn = kCapable0});
   h.expect_tx({.flags = "A", .ack = 4});
@@ -196,7 +197,7 @@ TEST(Ecn, EchoUntilCwr) {
 
 // DCTCP's receiver says of each segment whether it was marked: at a change, what came before is acknowledged first.
 TEST(Ecn, ExactEcho) {
-  ScriptOptions o = with(Switch::kOff, Switch::kOn, "dctcp");
+  ScriptOptions o = with(EcnUse::kOff, EcnUse::kClassic, "dctcp");
   o.tcp.quick_acks = 0;
   Script h(o);
   establish(h, true);
@@ -220,7 +221,7 @@ TEST(Ecn, ExactEcho) {
 TEST(Ecn, EchoHalvesTheWindowOnce) {
   for (const bool sack : {true, false}) {
     SCOPED_TRACE(sack);
-    Script h(with(Switch::kOff, Switch::kOn));
+    Script h(with(EcnUse::kOff, EcnUse::kClassic));
     send_ten(h, sack);
     h.rx({.flags = "AE", .seq = 1, .ack = number(2), .win = kScaled});
     EXPECT_EQ(h.info().ssthresh, 5 * kMss);
@@ -257,7 +258,7 @@ TEST(Ecn, EchoHalvesTheWindowOnce) {
 
 // With PRR the window falls evenly: with SACK one new segment goes for two acknowledged.
 TEST(Ecn, TheWindowFallsEvenly) {
-  Script h(with(Switch::kOff, Switch::kOn));
+  Script h(with(EcnUse::kOff, EcnUse::kClassic));
   send_ten(h, true);
   std::uint32_t next = 10;
   for (std::uint32_t acked = 1; acked <= 7; ++acked) {
@@ -270,7 +271,7 @@ TEST(Ecn, TheWindowFallsEvenly) {
 // All is acknowledged with the echo: there is nothing to wait for.
 TEST(Ecn, EchoWithTheLastAck) {
   for (const bool sack : {true, false}) {
-    Script h(with(Switch::kOff, Switch::kOn));
+    Script h(with(EcnUse::kOff, EcnUse::kClassic));
     send_ten(h, sack, 10);
     h.rx({.flags = "AE", .seq = 1, .ack = number(10), .win = kScaled});
     EXPECT_EQ(h.info().phase, tcp::cc::Phase::kOpen);
@@ -285,7 +286,7 @@ TEST(Ecn, EchoWithTheLastAck) {
 TEST(Ecn, NothingLeftWhileReducing) {
   for (const bool sack : {true, false}) {
     SCOPED_TRACE(sack);
-    Script h(with(Switch::kOff, Switch::kOn));
+    Script h(with(EcnUse::kOff, EcnUse::kClassic));
     send_ten(h, sack, 10);
     h.rx({.flags = "AE", .seq = 1, .ack = number(2), .win = kScaled});
     h.rx({.flags = "AE", .seq = 1, .ack = number(10), .win = kScaled});
@@ -300,7 +301,7 @@ TEST(Ecn, NothingLeftWhileReducing) {
 TEST(Ecn, LossWhileReducing) {
   for (const bool sack : {true, false}) {
     SCOPED_TRACE(sack);
-    Script h(with(Switch::kOff, Switch::kOn));
+    Script h(with(EcnUse::kOff, EcnUse::kClassic));
     send_ten(h, sack);
     h.rx({.flags = "AE", .seq = 1, .ack = number(1), .win = kScaled});
     const std::uint32_t ssthresh = h.info().ssthresh;
@@ -328,7 +329,7 @@ TEST(Ecn, LossWhileReducing) {
 // Marks whose ACKs come back halve the window by the share of bytes that was marked (RFC 8257 §3.3): with all of the
 // first round trip it is by half, as alpha begins with 1.
 TEST(Ecn, DctcpReduces) {
-  Script h(with(Switch::kOff, Switch::kOn, "dctcp"));
+  Script h(with(EcnUse::kOff, EcnUse::kClassic, "dctcp"));
   send_ten(h, true);
   h.rx({.flags = "AE", .seq = 1, .ack = number(2), .win = kScaled});
   EXPECT_EQ(h.info().ssthresh, 5 * kMss);
@@ -336,7 +337,7 @@ TEST(Ecn, DctcpReduces) {
 
 // A model of the path does not take marks for losses.
 TEST(Ecn, BbrHearsThemOnly) {
-  Script h(with(Switch::kOff, Switch::kOn, "bbr"));
+  Script h(with(EcnUse::kOff, EcnUse::kClassic, "bbr"));
   establish(h, true);
   h.write(std::string(30 * kMss, 'x'));
   h.after(40_ms);

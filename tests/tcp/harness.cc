@@ -80,6 +80,10 @@ void read_option(std::uint8_t kind, const std::uint8_t* value, std::size_t size,
   if (kind == 34) s.fast_open = Segment::FastOpen{{value, value + size}, false};
   if (kind == 254 && size >= 2 && get16(value) == 0xf989)
     s.fast_open = Segment::FastOpen{{value + 2, value + size}, true};
+  if (kind == 172) {
+    s.accurate_ecn.emplace();
+    for (std::size_t i = 0; i + 3 <= size; i += 3) s.accurate_ecn->push_back(get32(value + i - 1) & 0xffffff);
+  }
   if (kind == 8) s.ts = Segment::Timestamps{get32(value), get32(value + 4)};
 }
 
@@ -328,8 +332,9 @@ std::vector<std::uint8_t> Script::build(const Segment& s) const {
   put16(p, s.dst_port != 0 ? s.dst_port : our_port_);
   put32(p, options_.peer_iss + s.seq);
   put32(p, s.flags.find('A') == std::string::npos && s.ack == 0 ? 0 : our_iss_.value_or(0) + s.ack);
-  put16(p, static_cast<std::uint32_t>(header / 4) << 12 | static_cast<std::uint32_t>(s.reserved & 0xf) << 8 |
-               bits_of(s.flags));
+  put16(p, static_cast<std::uint32_t>(header / 4) << 12 |
+               static_cast<std::uint32_t>((s.reserved | s.ace.value_or(0) >> 2) & 0xf) << 8 | bits_of(s.flags) |
+               (s.ace.value_or(0) & 3) << 6);
   put16(p, s.win);
   put16(p, 0);
   put16(p, s.urgent);
@@ -393,6 +398,7 @@ std::optional<Segment> Script::take() {
   const std::size_t header = static_cast<std::size_t>(t[12] >> 4) * 4;
   Segment s;
   s.flags = flags_of(t[13]);
+  s.ace = static_cast<std::uint8_t>((t[12] & 1) << 2 | t[13] >> 6);
   s.src_port = static_cast<std::uint16_t>(get16(t));
   s.dst_port = static_cast<std::uint16_t>(get16(t + 2));
   const bool syn = (t[13] & 2) != 0;
@@ -453,6 +459,12 @@ Segment Script::expect_tx(const Want& want, const char* file, int line) {
   }
   if (want.size) {
     EXPECT_EQ(got->payload.size(), *want.size);
+  }
+  if (want.ace) {
+    EXPECT_EQ(got->ace, want.ace) << "ACE field";
+  }
+  if (want.accurate_ecn) {
+    EXPECT_EQ(got->accurate_ecn, want.accurate_ecn);
   }
   if (want.ecn) {
     EXPECT_EQ(got->ecn, *want.ecn) << "ECN codepoint";

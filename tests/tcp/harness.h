@@ -64,10 +64,12 @@ struct Segment {
   std::vector<std::uint8_t> raw_options = {};  // put as they are, after those above
   std::vector<std::uint8_t> ip_options = {};   // of the IP header, a multiple of four bytes
   std::uint8_t ttl = 64;
-  std::uint8_t ecn = 0;       // codepoint of the IP header
-  std::uint8_t dscp = 0;      // of ours only
-  bool dont_fragment = true;  // of ours only
-  std::uint8_t reserved = 0;  // the four reserved header bits
+  std::uint8_t ecn = 0;                                         // codepoint of the IP header
+  std::uint8_t dscp = 0;                                        // of ours only
+  bool dont_fragment = true;                                    // of ours only
+  std::uint8_t reserved = 0;                                    // the four reserved header bits
+  std::optional<std::uint8_t> ace = {};                         // AE, CWR and ECE as one number; always there in ours
+  std::optional<std::vector<std::uint32_t>> accurate_ecn = {};  // the counts of that option, kind 172; ours only
   bool bad_checksum = false;
   std::uint16_t src_port = 0;  // 0: the script's
   std::uint16_t dst_port = 0;
@@ -90,7 +92,9 @@ struct Want {
   std::optional<Segment::Timestamps> ts = {};
   std::optional<std::uint32_t> ts_echo = {};
   std::optional<std::uint16_t> urgent = {};
+  std::optional<std::uint8_t> ace = {};
   std::optional<std::uint8_t> ecn = {};
+  std::optional<std::vector<std::uint32_t>> accurate_ecn = {};
   std::optional<bool> sack_ok = {};
   std::optional<std::vector<Segment::Block>> sack = {};
   std::optional<bool> has_fast_open = {};

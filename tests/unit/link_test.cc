@@ -30,7 +30,8 @@ struct Uncut {
     }
     const wire::tcp::Options options{.has_timestamps = true, .timestamps = {1, 2}};
     auto sum = wire::Checksum::pseudo_header(kUs, kPeer, 6, 32 + size);
-    const wire::tcp::Header tcp{80, 9, kFirstSeq, 7, flags, 1000};
+    const wire::tcp::Header tcp{
+        .src_port = 80, .dst_port = 9, .seq = kFirstSeq, .ack = 7, .flags = wire::tcp::Flags(flags), .window = 1000};
     wire::tcp::emit(packet.prepend(32), tcp, options, sum.sum());
     const wire::ipv4::Header ip{.total_length = static_cast<std::uint16_t>(52 + size),
                                 .identification = 0xfffe,

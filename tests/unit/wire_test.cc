@@ -259,6 +259,48 @@ TEST(Tcp, OptionSweep) {
   EXPECT_EQ(first.mss, 1000);  // of two the first counts
 }
 
+// (RFC9768-13): both orders, each length that means something, and all others.
+TEST(Tcp, AccurateEcnOption) {
+  using Option = wire::tcp::AccurateEcnOption;
+  const auto parsed = [](const char* hex) { return wire::tcp::parse_options(from_hex(hex)).accurate_ecn; };
+  constexpr Option kEmpty{.present = true};
+  constexpr Option kOne{.present = true, .has = Option::kCapable0, .capable0 = 0x010203};
+  constexpr Option kAll{.present = true, .has = 7, .capable0 = 0x010203, .congestion = 0x040506, .capable1 = 0xffffff};
+  EXPECT_EQ(parsed("ac020101"), kEmpty);
+  EXPECT_EQ(parsed("ac05010203010101"), kOne);
+  EXPECT_EQ(parsed("ac0b010203040506ffffff01"), kAll);
+  EXPECT_EQ(parsed("ae0bffffff04050601020301"), kAll);
+  const Option reverse = parsed("ae08ffffff040506");
+  EXPECT_EQ(reverse.has, Option::kCongestion | Option::kCapable1);
+  EXPECT_EQ(reverse.capable1, 0xffffffu);
+  for (const int kind : {172, 174}) {
+    for (int length = 2; length <= 40; ++length) {
+      Octets bytes(40, 1);
+      bytes[0] = static_cast<std::uint8_t>(kind);
+      bytes[1] = static_cast<std::uint8_t>(length);
+      const bool good = length == 2 || length == 5 || length == 8 || length == 11;
+      EXPECT_EQ(wire::tcp::parse_options(bytes).accurate_ecn.present, good) << kind << " " << length;
+    }
+  }
+  // What is written is read again, with the third bit of the count.
+  for (const auto has : {std::uint8_t{1}, std::uint8_t{3}, std::uint8_t{7}}) {
+    wire::tcp::Options options;
+    options.accurate_ecn = kAll;
+    options.accurate_ecn.has = has;
+    if ((has & Option::kCongestion) == 0) options.accurate_ecn.congestion = 0;
+    if ((has & Option::kCapable1) == 0) options.accurate_ecn.capable1 = 0;
+    Octets segment(20 + wire::tcp::options_size(options));
+    wire::tcp::Header header{.flags = wire::tcp::Flags::kAck};
+    wire::tcp::set_ace(header, 6);
+    wire::tcp::emit(segment, header, options);
+    const wire::Address a = wire::Ipv4Address::of(192, 0, 2, 1);
+    const auto back = wire::tcp::parse(segment, a, a, wire::ChecksumPolicy::kTrust);
+    ASSERT_TRUE(back.has_value());
+    EXPECT_EQ(wire::tcp::ace_of(back->header), 6);
+    EXPECT_EQ(wire::tcp::parse_options(back->options).accurate_ecn, options.accurate_ecn);
+  }
+}
+
 // (RFC768-01, RFC768-03, RFC1122-UDP-08)
 TEST(Udp, LengthAndChecksum) {
   const wire::Address a = wire::Ipv4Address::of(192, 0, 2, 1);
