@@ -37,6 +37,7 @@ constexpr const char* kImpair = R"(Impairments, for --impair; any of these, with
   reorder=5%:10ms     frames held back by so long while others overtake
   duplicate=1%        frames that arrive twice
   corrupt=0.1%        frames with one bit flipped
+  mark=1%             ECN-capable packets that get a congestion mark
   rate=100mbit        of the link, with queue=256k bytes waiting for it; kbit, mbit, gbit
   down=10s:500ms      an outage every so often, for so long
   swallow=1400        frames of more bytes vanish, and nobody is told

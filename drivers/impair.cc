@@ -6,6 +6,9 @@
 #include <string_view>
 
 #include "drivers/quantity.h"
+#include "stack/wire/crc32.h"
+#include "stack/wire/ethernet.h"
+#include "stack/wire/ipv4.h"
 
 namespace sluice::drivers {
 
@@ -24,6 +27,7 @@ bool set_part(Impairment& i, std::string_view key, std::string_view value) {
   if (key == "loss") return assign(i.loss, parse_probability(value));
   if (key == "duplicate") return assign(i.duplicate, parse_probability(value));
   if (key == "corrupt") return assign(i.corrupt, parse_probability(value));
+  if (key == "mark") return assign(i.mark, parse_probability(value));
   if (key == "delay") return assign(i.delay, parse_duration(value));
   if (key == "jitter") return assign(i.jitter, parse_duration(value));
   if (key == "rate") return assign(i.rate, parse_bit_rate(value));
@@ -39,6 +43,24 @@ bool set_part(Impairment& i, std::string_view key, std::string_view value) {
   return false;
 }
 
+// False when there is no ECN-capable IPv4 packet in the frame.
+bool mark_congestion(const link::Capabilities& device, MutableBytes frame) {
+  std::size_t before = 0;
+  if (device.medium == link::Medium::kEthernet) {
+    const auto parsed = wire::ethernet::parse(frame);
+    if (!parsed || parsed->header.type != wire::ethernet::kIpv4) return false;
+    before = parsed->header_size;
+  }
+  const MutableBytes packet = frame.subspan(before);
+  if (packet.size() < wire::ipv4::kHeaderSize || packet[0] >> 4 != 4 || !wire::ipv4::mark_congestion(packet))
+    return false;
+  if (device.fcs == link::Fcs::kPresent) {
+    const std::size_t end = frame.size() - wire::ethernet::kFcsSize;
+    wire::ethernet::emit_fcs(frame.subspan(end), wire::crc32(frame.first(end)));
+  }
+  return true;
+}
+
 }  // namespace
 
 Result<Impairment, Failure> parse_impairment(const std::string& text) {
@@ -51,7 +73,7 @@ Result<Impairment, Failure> parse_impairment(const std::string& text) {
     if (equals == std::string_view::npos || !set_part(i, part.substr(0, equals), part.substr(equals + 1))) {
       return fail(Failure{"'" + std::string(part) +
                           "' is no impairment; there are: loss=1% burst=1%:20% delay=10ms jitter=2ms reorder=5%:10ms "
-                          "duplicate=1% corrupt=0.1% rate=100mbit queue=256k down=10s:500ms swallow=1400"});
+                          "duplicate=1% corrupt=0.1% mark=1% rate=100mbit queue=256k down=10s:500ms swallow=1400"});
     }
     rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
   }
@@ -85,6 +107,7 @@ void Impair::pass(Instant now, Direction& d, std::vector<std::uint8_t> bytes) {
     ++counts_.corrupted;
     bytes[rng_.below(static_cast<std::uint32_t>(bytes.size()))] ^= static_cast<std::uint8_t>(1u << rng_.below(8));
   }
+  if (chance(rng_, what_.mark) && mark_congestion(capabilities_, bytes)) ++counts_.marked;
   if (chance(rng_, what_.duplicate)) {
     ++counts_.duplicated;
     schedule(d, due, bytes);

@@ -18,12 +18,13 @@ struct Impairment : Faults {
   Duration delay;  // one way
   double duplicate = 0;
   double corrupt = 0;             // probability that a frame has one bit flipped
+  double mark = 0;                // that an ECN-capable IPv4 packet gets a congestion mark (RFC 3168 §5)
   std::uint64_t rate = 0;         // bit/s; 0: no limit
   std::size_t queue = 256 << 10;  // bytes that wait for the rate; beyond, frames are dropped
 };
 
-// "loss=1%,delay=10ms,jitter=2ms,reorder=5%:10ms,duplicate=1%,corrupt=0.1%,rate=100mbit,queue=256k,burst=1%:20%,
-//  down=10s:500ms,swallow=1400". The message names the part that is wrong.
+// "loss=1%,delay=10ms,jitter=2ms,reorder=5%:10ms,duplicate=1%,corrupt=0.1%,mark=1%,rate=100mbit,queue=256k,
+//  burst=1%:20%,down=10s:500ms,swallow=1400". The message names the part that is wrong.
 Result<Impairment, Failure> parse_impairment(const std::string& text);
 
 class Impair final : public link::NetDevice {
@@ -42,7 +43,7 @@ class Impair final : public link::NetDevice {
   }
 
   struct Counts {
-    std::uint64_t frames = 0, lost = 0, duplicated = 0, reordered = 0, corrupted = 0, queue_full = 0;
+    std::uint64_t frames = 0, lost = 0, duplicated = 0, reordered = 0, corrupted = 0, marked = 0, queue_full = 0;
   };
   [[nodiscard]] const Counts& counts() const { return counts_; }
 

@@ -482,8 +482,9 @@ def over_a_bad_link(folder):
         check(hashlib.sha256(pathlib.Path(f"{folder}/got").read_bytes()).hexdigest() == digest, "the copy differs")
 
 
-def perf_between_two(folder):
-    """Two sluices, each on a tap, the kernel's bridge between them."""
+@contextlib.contextmanager
+def two_taps_on_a_bridge():
+    """tap0 and tap1, the kernel's bridge between them."""
     with contextlib.ExitStack() as stack:
         for name in ("tap0", "tap1"):
             run("ip", "tuntap", "add", "dev", name, "mode", "tap")
@@ -495,9 +496,18 @@ def perf_between_two(folder):
             run("ip", "link", "set", name, "master", "br0", "up")
         run("ip", "link", "set", "br0", "type", "bridge", "forward_delay", "0")
         run("ip", "link", "set", "br0", "up")
-        stack.enter_context(background(SLUICE, "perf", *options("tap:tap0", "10.0.0.3")))
+        yield
+
+
+def reached(*client_and_host):
+    """By a stack of ours, as soon as it is there."""
+    check(any(run(SLUICE, "ping", *client_and_host, "-c1", ok=False).returncode == 0 for _ in range(50)), "no answer")
+
+
+def perf_between_two(folder):
+    with two_taps_on_a_bridge(), background(SLUICE, "perf", *options("tap:tap0", "10.0.0.3")):
         client = options("tap:tap1", "10.0.0.4")
-        check(any(run(SLUICE, "ping", *client, "-c1", "10.0.0.3", ok=False).returncode == 0 for _ in range(50)), "no answer")
+        reached(*client, "10.0.0.3")
         for extra in ([], ["-R"], ["-P", "4"], ["-u", "-b", "20M"], ["-u", "-b", "5M", "-P", "4"]):
             out = json.loads(run(SLUICE, "perf", *client, "-t", "1", "--json", *extra, "10.0.0.3").stdout)
             check(out["end"]["sum_received"]["bits_per_second"] > 1e6, f"{extra}: {out['end']}")
@@ -661,6 +671,25 @@ def ss_beside_the_kernels(folder):
         check(counters["counters"]["tcp.passive_opens"] == 1, str(counters))
 
 
+def marks_are_counted(folder):
+    """Accurate ECN between two sluices on a bridge: the sender's own link marks, the receiver's count comes back."""
+    control = f"{folder}/control"
+    with two_taps_on_a_bridge():
+        near, far = options("tap:tap1", "10.0.0.4"), options("tap:tap0", "10.0.0.3")
+        with background(SLUICE, "perf", *far, "--ecn-answer", "accurate"):
+            reached(*near, "10.0.0.3")
+            with background(SLUICE, "perf", *near, "--control", control, "--ecn", "accurate", "--impair", "mark=1%,rate=50mbit",
+                            "-t", "10", "10.0.0.3"):
+                for _ in range(100):
+                    out = run(SLUICE, "ss", "-tin", "--control", control, ok=False).stdout
+                    counters = run(SLUICE, "stat", "--json", "--control", control, ok=False).stdout
+                    reductions = json.loads(counters)["counters"].get("tcp.ce_mark_reductions", 0) if counters else 0
+                    if "accecn" in out and reductions > 3:
+                        return
+                    time.sleep(0.1)
+    raise AssertionError(f"{reductions} reductions: {out}")
+
+
 def marks_agreed(folder):
     """ECN, asked for by the kernel and asked for by us: both ends say that they have agreed."""
     need("ss", "curl", "iperf3")
@@ -682,11 +711,12 @@ def marks_agreed(folder):
                 until(SLUICE, "ss", "-tin", "--control", control)
                 until("ss", "-tino")
         setting.write_text("2")
-        with interface(), background("iperf3", "-s", "-1", "-B", KERNEL):
-            listening(5201)
-            with background(SLUICE, "perf", *options(), "--control", control, "--ecn", "-t", "5", KERNEL):
-                until("ss", "-tino")
-                until(SLUICE, "ss", "-tin", "--control", control)
+        for asked in ("classic", "accurate"):  # a kernel that cannot count answers as RFC 3168 does
+            with interface(), background("iperf3", "-s", "-1", "-B", KERNEL):
+                listening(5201)
+                with background(SLUICE, "perf", *options(), "--control", control, "--ecn", asked, "-t", "5", KERNEL):
+                    until("ss", "-tino")
+                    until(SLUICE, "ss", "-tin", "--control", control)
     finally:
         setting.write_text(before)
 
@@ -892,7 +922,7 @@ CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, ar
          get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large, udp_echo_burst,
          half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, iperf3_measures_us,
          we_measure_iperf3, perf_serves_one_at_a_time, get_from_nginx, nc_udp_listen, capture_as_interface, capture_is_sound,
-         fast_open_from_kernel, fast_open_to_kernel, ss_beside_the_kernels, marks_agreed, reasons_beside_packets,
+         fast_open_from_kernel, fast_open_to_kernel, ss_beside_the_kernels, marks_agreed, marks_are_counted, reasons_beside_packets,
          changed_while_it_runs, routes_changed_while_it_runs, neighbors_changed_while_it_runs, a_connection_survives_its_address,
          restart_after_kill]
 

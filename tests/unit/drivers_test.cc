@@ -23,6 +23,9 @@
 #include "drivers/runtime/spinner.h"
 #include "drivers/virtio_header.h"
 #include "stack/link/link.h"
+#include "stack/wire/crc32.h"
+#include "stack/wire/ethernet.h"
+#include "stack/wire/ipv4.h"
 
 namespace sluice::test {
 namespace {
@@ -104,6 +107,39 @@ TEST(Impairment, LosesDelaysAndRepeats) {
   EXPECT_NEAR(static_cast<double>(near.counts().lost), 1000, 150);
   EXPECT_NEAR(static_cast<double>(near.counts().duplicated), 450, 100);
   EXPECT_EQ(arrived, 10'000 - near.counts().lost + near.counts().duplicated);
+}
+
+// A tenth of the ECN-capable packets, with their checksums and FCS; what is none stays as it is.
+TEST(Impairment, Marks) {
+  drivers::MemoryLink link(1500, 100'000);
+  auto& far = link.add_port();
+  drivers::Impair near(link.add_port(), drivers::parse_impairment("mark=10%").value(), 1);
+  const auto frame_with = [](wire::ipv4::Ecn ecn) {
+    std::vector<std::uint8_t> frame(14 + 20 + 4);
+    wire::ethernet::emit(frame, {.destination = {}, .source = {}, .type = wire::ethernet::kIpv4});
+    wire::ipv4::emit(MutableBytes(frame).subspan(14), {.tos = static_cast<std::uint8_t>(ecn),
+                                                       .total_length = 20,
+                                                       .ttl = 64,
+                                                       .protocol = 6,
+                                                       .source = {},
+                                                       .destination = {}});
+    wire::ethernet::emit_fcs(MutableBytes(frame).last(4), wire::crc32(Bytes(frame).first(34)));
+    return frame;
+  };
+  const auto plain = frame_with(wire::ipv4::Ecn::kNotCapable);
+  const auto capable = frame_with(wire::ipv4::Ecn::kCapable0);
+  const auto marked = frame_with(wire::ipv4::Ecn::kCongestion);
+  for (int i = 0; i < 1000; ++i) {
+    send(near, plain);
+    ASSERT_EQ(receive(far).at(0), plain);
+    send(near, capable);
+    const auto arrived = receive(far).at(0);
+    ASSERT_TRUE(arrived == capable || arrived == marked);
+  }
+  EXPECT_NEAR(static_cast<double>(near.counts().marked), 100, 40);
+  for (const std::ptrdiff_t size : {0, 13, 14, 33}) {  // too short to tell
+    for (int i = 0; i < 100; ++i) send(near, std::vector<std::uint8_t>(capable.begin(), capable.begin() + size));
+  }
 }
 
 // What the kernel says before a frame of 1000 bytes, field by field in the order of the header; the metadata it stands
