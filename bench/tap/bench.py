@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 import report
 import targets as tap_targets
-from targets import CLIENT_CPU, KERNEL_CONGESTION_CONTROL, SERVER, SOURCES, pinned, run
+from targets import CLIENT_CPU, KERNEL_CONGESTION_CONTROL, SERVER, SERVER_CPU, SOURCES, pinned, run
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,14 @@ def crowd(load, count):
         process.communicate()
 
 
+def distance(program):
+    """Nanoseconds for a cache line to the server's processor and back; None where there is only one."""
+    if len(os.sched_getaffinity(0)) < 2:
+        return None
+    done = subprocess.run([program, str(CLIENT_CPU), str(SERVER_CPU)], capture_output=True, text=True, timeout=10)
+    return int(done.stdout) if done.returncode == 0 else None
+
+
 class ClientFailed(Exception):
     pass
 
@@ -187,19 +195,30 @@ def measure(load, target, test, options):
 
 
 class Patience:
-    """Repeats runs that other programs disturbed, after waiting for a quiet moment; bounded over all runs together."""
+    """Repeats runs that something disturbed, after waiting for a quiet moment; bounded over all runs together."""
 
-    def __init__(self, seconds):
+    def __init__(self, seconds, distance_program):
         self.left = seconds
+        self.distance_program = distance_program
+        self.nearest = None  # that the two processors ever were
 
     def measure(self, load, target, test, options):
         while True:
             start = time.monotonic()
-            result = measure(load, target, test, options)
-            if result.get("foreign_load", 0) <= report.DISTURBED or self.left <= 0:
+            result = self.measure_with_distance(load, target, test, options)
+            if not report.disturbed(result, self.nearest) or self.left <= 0:
                 return result
             self.wait_for_quiet()
             self.left -= time.monotonic() - start
+
+    def measure_with_distance(self, load, target, test, options):
+        before = distance(self.distance_program)
+        result = measure(load, target, test, options)
+        after = distance(self.distance_program)
+        if before and after:
+            result["distance_ns"] = max(before, after)
+            self.nearest = min(before, after, self.nearest or before)
+        return result
 
     def wait_for_quiet(self):
         look = 0.2  # s
@@ -236,7 +255,8 @@ def parse_arguments():
     parser.add_argument("--cc", default="cubic", help="congestion control of sluice (default cubic)")
     parser.add_argument("--crowd", type=int, default=5000, help="connections that idle in memory and crowd (default 5000)")
     parser.add_argument("--patience", type=float, default=60, metavar="S",
-                        help="seconds, in all, for repeating runs while other programs disturb (default 60)")
+                        help="seconds, in all, for repeating runs that other programs disturb, or that find the "
+                             "processors far from each other (default 60)")
     parser.add_argument("--tests", help="comma-separated; default: all")
     parser.add_argument("--targets", help="comma-separated; default: all")
     parser.add_argument("--json", help="write all results to this file")
@@ -262,7 +282,7 @@ def main():
         print("wrk is not installed: no http")
         options.tests = [t for t in options.tests if t.client != "wrk"]
     load = os.path.join(options.programs, "load")
-    patience = Patience(options.patience)
+    patience = Patience(options.patience, os.path.join(options.programs, "distance"))
     results = report.Results(about, options.tests, [t.name for t in options.targets])
     for round_number in range(options.rounds):
         for test in options.tests:

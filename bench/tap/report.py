@@ -28,7 +28,13 @@ GOALS = [
     ("sluice blocking", "http", 1.0, "veth"),
 ]
 DISTURBED = 0.3  # processors busy for others, beyond which a run says little
+FAR = 2  # times the least distance between the processors, beyond which they share other caches, or none
 LEAST_NOISE = 0.05  # of a median: smaller changes are never called changes
+
+
+def disturbed(run, nearest):
+    """By other programs, or by the host of a virtual machine, which moved the processors apart; `nearest` in ns, or None."""
+    return run.get("foreign_load", 0) > DISTURBED or (nearest is not None and run.get("distance_ns", 0) > FAR * nearest)
 
 
 class Results:
@@ -45,16 +51,17 @@ class Results:
     def add(self, target, test, result):
         self.runs[target][test].append(result)
         self.data["rows"] = [self.row(*row) for row in self.tests + [(*cost, True) for cost in COSTS] if self.known(row[1])]
-        self.data["about"]["foreign_load"] = round(self.foreign_load(), 2)
+        self.data["about"] |= {"foreign_load": round(self.foreign_load(), 2), "distance_ns": self.nearest()}
 
     def known(self, test):
         return any(test == name for name, *_ in self.tests)
 
     def row(self, name, test, key, unit, less_is_better):
         row = {"name": name, "unit": unit, "less_is_better": less_is_better, "values": {}}
+        nearest = self.nearest()
         for target, tests in self.runs.items():
             good = [r for r in tests[test] if key in r]
-            quiet = [r for r in good if r.get("foreign_load", 0) <= DISTURBED]
+            quiet = [r for r in good if not disturbed(r, nearest)]
             values = [r[key] for r in quiet or good]
             if values:
                 row["values"][target] = {"median": statistics.median(values), "least": min(values), "most": max(values),
@@ -68,6 +75,11 @@ class Results:
         runs = [r for tests in self.runs.values() for runs in tests.values() for r in runs]
         loads = [r["foreign_load"] for r in runs if "foreign_load" in r]
         return statistics.mean(loads) if loads else 0
+
+    def nearest(self):
+        """The least distance of the two processors that a run has seen, in ns; None where it is not known."""
+        return min((r["distance_ns"] for tests in self.runs.values() for runs in tests.values() for r in runs
+                    if "distance_ns" in r), default=None)
 
     def failed(self):
         return any("error" in r for tests in self.runs.values() for runs in tests.values() for r in runs)
@@ -120,7 +132,7 @@ def table(data):
     lines += ["", f"medians of {about['rounds']} runs of {about['seconds']} s, ± half of the range; "
               f"{about['foreign_load']} processors were busy for others", about_line(about), ""]
     if any(cell.get("disturbed") for row in data["rows"] for cell in row["values"].values()):
-        lines += ["? other programs kept the machine busy in every run; repeat when it is quiet", ""]
+        lines += ["? every run was disturbed: other programs kept the machine busy, or its host moved the processors apart", ""]
     lines += [f"{verdict:7} {words}" for words, verdict in goals(data)]
     return "\n".join(lines)
 
