@@ -326,6 +326,13 @@ Status Ip::send_as_it_is(MutableBytes packet, const Route& route) {
 Result<Route> Ip::route(const Address& destination, const Address& source, InterfaceId interface) {
   return impl_->route(destination, source, interface);
 }
+Result<Route> Ip::route_from(const Binding& binding, const Address& destination, const Choices& choices) {
+  const bool of_many = cast_of(binding.address, kNoInterface) != Cast::kUnicast;
+  const Address own = of_many ? Address() : binding.address;
+  const bool chosen = choices.interface != kNoInterface || !destination.is_multicast();
+  return route(destination, choices.source.is_any() ? own : choices.source,
+               chosen ? choices.interface : binding.for_groups);
+}
 std::uint32_t Ip::route_generation() const {
   return impl_->generation_;
 }

@@ -108,6 +108,8 @@ class Ip {
   // unusable.
   Result<Route> route(const Address& destination, const Address& source = Address(),
                       InterfaceId interface = kNoInterface);
+  // The way of one datagram of a socket.
+  Result<Route> route_from(const Binding& binding, const Address& destination, const Choices& choices);
   // Changes whenever an address, route or path MTU changes: cached Routes are then looked up again.
   [[nodiscard]] std::uint32_t route_generation() const;
 

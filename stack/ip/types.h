@@ -120,6 +120,12 @@ struct SendOptions {
   bool operator==(const SendOptions&) const = default;
 };
 
+// Where a socket of datagrams sends from.
+struct Binding {
+  Address address{};                      // any(): to none; an address of many is never a source
+  InterfaceId for_groups = kNoInterface;  // by which its multicasts leave
+};
+
 // What is chosen for one datagram in place of its socket's options (ip(7)).
 struct Choices {
   Address source{};  // any(): the socket's; otherwise one of ours

@@ -80,7 +80,9 @@ class Raw final : public Object, private ip::RawUser {
   bool on_raw_packet(const ip::RawPacket& packet) override;
   void on_raw_error(const ip::IcmpError& error) override;
   [[nodiscard]] bool wants(const ip::RawPacket& packet) const;
-  [[nodiscard]] Result<ip::Route> route_to(const Address& to, const ip::Choices& choices);
+  [[nodiscard]] Result<ip::Route> route_to(const Address& to, const ip::Choices& choices) const {
+    return ip_.route_from({local_, multicast_interface_}, to, choices);
+  }
   Status send_with_header(const Address& to, Bytes payload, const ip::Choices& choices, const ip::Route& route);
 
   Context& context_;
@@ -167,14 +169,6 @@ Result<Received> Raw::receive(std::span<const MutableBytes> pieces, ReceiveFlags
 }
 
 // --- sending ---------------------------------------------------------------------------------------------------------
-
-Result<ip::Route> Raw::route_to(const Address& to, const ip::Choices& choices) {
-  const bool has_way = !to.is_multicast() || choices.interface != ip::kNoInterface;
-  const bool of_many = ip_.cast_of(local_, ip::kNoInterface) != ip::Cast::kUnicast;
-  const Address own = of_many ? Address() : local_;
-  return ip_.route(to, choices.source.is_any() ? own : choices.source,
-                   has_way ? choices.interface : multicast_interface_);
-}
 
 Status Raw::send_with_header(const Address& to, Bytes payload, const ip::Choices& choices, const ip::Route& route) {
   buf::TxPacket packet;

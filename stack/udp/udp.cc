@@ -320,14 +320,8 @@ Status Port::send(std::span<const Bytes> pieces, const Endpoint* destination, co
   return s.udp.send(s, pieces, destination != nullptr ? *destination : s.peer, choices);
 }
 
-// A multicast leaves by the interface that was chosen for it, or the port's. What is received at an address of many is
-// not sent from there.
 Result<ip::Route> Port::State::route_to(const Address& to, const ip::Choices& choices) const {
-  const bool has_way = !to.is_multicast() || choices.interface != ip::kNoInterface;
-  const bool of_many = udp.ip.cast_of(local.address, ip::kNoInterface) != ip::Cast::kUnicast;
-  const Address own = of_many ? Address() : local.address;
-  return udp.ip.route(to, choices.source.is_any() ? own : choices.source,
-                      has_way ? choices.interface : options.multicast_interface);
+  return udp.ip.route_from({local.address, options.multicast_interface}, to, choices);
 }
 
 namespace {
