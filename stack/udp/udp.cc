@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <memory>
-#include <vector>
 
 #include "stack/base/byte_order.h"
 #include "stack/base/ring.h"
+#include "stack/udp/cutter.h"
 #include "stack/wire/udp.h"
 
 namespace sluice::udp {
@@ -343,21 +343,6 @@ Status Udp::Impl::send(Port::State& s, std::span<const Bytes> pieces, const Endp
   return send_cut(s, pieces, to, choices, *route);
 }
 
-namespace {
-// The bytes [from, from + size) of the pieces; as many spans as there are pieces, at most.
-std::vector<Bytes> part_of(std::span<const Bytes> pieces, std::size_t from, std::size_t size) {
-  std::vector<Bytes> part;
-  for (Bytes piece : pieces) {
-    const std::size_t skipped = std::min(from, piece.size());
-    const Bytes taken = piece.subspan(skipped, std::min(size, piece.size() - skipped));
-    if (!taken.empty()) part.push_back(taken);
-    from -= skipped;
-    size -= taken.size();
-  }
-  return part;
-}
-}  // namespace
-
 // UDP_SEGMENT, as on Linux: one call for many datagrams. Once the first is sent, what becomes of the others is not
 // told.
 Status Udp::Impl::send_cut(Port::State& s, std::span<const Bytes> pieces, const Endpoint& to,
@@ -367,10 +352,12 @@ Status Udp::Impl::send_cut(Port::State& s, std::span<const Bytes> pieces, const 
   if (segment == 0 || size <= segment) return send_along(s, pieces, to, choices, route);
   constexpr std::size_t kHeaders = 28;  // IP and UDP
   if (segment + kHeaders > route.mtu || size > segment * Port::kMaxSegments) return fail(Errno::kInvalid);
+  if (pieces.size() > Cutter::kMostPieces) return fail(Errno::kMessageSize);
+  Cutter cutter(pieces);
   Status first;
   ++holds;  // a device that can cut gets them as one frame
   for (std::size_t from = 0; from < size && first; from += segment) {
-    const Status sent = send_along(s, part_of(pieces, from, segment), to, choices, route);
+    const Status sent = send_along(s, cutter.next(segment), to, choices, route);
     if (from == 0) first = sent;
   }
   if (--holds == 0) send_train();

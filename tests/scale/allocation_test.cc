@@ -124,5 +124,23 @@ TEST_F(Allocation, NoneForAnEchoOfDatagrams) {
   }
 }
 
+TEST_F(Allocation, NoneForADatagramThatIsCut) {
+  const socket::Handle client = client_.open(socket::Type::kDatagram);
+  const socket::Handle server = server_.open(socket::Type::kDatagram);
+  const ip::Endpoint service{server_.address, 7};
+  ASSERT_TRUE(server_.sockets().bind(server, service));
+  ASSERT_TRUE(client_.sockets().set_option(client, socket::Option::kUdpSegment, 100));
+  const std::array<Bytes, 3> pieces{Bytes(data_).first(250), Bytes(data_).first(600), Bytes(data_).first(150)};
+  const auto rounds = [&](int n) {
+    for (int i = 0; i < n; ++i) {
+      EXPECT_EQ(client_.sockets().send(client, pieces, &service, {}).value_or(0), 1000u);
+      settle();
+      for (int k = 0; k < 10; ++k) EXPECT_EQ(server_.receive(server, room_), 100u);
+    }
+  };
+  rounds(10);
+  EXPECT_EQ(allocations_of([&] { rounds(100); }), 0u);
+}
+
 }  // namespace
 }  // namespace sluice::scale_test
