@@ -30,6 +30,7 @@ using sluice::Errno;
 using sluice::fail;
 using sluice::Instant;
 using sluice::kNoWait;
+using sluice::low_water;
 using sluice::MutableBytes;
 using sluice::Pieces;
 using sluice::pieces_of;
@@ -42,6 +43,7 @@ using sluice::wait_for;
 using sluice::ip::Endpoint;
 using sluice::socket::Option;
 using sluice::socket::Ready;
+using sluice::socket::Received;
 using Impl = sluice::Runtime::Impl;
 
 // --- waiting ---------------------------------------------------------------------------------------------------------
@@ -59,6 +61,17 @@ Status sluice::wait_for(Call& call, Instant deadline, const std::function<bool()
   if (woken == Impl::Woken::kSignal) return fail(Errno::kIntr);
   call.runtime().stack->set_time(monotonic_now());
   return {};
+}
+
+Status sluice::wait_for_bytes(Call& call, Instant deadline, std::size_t least) {
+  const auto has = [&](std::size_t bytes) { return call.sockets().receives(call.handle(), bytes); };
+  if (deadline == kNoWait || has(least)) return {};
+  const Status waited = wait_for(call, deadline, [&] { return has(least); });
+  return !waited && waited.error() != Errno::kBadFile && has(1) ? Status() : waited;
+}
+
+std::size_t sluice::low_water(const Call& call) {
+  return static_cast<std::size_t>(call.sockets().get_option(call.handle(), Option::kReceiveLowWater).value_or(1));
 }
 
 namespace {
@@ -372,10 +385,10 @@ ssize_t receive_error(Call& call, msghdr& message) {
   if (message.msg_name != nullptr) {
     store_endpoint(got->destination, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   }
-  const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
+  auto p = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!p) return set_errno(p.error());
   std::size_t done = 0;
-  for (const auto& piece : p->writable()) {
+  for (const auto& piece : p->writable(0)) {
     const std::size_t n = std::min(piece.size(), got->payload.size() - done);
     std::copy_n(got->payload.begin() + static_cast<std::ptrdiff_t>(done), n, piece.begin());
     done += n;
@@ -384,25 +397,50 @@ ssize_t receive_error(Call& call, msghdr& message) {
   return static_cast<ssize_t>(done);
 }
 
-// SO_RCVLOWAT: what a receive that may wait waits for.
-std::size_t low_water(const Call& call) {
-  return static_cast<std::size_t>(call.sockets().get_option(call.handle(), Option::kReceiveLowWater).value_or(1));
-}
-
 bool at_mark(const Call& call) {
   return call.sockets().get_option(call.handle(), Option::kAtMark).value_or(0) != 0;
 }
 
-ssize_t receive_message(Call& call, msghdr& message, int flags, Instant deadline) {
-  const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
-  if (!p) return set_errno(p.error());
-  const auto got = blocking(call, Ready::kIn, deadline, [&] {
+// What one of the socket's receives gives.
+Result<Received> receive_once(Call& call, Pieces& p, int flags, Instant deadline) {
+  const auto receives = [&] { return call.sockets().receives(call.handle(), 1); };
+  return sluice::blocking_until(call, deadline, receives, [&] {
     return call.sockets().receive(
-        call.handle(), p->writable(),
+        call.handle(), p.writable(0),
         {.peek = (flags & MSG_PEEK) != 0, .trunc = (flags & MSG_TRUNC) != 0, .urgent = (flags & MSG_OOB) != 0});
   });
+}
+
+// Of a stream, for a call that may wait: as many bytes as it waits for (SO_RCVLOWAT, MSG_WAITALL), fewer before the
+// urgent mark, at the end, or when the time is over. An error behind them is for the next call to tell.
+Result<Received> receive_several(Call& call, Pieces& p, int flags, Instant deadline) {
+  const std::size_t least = (flags & MSG_WAITALL) != 0 ? p.size() : std::min(p.size(), low_water(call));
+  if ((flags & MSG_PEEK) != 0) {
+    const Status waited = sluice::wait_for_bytes(call, deadline, least);
+    return waited ? receive_once(call, p, flags, deadline) : fail(waited.error());
+  }
+  const auto receives = [&] { return call.sockets().receives(call.handle(), 1); };
+  Received all;
+  for (;;) {
+    const auto got = sluice::blocking_until(call, deadline, receives, [&]() -> Result<Received> {
+      const bool over = all.size > 0 && receives() && call.sockets().readable_bytes(call.handle()).value_or(0) == 0;
+      return over ? Received() : call.sockets().receive(call.handle(), p.writable(all.size));
+    });
+    if (!got) return all.size > 0 ? Result(all) : fail(got.error());
+    all.size += got->size;
+    if (got->size == 0 || all.size >= least || at_mark(call)) return all;
+  }
+}
+
+ssize_t receive_message(Call& call, msghdr& message, int flags) {
+  auto p = pieces_of(message.msg_iov, message.msg_iovlen);
+  if (!p) return set_errno(p.error());
+  const Instant deadline = receive_deadline(call, flags);
+  const bool several = deadline != kNoWait && p->size() > 0 && is_stream(call);
+  const auto got = several ? receive_several(call, *p, flags, deadline) : receive_once(call, *p, flags, deadline);
   if (!got) return set_errno(got.error());
   message.msg_flags = (got->truncated ? MSG_TRUNC : 0) | (got->urgent ? MSG_OOB : 0);
+  if (call.closed_meanwhile()) return static_cast<ssize_t>(got->size);  // while it waited for more
   sluice::Ancillary ancillary(message);
   if ((call.settings().told != 0 && !is_stream(call)) || got->segment > 0) {
     sluice::store_facts(reference(call), *got, clock_offset(), ancillary);
@@ -424,7 +462,7 @@ ssize_t sl_recvmsg(int fd, msghdr* message, int flags) {
   Call call(fd);
   if (!call) return call.refuse();
   if ((flags & MSG_ERRQUEUE) != 0) return receive_error(call, *message);
-  return receive_message(call, *message, flags, receive_deadline(call, flags));
+  return receive_message(call, *message, flags);
 }
 
 ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, sockaddr* from, socklen_t* length) {
@@ -436,19 +474,9 @@ ssize_t sl_recvfrom(int fd, void* data, size_t size, int flags, sockaddr* from, 
   message.msg_namelen = from != nullptr && length != nullptr ? *length : 0;
   message.msg_iov = &piece;
   message.msg_iovlen = 1;
-  if ((flags & MSG_ERRQUEUE) != 0) return receive_error(call, message);
-  const Instant deadline = receive_deadline(call, flags);
-  const bool may_wait = (flags & (MSG_PEEK | MSG_OOB)) == 0 && deadline != kNoWait && is_stream(call);
-  std::size_t done = 0;
-  for (;;) {
-    const ssize_t n = receive_message(call, message, flags, deadline);
-    if (n < 0) return done > 0 ? static_cast<ssize_t>(done) : -1;
-    done += static_cast<std::size_t>(n);
-    if (from != nullptr && length != nullptr) *length = message.msg_namelen;
-    const bool over = !may_wait || n == 0 || done == size || at_mark(call);  // a datagram stands for itself
-    if (over || ((flags & MSG_WAITALL) == 0 && done >= low_water(call))) return static_cast<ssize_t>(done);
-    piece = {static_cast<char*>(data) + done, size - done};
-  }
+  const ssize_t n = (flags & MSG_ERRQUEUE) != 0 ? receive_error(call, message) : receive_message(call, message, flags);
+  if (n >= 0 && from != nullptr && length != nullptr) *length = message.msg_namelen;
+  return n;
 }
 ssize_t sl_recv(int fd, void* data, size_t size, int flags) {
   return sl_recvfrom(fd, data, size, flags, nullptr, nullptr);

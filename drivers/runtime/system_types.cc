@@ -126,8 +126,8 @@ void Pieces::add(std::uint8_t* data, std::size_t size) {
   size_ += size;
 }
 
-std::span<const Bytes> Pieces::from(std::size_t skip) {
-  const std::span<Bytes> all = count_ <= kFew ? std::span(few_).first(count_) : std::span(many_);
+template <typename Piece>
+std::span<const Piece> Pieces::left_of(std::span<Piece> all, std::size_t skip) {
   while (skipped_ < skip) {
     const std::size_t n = std::min(skip - skipped_, all[first_].size());
     all[first_] = all[first_].subspan(n);
@@ -135,6 +135,13 @@ std::span<const Bytes> Pieces::from(std::size_t skip) {
     if (all[first_].empty()) ++first_;
   }
   return all.subspan(first_);
+}
+
+std::span<const Bytes> Pieces::from(std::size_t skip) {
+  return left_of(count_ <= kFew ? std::span(few_).first(count_) : std::span(many_), skip);
+}
+std::span<const MutableBytes> Pieces::writable(std::size_t skip) {
+  return left_of(count_ <= kFew ? std::span(few_writable_).first(count_) : std::span(many_writable_), skip);
 }
 
 Result<Pieces> pieces_of(const iovec* vector, std::size_t count) {

@@ -71,14 +71,15 @@ class Pieces {
   static constexpr std::size_t kMost = 1024;  // of a message, empty ones too: UIO_MAXIOV
 
   void add(std::uint8_t* data, std::size_t size);
-  // The bytes from `skip` on.
+  // The bytes from `skip` on, which does not go back.
   [[nodiscard]] std::span<const Bytes> from(std::size_t skip);
-  [[nodiscard]] std::span<const MutableBytes> writable() const {
-    return count_ <= kFew ? std::span(few_writable_).first(count_) : std::span<const MutableBytes>(many_writable_);
-  }
+  [[nodiscard]] std::span<const MutableBytes> writable(std::size_t skip);
   [[nodiscard]] std::size_t size() const { return size_; }
 
  private:
+  template <typename Piece>
+  std::span<const Piece> left_of(std::span<Piece> all, std::size_t skip);
+
   static constexpr std::size_t kFew = 16;  // without memory of their own
   std::array<Bytes, kFew> few_;
   std::array<MutableBytes, kFew> few_writable_;
@@ -86,7 +87,7 @@ class Pieces {
   std::vector<MutableBytes> many_writable_;
   std::size_t count_ = 0;
   std::size_t size_ = 0;
-  std::size_t first_ = 0;    // of what from() has left
+  std::size_t first_ = 0;    // of what is left
   std::size_t skipped_ = 0;  // bytes
 };
 // Of a message; none: it names none. kNotSupported: MSG_FASTOPEN to nowhere.

@@ -15,6 +15,7 @@ using sluice::Bytes;
 using sluice::Call;
 using sluice::Descriptor;
 using sluice::Errno;
+using sluice::Instant;
 using sluice::set_errno;
 using sluice::Status;
 using sluice::buf::Buffer;
@@ -129,8 +130,9 @@ ssize_t sl_recvfrom_lend(int fd, sl_buffer* buffer, int flags, sockaddr* from, s
   *buffer = {};
   Call call(fd);
   if (!call) return call.refuse();
-  auto lent = blocking(call, Ready::kIn, deadline_of(call, call.settings().seldom->receive_timeout, flags),
-                       [&] { return call.sockets().lend(call.handle()); });
+  const Instant deadline = deadline_of(call, call.settings().seldom->receive_timeout, flags);
+  if (const Status waited = wait_for_bytes(call, deadline, low_water(call)); !waited) return set_errno(waited.error());
+  auto lent = blocking(call, Ready::kIn, deadline, [&] { return call.sockets().lend(call.handle()); });
   if (!lent) return set_errno(lent.error());
   sluice::store_endpoint(lent->source, from, length);
   if (!lent->block.empty()) *buffer = loans().add(Loan::Kind::kLent, call, fd, std::move(lent->block));

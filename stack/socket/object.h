@@ -38,6 +38,9 @@ class Object {
   [[nodiscard]] virtual Result<tcp::FastOpenKeys> fast_open_keys() const { return fail(Errno::kNoProtocolOption); }
   [[nodiscard]] virtual bool in_handshake() const { return false; }
   [[nodiscard]] virtual Ready ready() const = 0;
+  [[nodiscard]] virtual bool receives(std::size_t) const {
+    return any(ready() & (Ready::kIn | Ready::kError | Ready::kHangup));
+  }
   [[nodiscard]] virtual Result<std::size_t> readable_bytes() const = 0;
   [[nodiscard]] virtual Result<tcp::Info> tcp_info() const { return fail(Errno::kNotSupported); }
 

@@ -216,6 +216,10 @@ Result<tcp::FastOpenKeys> Sockets::fast_open_keys(Handle handle) const {
 const ip::Ip& Sockets::ip() const {
   return impl_->ip;
 }
+bool Sockets::receives(Handle handle, std::size_t least) const {
+  const Object* o = impl_->find(handle);
+  return o == nullptr || o->receives(least);
+}
 Ready Sockets::ready(Handle handle) const {
   const Object* o = impl_->find(handle);
   return o != nullptr ? o->ready() : Ready::kNone;

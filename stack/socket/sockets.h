@@ -195,7 +195,10 @@ class Sockets {
   Status set_fast_open_keys(Handle handle, const tcp::FastOpenKeys& keys);  // of a listener; streams only
   Result<tcp::FastOpenKeys> fast_open_keys(Handle handle) const;            // those that count for it
   [[nodiscard]] const ip::Ip& ip() const;
-  [[nodiscard]] Ready ready(Handle handle) const;                         // kNone when the handle is not open
+  [[nodiscard]] Ready ready(Handle handle) const;  // kNone when the handle is not open
+  // A receive would give so many bytes at least, or less that nothing more is to be added to: datagrams, the bytes
+  // before the urgent mark or the end, an error.
+  [[nodiscard]] bool receives(Handle handle, std::size_t least) const;
   [[nodiscard]] Result<std::size_t> readable_bytes(Handle handle) const;  // FIONREAD
   [[nodiscard]] Result<tcp::Info> tcp_info(Handle handle) const;
   Status set_observer(Handle handle, ReadyObserver* observer);  // null: none

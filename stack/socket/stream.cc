@@ -222,12 +222,20 @@ Result<Received> Stream::peek(std::span<const MutableBytes> pieces) {
   return got;
 }
 
-// Something that a read would return.
-bool Stream::has_to_read() const {
+// So many bytes that a read would return, or the end or an error behind fewer.
+bool Stream::has_to_read(std::size_t least) const {
   if (!connection_->readable()) return false;
-  const bool only_mark = leaves_mark_out() && connection_->receive_queued() == 1;
-  const bool too_little = own_ != nullptr && connection_->receive_queued() < own_->receive_low_water;
-  return !(only_mark || too_little) || connection_->peer_closed() || connection_->pending_error() != Errno::kOk;
+  const std::size_t queued = connection_->receive_queued();
+  const bool enough = queued == 0 || queued >= least + (leaves_mark_out() ? 1 : 0);
+  return enough || shut_read_ || connection_->peer_closed() || connection_->pending_error() != Errno::kOk;
+}
+
+bool Stream::receives(std::size_t least) const {
+  if (connection_ == nullptr) return true;  // an error
+  if (in_handshake()) return false;
+  const std::size_t mark = connection_->bytes_to_mark();
+  const bool cut = mark > 0 && mark < least && connection_->receive_queued() >= mark;
+  return cut || has_to_read(std::max<std::size_t>(least, 1));
 }
 
 void Stream::report_copied() {
@@ -296,7 +304,7 @@ Ready Stream::ready() const {
   const tcp::State state = connection_->state();
   Ready r = Ready::kNone;
   if (in_handshake()) return connection_->waits_for_data() ? Ready::kOut : r;
-  if (has_to_read()) r = r | Ready::kIn;
+  if (has_to_read(own_ != nullptr ? own_->receive_low_water : 1)) r = r | Ready::kIn;
   if (connection_->urgent_byte(Take::kPeek)) r = r | Ready::kUrgent;
   if (connection_->writable()) r = r | Ready::kOut;
   if (has_reports() || connection_->pending_error() != Errno::kOk) r = r | Ready::kError;

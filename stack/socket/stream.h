@@ -56,6 +56,7 @@ class Stream final : public Object, private tcp::ConnectionUser {
   [[nodiscard]] Result<tcp::FastOpenKeys> fast_open_keys() const override;
   [[nodiscard]] bool in_handshake() const override;
   [[nodiscard]] Ready ready() const override;
+  [[nodiscard]] bool receives(std::size_t least) const override;
   [[nodiscard]] Result<std::size_t> readable_bytes() const override;
   [[nodiscard]] Result<tcp::Info> tcp_info() const override;
 
@@ -97,7 +98,7 @@ class Stream final : public Object, private tcp::ConnectionUser {
   [[nodiscard]] bool leaves_mark_out() const {
     return options().urgent_inline == Switch::kOff && connection_->bytes_to_mark() == 0;
   }
-  [[nodiscard]] bool has_to_read() const;
+  [[nodiscard]] bool has_to_read(std::size_t least) const;
   Errno take_pending_error();
   Result<Received> peek(std::span<const MutableBytes> pieces);
   Status take_fast_open_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);

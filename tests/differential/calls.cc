@@ -53,6 +53,7 @@ const Calls& kernel_calls() {
       ::recvfrom,
       ::sendmsg,
       ::recvmsg,
+      ::readv,
       ::shutdown,
       ::close,
       ::getsockname,
@@ -71,10 +72,13 @@ const Calls& kernel_calls() {
 const Calls& sluice_calls() {
   (void)stage();
   static const Calls calls{
-      sl_socket, sl_bind,        sl_listen,      sl_accept4,      sl_connect,
-      sl_sendto, sl_recvfrom,    sl_sendmsg,     sl_recvmsg,      sl_shutdown,
-      sl_close,  sl_getsockname, sl_getpeername, sl_setsockopt,   sl_getsockopt,
-      sl_poll,   sl_fcntl,       sl_ioctl,       run_until_quiet, static_cast<int>(sl_if_nametoindex("lo")),
+      sl_socket,      sl_bind,         sl_listen,
+      sl_accept4,     sl_connect,      sl_sendto,
+      sl_recvfrom,    sl_sendmsg,      sl_recvmsg,
+      sl_readv,       sl_shutdown,     sl_close,
+      sl_getsockname, sl_getpeername,  sl_setsockopt,
+      sl_getsockopt,  sl_poll,         sl_fcntl,
+      sl_ioctl,       run_until_quiet, static_cast<int>(sl_if_nametoindex("lo")),
   };
   return calls;
 }

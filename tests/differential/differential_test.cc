@@ -87,6 +87,7 @@ std::vector<Row> all_rows() {
   add_datagram_rows(rows);
   add_ancillary_rows(rows);
   add_raw_rows(rows);
+  add_reading_rows(rows);
   add_option_rows(rows);
   return rows;
 }

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -29,6 +30,7 @@ struct Calls {
   ssize_t (*recvfrom)(int, void*, size_t, int, sockaddr*, socklen_t*);
   ssize_t (*sendmsg)(int, const msghdr*, int);
   ssize_t (*recvmsg)(int, msghdr*, int);
+  ssize_t (*readv)(int, const iovec*, int);
   int (*shutdown)(int, int);
   int (*close)(int);
   int (*getsockname)(int, sockaddr*, socklen_t*);
@@ -138,6 +140,7 @@ void add_state_rows(std::vector<Row>& rows);
 void add_datagram_rows(std::vector<Row>& rows);
 void add_ancillary_rows(std::vector<Row>& rows);
 void add_raw_rows(std::vector<Row>& rows);
+void add_reading_rows(std::vector<Row>& rows);
 void add_option_rows(std::vector<Row>& rows);
 
 }  // namespace sluice::differential

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 
+#include <array>
 #include <numeric>
 
 #include "tests/runtime/two_runtimes.h"
@@ -69,6 +70,128 @@ TEST_F(Blocking, WaitallOfADatagramIsOneDatagram) {
   char got[10];
   EXPECT_EQ(sl_recv(receiver, got, sizeof got, MSG_WAITALL), 3);
   EXPECT_EQ(sl_recv(receiver, got, sizeof got, MSG_WAITALL), 3);
+}
+
+using Room = std::array<char, 20>;
+// Each call that reads, into two pieces of ten bytes where it can.
+struct Reader {
+  const char* name;
+  ssize_t (*read)(int fd, Room& room, int flags);
+  bool has_flags = true;
+};
+msghdr message_of(std::array<iovec, 2>& pieces, Room& room) {
+  pieces = {iovec{room.data(), 10}, iovec{room.data() + 10, 10}};
+  msghdr message{};
+  message.msg_iov = pieces.data();
+  message.msg_iovlen = pieces.size();
+  return message;
+}
+constexpr Reader kReaders[] = {
+    {"recv", [](int fd, Room& room, int flags) { return sl_recv(fd, room.data(), room.size(), flags); }},
+    {"recvfrom",
+     [](int fd, Room& room, int flags) { return sl_recvfrom(fd, room.data(), room.size(), flags, nullptr, nullptr); }},
+    {"recvmsg",
+     [](int fd, Room& room, int flags) {
+       std::array<iovec, 2> pieces{};
+       msghdr message = message_of(pieces, room);
+       return sl_recvmsg(fd, &message, flags);
+     }},
+    {"recvmmsg",
+     [](int fd, Room& room, int flags) {
+       std::array<iovec, 2> pieces{};
+       mmsghdr message{message_of(pieces, room), 0};
+       const int got = sl_recvmmsg(fd, &message, 1, flags, nullptr);
+       return got == 1 ? static_cast<ssize_t>(message.msg_len) : ssize_t{-1};
+     }},
+    {"read", [](int fd, Room& room, int) { return sl_read(fd, room.data(), room.size()); }, false},
+    {"readv",
+     [](int fd, Room& room, int) {
+       std::array<iovec, 2> pieces{};
+       const msghdr message = message_of(pieces, room);
+       return sl_readv(fd, message.msg_iov, 2);
+     },
+     false},
+};
+
+class ReadsOf : public Blocking {
+ protected:
+  void send(std::string_view bytes) {
+    EXPECT_EQ(sl_send(pair_.client, bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+  }
+  // What the call gives when the bytes come in parts, each but the first while it waits.
+  template <typename Read>
+  std::string result(const std::vector<std::string>& parts, Read&& read) {
+    send(parts[0]);
+    wait_until([&] { return queued() == static_cast<int>(parts[0].size()); });
+    Room room{};
+    Background reading([&] { return read(pair_.server, room); });
+    for (std::size_t i = 1; i < parts.size() && !reading.done(); ++i) {
+      wait_until([&] { return reading.done() || blocked(*server_) == 1; });
+      send(parts[i]);
+    }
+    return {room.data(), static_cast<std::size_t>(std::max(reading.get().value, 0L))};
+  }
+  int queued() const {
+    int bytes = 0;
+    EXPECT_EQ(sl_ioctl(pair_.server, FIONREAD, &bytes), 0);
+    return bytes;
+  }
+  Pair pair_ = connected();
+};
+
+// SO_RCVLOWAT holds for each of them, and what has been taken counts: three bytes, and then two, are five.
+TEST_F(ReadsOf, LowWaterMark) {
+  set_int(pair_.server, SOL_SOCKET, SO_RCVLOWAT, 5);
+  for (const Reader& reader : kReaders) {
+    SCOPED_TRACE(reader.name);
+    EXPECT_EQ(result({"abc", "de"}, [&](int fd, Room& room) { return reader.read(fd, room, 0); }), "abcde");
+    if (!reader.has_flags) continue;
+    EXPECT_EQ(result({"abc", "de"}, [&](int fd, Room& room) { return reader.read(fd, room, MSG_PEEK); }), "abcde");
+    Room room{};
+    EXPECT_EQ(reader.read(pair_.server, room, MSG_DONTWAIT), 5);
+    send("abc");
+    wait_until([&] { return queued() == 3; });
+    EXPECT_EQ(reader.read(pair_.server, room, MSG_DONTWAIT), 3);  // what may not wait takes what there is
+  }
+}
+
+TEST_F(ReadsOf, ABlockIsLentWhenEnoughIsThere) {
+  set_int(pair_.server, SOL_SOCKET, SO_RCVLOWAT, 5);
+  int queued_when_lent = 0;
+  (void)result({"abc", "de"}, [&](int fd, Room&) {
+    sl_buffer buffer{};
+    const ssize_t got = sl_recv_lend(fd, &buffer, 0);
+    queued_when_lent = queued() + static_cast<int>(got);
+    EXPECT_EQ(sl_buffer_return(&buffer), 0);
+    return ssize_t{0};
+  });
+  EXPECT_EQ(queued_when_lent, 5);
+}
+
+TEST_F(ReadsOf, AllThatWasAskedFor) {
+  const std::vector<std::string> parts{"0123456", "78901234", "56789"};
+  const std::string all = parts[0] + parts[1] + parts[2];
+  for (const Reader& reader : kReaders) {
+    if (!reader.has_flags) continue;
+    SCOPED_TRACE(reader.name);
+    EXPECT_EQ(result(parts, [&](int fd, Room& room) { return reader.read(fd, room, MSG_WAITALL); }), all);
+    EXPECT_EQ(result(parts, [&](int fd, Room& room) { return reader.read(fd, room, MSG_WAITALL | MSG_PEEK); }), all);
+    Room room{};
+    EXPECT_EQ(reader.read(pair_.server, room, 0), static_cast<ssize_t>(all.size()));
+  }
+}
+
+// What came before it is returned, and the error is told by the next call.
+TEST_F(ReadsOf, AnErrorBehindTheBytes) {
+  Room room{};
+  send("abc");
+  Background reading([&] { return sl_recv(pair_.server, room.data(), room.size(), MSG_WAITALL); });
+  wait_until([&] { return reading.done() || (queued() == 0 && blocked(*server_) == 1); });
+  const linger now{1, 0};
+  ASSERT_EQ(sl_setsockopt(pair_.client, SOL_SOCKET, SO_LINGER, &now, sizeof now), 0);
+  ASSERT_EQ(sl_close(pair_.client), 0);
+  EXPECT_EQ(reading.get(), (Outcome{3}));
+  EXPECT_EQ(outcome_of([&] { return sl_recv(pair_.server, room.data(), 1, 0); }), failed(ECONNRESET));
 }
 
 // --- timeouts --------------------------------------------------------------------------------------------------------

@@ -98,10 +98,12 @@ TwoRuntimes::Pair TwoRuntimes::connected() {
 }
 
 void TwoRuntimes::wait_for_blocked(Runtime& runtime, int threads) {
-  wait_until([&] {
-    const Runtime::Impl::Guard guard(runtime.impl());
-    return runtime.impl().waiters.size() == static_cast<std::size_t>(threads);
-  });
+  wait_until([&] { return blocked(runtime) == threads; });
+}
+
+int TwoRuntimes::blocked(Runtime& runtime) {
+  const Runtime::Impl::Guard guard(runtime.impl());
+  return static_cast<int>(runtime.impl().waiters.size());
 }
 
 short TwoRuntimes::wait_for_events(int fd, short events) {

@@ -123,7 +123,7 @@ class TwoRuntimes : public testing::Test {
   };
   Pair connected();  // over TCP, and the listener closed again
   int connect_to_server(std::uint16_t port = kPort);
-  // Until so many threads are blocked in calls on this side.
+  static int blocked(Runtime& runtime);  // threads in calls on this side
   static void wait_for_blocked(Runtime& runtime, int threads);
   // Until the readiness of the descriptor has all these bits.
   static short wait_for_events(int fd, short events);
