@@ -1,6 +1,7 @@
 #include "stack/ip/igmp.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace sluice::ip {
 
@@ -31,8 +32,24 @@ Igmp::Member* Igmp::find(Ipv4Address group) {
 void Igmp::join(Ipv4Address group) {
   Member* free = find(Ipv4Address::any());
   if (group == kAllHosts || free == nullptr) return;
-  *free = {.group = group, .unasked_left = kUnaskedReports};
-  report(*free);
+  *free = {.group = group};
+  if (link_ == link::LinkState::kUp) announce(*free);
+  arm();
+}
+
+void Igmp::announce(Member& m) {
+  m.unasked_left = kUnaskedReports;
+  report(m);
+}
+
+// As on Linux: a link that comes up is joined anew; on one that is down nothing is said, or left to be said.
+void Igmp::on_link_state(link::LinkState state) {
+  if (std::exchange(link_, state) == state) return;
+  for (Member& m : members_) {
+    if (m.group.is_any()) continue;
+    m = {.group = m.group};
+    if (state == link::LinkState::kUp) announce(m);
+  }
   arm();
 }
 

@@ -9,6 +9,7 @@
 
 #include "stack/base/context.h"
 #include "stack/ip/groups.h"
+#include "stack/link/netdev.h"
 #include "stack/wire/igmp.h"
 
 namespace sluice::ip {
@@ -28,6 +29,8 @@ class Igmp {
   void join(wire::Ipv4Address group);
   void leave(wire::Ipv4Address group);
   void on_message(const wire::igmp::Message& message);
+  // Whoever is on the link once it is up again knows nothing of what was said before.
+  void on_link_state(link::LinkState state);
 
  private:
   struct Member {
@@ -38,6 +41,7 @@ class Igmp {
   };
 
   Member* find(wire::Ipv4Address group);
+  void announce(Member& member);
   void asked(Member& member, Duration longest);
   void report(Member& member);
   [[nodiscard]] Instant at_random(Duration longest);
@@ -48,6 +52,7 @@ class Igmp {
   Context& context_;
   IgmpUser& user_;
   InterfaceId interface_;
+  link::LinkState link_ = link::LinkState::kUp;
   std::array<Member, Groups::kMost> members_{};
   Instant version_1_until_ = Instant::past();  // a router of version 1 was heard
   Timer timer_;

@@ -238,6 +238,7 @@ Status Ip::set_link_state(InterfaceId id, link::LinkState state) {
   Interface* interface = impl_->interface(id);
   if (interface == nullptr) return fail(Errno::kInvalid);
   interface->link.set_state(state);
+  interface->igmp.on_link_state(state);
   impl_->routes_.set_state(id, state);
   ++impl_->generation_;
   return {};

@@ -22,6 +22,8 @@ class Script : public IpScript {
   Status join(Ipv4Address group) { return stack->ip().join_group(id, group); }
   Status leave(Ipv4Address group) { return stack->ip().leave_group(id, group); }
 
+  void set_link(link::LinkState state) { EXPECT_TRUE(stack->ip().set_link_state(id, state).has_value()); }
+
   // From the router, or another host, with `more` bytes behind the message.
   void hear(const igmp::Message& message, Ipv4Address destination, std::size_t more = 0) {
     Octets l4(igmp::kSize + more, 0x5a);
@@ -46,6 +48,8 @@ class Script : public IpScript {
     for (const Octets& frame : device.sent) {
       const auto p = wire::ipv4::parse(Bytes(frame).subspan(14)).value();
       EXPECT_EQ(p.header.ttl, 1);
+      EXPECT_EQ(p.header.tos, 0xc0);
+      EXPECT_EQ(p.header.source, kUs);
       EXPECT_EQ(p.header.protocol, kProtocol);
       EXPECT_EQ(Octets(p.options.begin(), p.options.end()), (Octets{148, 4, 0, 0}));
       const auto m = igmp::parse(p.payload).value();
@@ -66,6 +70,11 @@ class Script : public IpScript {
 using Said = std::vector<std::string>;
 const Said kReport = {"report 239.1.2.3 > 239.1.2.3"};
 const Said kNothing = {};
+
+Said sorted(Said said) {
+  std::sort(said.begin(), said.end());
+  return said;
+}
 
 TEST(Igmp, JoiningIsReportedTwice) {  // (RFC1122-MC-02)
   Script s;
@@ -95,6 +104,10 @@ TEST(Igmp, QueriesAreAnsweredInTime) {  // (RFC2236-02)
   s.ask(250);  // a second query that leaves less time brings the answer forward
   s.ask(1);
   s.after(100_ms);
+  EXPECT_EQ(s.said().size(), 2u);
+  s.ask(10);  // one that leaves more does not put it off
+  s.ask(250);
+  s.after(1_s);
   EXPECT_EQ(s.said().size(), 2u);
   s.after(60_s);
   EXPECT_EQ(s.said(), kNothing);
@@ -164,6 +177,30 @@ TEST(Igmp, ARouterOfVersion1) {  // (RFC2236-04)
   s.said();
   s.ask(10);
   s.after(1_s);
+  EXPECT_EQ(s.said(), kReport);
+}
+
+TEST(Igmp, ALinkThatComesUpIsJoinedAnew) {  // (RFC1122-MC-02)
+  Script s;
+  ASSERT_TRUE(s.join(kGroup).has_value());
+  s.settle();
+  s.ask(100);
+  s.set_link(link::LinkState::kDown);
+  ASSERT_TRUE(s.join(kOther).has_value());
+  s.after(60_s);
+  EXPECT_EQ(s.said(), kNothing);  // not even the answer that was due
+  s.set_link(link::LinkState::kUp);
+  const Said both = {"report 239.1.2.3 > 239.1.2.3", "report 239.1.2.4 > 239.1.2.4"};
+  EXPECT_EQ(s.said(), both);
+  s.set_link(link::LinkState::kUp);  // as it is
+  EXPECT_EQ(s.said(), kNothing);
+  s.after(10_s);
+  EXPECT_EQ(sorted(s.said()), both);
+  s.after(60_s);
+  EXPECT_EQ(s.said(), kNothing);
+  s.set_link(link::LinkState::kDown);
+  ASSERT_TRUE(s.leave(kOther).has_value());
+  s.set_link(link::LinkState::kUp);
   EXPECT_EQ(s.said(), kReport);
 }
 
