@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <netinet/in.h>
+#include <netpacket/packet.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -109,7 +110,8 @@ struct Beside {
 
 // A blocking stream send returns when all is in the send queue, and the handshake over if it has begun one, as Linux.
 ssize_t send_pieces(Call& call, Pieces& p, int flags, const Endpoint* to, const Beside& beside) {
-  if ((flags & MSG_OOB) != 0 && !is_stream(call)) return set_errno(Errno::kNotSupported);
+  const bool urgent = (flags & MSG_OOB) != 0 && !sluice::is_packet(reference(call));  // to which it means nothing
+  if (urgent && !is_stream(call)) return set_errno(Errno::kNotSupported);
   const Instant deadline = deadline_of(call, call.settings().seldom->send_timeout, flags);
   std::size_t done = 0;
   bool closed = false;
@@ -222,6 +224,7 @@ int sl_bind(int fd, const sockaddr* address, socklen_t length) {
   if (!call) return call.refuse();
   if (sluice::is_packet(reference(call))) {
     const auto name = sluice::to_link_name(address, length);
+    if (name && address->sa_family != AF_PACKET) return set_errno(Errno::kInvalid);
     return name ? answer(call.sockets().bind_link(call.handle(), *name)) : set_errno(name.error());
   }
   const auto local = to_local_endpoint(address, length);
@@ -263,6 +266,7 @@ int sl_connect(int fd, const sockaddr* address, socklen_t length) {
   if (address != nullptr && length >= sizeof(sa_family_t) && address->sa_family == AF_UNSPEC) {
     return answer(call.sockets().disconnect(call.handle()));
   }
+  if (sluice::is_packet(reference(call))) return set_errno(Errno::kNotSupported);
   const auto peer = to_endpoint(address, length);
   if (!peer) return set_errno(peer.error());
   const Status started = call.sockets().connect(call.handle(), *peer);
@@ -312,7 +316,7 @@ int sl_getsockname(int fd, sockaddr* address, socklen_t* length) {
   const auto name = call.sockets().link_name(call.handle());
   if (!name) return set_errno(name.error());
   if (address == nullptr || length == nullptr) return set_errno(Errno::kFault);
-  sluice::store_link_name(*name, address, length);
+  *length = sluice::store_link_name(*name, address, *length);
   return 0;
 }
 
@@ -331,7 +335,8 @@ ssize_t sl_sendmsg(int fd, const msghdr* message, int flags) {
   if (!p) return set_errno(p.error());
   if (message->msg_name != nullptr && sluice::is_packet(reference(call))) {
     const auto link = sluice::to_link_name(static_cast<const sockaddr*>(message->msg_name), message->msg_namelen);
-    return link ? send_pieces(call, *p, flags, nullptr, {.link = &*link}) : set_errno(link.error());
+    if (!link) return set_errno(link.error() == Errno::kNoDevice ? Errno::kNoSuchAddress : link.error());
+    return send_pieces(call, *p, flags, nullptr, {.link = &*link});
   }
   const auto to = sluice::destination_of(*message, flags);
   if (!to) return set_errno(to.error());
@@ -433,6 +438,8 @@ Result<Received> receive_several(Call& call, Pieces& p, int flags, Instant deadl
 }
 
 ssize_t receive_message(Call& call, msghdr& message, int flags) {
+  constexpr int kOfPackets = MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC;
+  if ((flags & ~kOfPackets) != 0 && sluice::is_packet(reference(call))) return set_errno(Errno::kInvalid);
   auto p = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!p) return set_errno(p.error());
   const Instant deadline = receive_deadline(call, flags);
@@ -449,7 +456,8 @@ ssize_t receive_message(Call& call, msghdr& message, int flags) {
   if (message.msg_name != nullptr && is_stream(call)) {
     message.msg_namelen = 0;
   } else if (message.msg_name != nullptr && sluice::is_packet(reference(call))) {
-    sluice::store_link_name(got->link, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
+    (void)sluice::store_link_name(got->link, static_cast<sockaddr*>(message.msg_name), message.msg_namelen);
+    message.msg_namelen = sizeof(sockaddr_ll);
   } else if (message.msg_name != nullptr) {
     store_endpoint(got->source, static_cast<sockaddr*>(message.msg_name), &message.msg_namelen);
   }

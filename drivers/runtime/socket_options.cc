@@ -228,8 +228,7 @@ std::optional<int> kind_of(const SocketRef& socket, int level, int name) {
                                                                            : SOCK_DGRAM;
     case SO_PROTOCOL:
       if (const auto protocol = socket.sockets.get_option(socket.handle, Option::kProtocol)) {
-        const auto number = static_cast<std::uint16_t>(*protocol);
-        return is_packet(socket) ? htons(number) : number;
+        return static_cast<int>(*protocol);
       }
       return type == socket::Type::kStream ? IPPROTO_TCP : type == socket::Type::kDatagram ? IPPROTO_UDP : IPPROTO_ICMP;
     default:
@@ -295,7 +294,7 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
 }
 
 int get_socket_option(const SocketRef& socket, int level, int name, void* value, socklen_t* length) {
-  if (!has_level(socket, level)) return set_errno(Errno::kNotSupported);
+  if (!has_level(socket, level)) return set_errno(is_packet(socket) ? Errno::kNoProtocolOption : Errno::kNotSupported);
   if (value == nullptr || length == nullptr) return errno = EFAULT, -1;
   sluice::socket::Sockets& sockets = socket.sockets;
   if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO)) {

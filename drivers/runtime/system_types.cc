@@ -24,12 +24,13 @@ Result<socket::Type> socket_type_of(int domain, int type, int protocol) {
   constexpr int kTypeBits = 0xf, kTypes = 11, kProtocols = 263;  // what lies beyond is no type, or no protocol
   const int kind = type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC);
   if ((kind & ~kTypeBits) != 0) return fail(Errno::kInvalid);
+  if ((domain == AF_INET || domain == AF_PACKET) && kind >= kTypes) return fail(Errno::kInvalid);
   if (domain == AF_PACKET) {
     if (kind == SOCK_RAW) return socket::Type::kPacket;
     return kind == SOCK_DGRAM ? Result(socket::Type::kPacketPayload) : fail(Errno::kSocketTypeNotSupported);
   }
   if (domain != AF_INET) return fail(Errno::kFamilyNotSupported);
-  if (kind >= kTypes || protocol < 0 || protocol >= kProtocols) return fail(Errno::kInvalid);
+  if (protocol < 0 || protocol >= kProtocols) return fail(Errno::kInvalid);
   if (kind == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) return socket::Type::kStream;
   if (kind == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) return socket::Type::kDatagram;
   if (kind == SOCK_DGRAM && protocol == IPPROTO_ICMP) return socket::Type::kIcmpEcho;
@@ -46,32 +47,28 @@ bool is_packet(const SocketRef& socket) {
 
 Result<ip::LinkName> to_link_name(const sockaddr* address, socklen_t length) {
   sockaddr_ll ll{};
-  if (address == nullptr || length < offsetof(sockaddr_ll, sll_addr)) return fail(Errno::kInvalid);
-  memcpy(&ll, address, std::min<std::size_t>(length, sizeof ll));
-  if (ll.sll_family != AF_PACKET) return fail(Errno::kInvalid);
-  if (ll.sll_ifindex < 0 || ll.sll_ifindex > UINT8_MAX) return fail(Errno::kNoDevice);
+  if (address == nullptr || length < sizeof ll) return fail(Errno::kInvalid);
+  memcpy(&ll, address, sizeof ll);
+  if (ll.sll_ifindex < 0 || ll.sll_ifindex >= ip::kLoopback) return fail(Errno::kNoDevice);
   ip::LinkName name;
   name.interface = static_cast<ip::InterfaceId>(ll.sll_ifindex);
   name.protocol = ntohs(ll.sll_protocol);
-  if (ll.sll_halen == 0) return name;
-  if (ll.sll_halen != name.address.octets.size() || length < sizeof ll) return fail(Errno::kInvalid);
   std::copy_n(ll.sll_addr, name.address.octets.size(), name.address.octets.begin());
   return name;
 }
 
-void store_link_name(const ip::LinkName& name, sockaddr* address, socklen_t* length) {
-  if (address == nullptr || length == nullptr) return;
+socklen_t store_link_name(const ip::LinkName& name, sockaddr* address, socklen_t room) {
   sockaddr_ll ll{};
-  const bool ethernet = name.medium == link::Medium::kEthernet;
+  const bool ethernet = name.medium == link::Medium::kEthernet && name.interface != ip::kNoInterface;
   ll.sll_family = AF_PACKET;
   ll.sll_protocol = htons(name.protocol);
   ll.sll_ifindex = name.interface;
-  ll.sll_hatype = ethernet ? ARPHRD_ETHER : ARPHRD_NONE;
+  if (name.interface != ip::kNoInterface) ll.sll_hatype = ethernet ? ARPHRD_ETHER : ARPHRD_NONE;
   ll.sll_pkttype = static_cast<unsigned char>(name.kind);
   ll.sll_halen = ethernet ? static_cast<unsigned char>(name.address.octets.size()) : 0;
   std::copy_n(name.address.octets.begin(), ll.sll_halen, ll.sll_addr);
-  memcpy(address, &ll, std::min<std::size_t>(*length, sizeof ll));
-  *length = sizeof ll;
+  memcpy(address, &ll, std::min<std::size_t>(room, sizeof ll));
+  return static_cast<socklen_t>(offsetof(sockaddr_ll, sll_addr) + ll.sll_halen);
 }
 
 Result<ip::Endpoint> to_endpoint(const sockaddr* address, socklen_t length) {

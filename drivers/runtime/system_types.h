@@ -57,9 +57,10 @@ int control_device(const SocketRef& socket, unsigned long request, void* argumen
 Result<socket::Type> socket_type_of(int domain, int type, int protocol);             // socket
 bool is_packet(const SocketRef& socket);                                             // of AF_PACKET
 
-// packet(7): sockaddr_ll. kInvalid: too short, or an address of another length than Ethernet's.
+// packet(7): sockaddr_ll. kInvalid: too short; kNoDevice: no interface has such a number.
 Result<ip::LinkName> to_link_name(const sockaddr* address, socklen_t length);
-void store_link_name(const ip::LinkName& name, sockaddr* address, socklen_t* length);
+// Cut to the room there is. Returns how long it is, up to the end of the address.
+socklen_t store_link_name(const ip::LinkName& name, sockaddr* address, socklen_t room);
 
 Result<ip::Endpoint> to_endpoint(const sockaddr* address, socklen_t length);
 // Cut to the room there is; *length becomes the whole size, as the kernel does.

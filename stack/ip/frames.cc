@@ -46,12 +46,14 @@ void Ip::remove_frame_user(FrameUser& user) {
 
 Status Ip::send_frame(InterfaceId id, Bytes frame) {
   Interface* out = impl_->interface(id);
-  return out != nullptr ? out->link.send_frame(frame) : fail(Errno::kNetworkDown);
+  const bool up = out != nullptr && out->link.state() == link::LinkState::kUp;
+  return up ? out->link.send_frame(frame) : fail(Errno::kNetworkDown);
 }
 
 Status Ip::send_payload(const LinkName& to, Bytes payload) {
   Interface* out = impl_->interface(to.interface);
-  return out != nullptr ? out->link.send_payload(payload, to.address, to.protocol) : fail(Errno::kNetworkDown);
+  const bool up = out != nullptr && out->link.state() == link::LinkState::kUp;
+  return up ? out->link.send_payload(payload, to.address, to.protocol) : fail(Errno::kNetworkDown);
 }
 
 bool Ip::has_link(InterfaceId id) const {

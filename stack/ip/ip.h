@@ -146,8 +146,8 @@ class Ip {
   // source and the identification. kInvalid: no header; kMessageSize: it is not fragmented.
   Status send_as_it_is(MutableBytes packet, const Route& route);
 
-  // Packet sockets: frames of all interfaces, and such as the program has made. send: kNetworkDown, no such interface;
-  // kInvalid, no frame; kMessageSize.
+  // Packet sockets: frames of all interfaces, and such as the program has made. send: kNetworkDown, no such interface,
+  // or a link that is down; kInvalid, no frame; kMessageSize.
   void add_frame_user(FrameUser& user);
   void remove_frame_user(FrameUser& user);
   Status send_frame(InterfaceId interface, Bytes frame);

@@ -36,6 +36,7 @@ class Packet final : public Object, private ip::FrameUser {
   Result<std::size_t> send(std::span<const Bytes> pieces, const Endpoint*, SendFlags flags) override;
   Result<Received> receive(std::span<const MutableBytes> pieces, ReceiveFlags flags) override;
 
+  Status shutdown(Shutdown) override { return fail(Errno::kNotSupported); }
   [[nodiscard]] Endpoint local_name() const override { return {}; }
   [[nodiscard]] Result<ip::LinkName> link_name() const override {
     ip::LinkName name = bound_;
@@ -50,7 +51,7 @@ class Packet final : public Object, private ip::FrameUser {
     return {};
   }
   Result<std::int64_t> get_option(Option option) override {
-    if (option == Option::kProtocol) return std::int64_t{bound_.protocol};
+    if (option == Option::kProtocol) return std::int64_t{0};  // as on Linux: bind() may change it
     if (option == Option::kReceiveBuffer || option == Option::kSendBuffer) {
       return static_cast<std::int64_t>(receive_buffer_);
     }
@@ -73,15 +74,17 @@ class Packet final : public Object, private ip::FrameUser {
 
   Context& context_;
   ip::Ip& ip_;
-  ip::LinkName bound_;  // no interface: all; no protocol: none yet
+  ip::LinkName bound_;    // no interface: all; no protocol: none yet
+  bool sending_ = false;  // a frame of its own is on its way out
   std::size_t receive_buffer_ = 212992;
   std::size_t queued_ = 0;  // memory of what waits, bytes
   std::uint32_t dropped_ = 0;
   Ring<Waiting> queue_;
 };
 
-// What is sent is seen by those only who want all protocols, as on Linux.
+// What is sent is seen by those only who want all protocols, and have not sent it themselves, as on Linux.
 void Packet::on_frame(const ip::LinkName& name, const buf::TxFrame& frame, std::size_t header_size) {
+  if (sending_) return;
   if (bound_.interface != ip::kNoInterface && bound_.interface != name.interface) return;
   const bool fits = bound_.protocol == name.protocol && name.kind != ip::LinkName::Kind::kSent;
   if (bound_.protocol != kEveryProtocol && (bound_.protocol == 0 || !fits)) return;
@@ -117,17 +120,14 @@ Result<Received> Packet::receive(std::span<const MutableBytes> pieces, ReceiveFl
 
 // A whole frame names its receiver itself; its interface is the one that the socket is bound to, or that is named.
 Result<std::size_t> Packet::send(std::span<const Bytes> pieces, const Endpoint*, SendFlags flags) {
-  ip::LinkName to = bound_;
-  if (flags.link != nullptr) {
-    const std::uint16_t protocol = flags.link->protocol != 0 ? flags.link->protocol : bound_.protocol;
-    to = *flags.link;
-    to.protocol = protocol;
-  }
-  if (to.interface == ip::kNoInterface) return fail(Errno::kNoSuchAddress);
+  const ip::LinkName& to = flags.link != nullptr ? *flags.link : bound_;
+  if (!ip_.has_link(to.interface)) return fail(Errno::kNoSuchAddress);
   if (is_cooked() && flags.link == nullptr) return fail(Errno::kInvalid);  // to whom?
   std::vector<std::uint8_t> all;
   for (Bytes piece : pieces) all.insert(all.end(), piece.begin(), piece.end());
+  sending_ = true;
   const Status sent = is_cooked() ? ip_.send_payload(to, all) : ip_.send_frame(to.interface, all);
+  sending_ = false;
   return sent ? Result<std::size_t>(all.size()) : fail(sent.error());
 }
 

@@ -25,9 +25,14 @@ Stage& stage() {
     auto* s = new Stage;
     Options options;
     options.addresses = {"10.0.0.1/24"};
+    options.mac = "02:00:00:00:0a:01";
     auto runtime = Runtime::open(options, s->link.end(0));
     if (!runtime) abort();
     s->runtime = std::move(*runtime);
+    s->runtime->with_stack([s](Stack& stack) {
+      const ip::InterfaceConfig other{.mac = {kLinkMacs[1]}, .address_check = ip::InterfaceConfig::AddressCheck::kNone};
+      if (!stack.ip().add_interface(s->link.end(1), other)) abort();
+    });
     return s;
   }();
   return *the;
@@ -36,7 +41,8 @@ Stage& stage() {
 void run_until_quiet() {
   stage().runtime->with_stack([](Stack& stack) {
     stack.set_time(stage().runtime->now());
-    while (stack.ip().has_loopback_work()) (void)stack.poll(stage().runtime->now(), 64);
+    while (stack.poll(stage().runtime->now(), 64)) {
+    }
   });
 }
 
@@ -65,21 +71,21 @@ const Calls& kernel_calls() {
       [](int fd, unsigned long request, void* argument) { return ::ioctl(fd, request, argument); },
       [] {},
       static_cast<int>(::if_nametoindex("lo")),
+      {static_cast<int>(::if_nametoindex("sluice-a")), static_cast<int>(::if_nametoindex("sluice-b"))},
   };
   return calls;
 }
 
 const Calls& sluice_calls() {
   (void)stage();
-  static const Calls calls{
-      sl_socket,      sl_bind,         sl_listen,
-      sl_accept4,     sl_connect,      sl_sendto,
-      sl_recvfrom,    sl_sendmsg,      sl_recvmsg,
-      sl_readv,       sl_shutdown,     sl_close,
-      sl_getsockname, sl_getpeername,  sl_setsockopt,
-      sl_getsockopt,  sl_poll,         sl_fcntl,
-      sl_ioctl,       run_until_quiet, static_cast<int>(sl_if_nametoindex("lo")),
-  };
+  static const Calls calls{sl_socket,      sl_bind,         sl_listen,
+                           sl_accept4,     sl_connect,      sl_sendto,
+                           sl_recvfrom,    sl_sendmsg,      sl_recvmsg,
+                           sl_readv,       sl_shutdown,     sl_close,
+                           sl_getsockname, sl_getpeername,  sl_setsockopt,
+                           sl_getsockopt,  sl_poll,         sl_fcntl,
+                           sl_ioctl,       run_until_quiet, static_cast<int>(sl_if_nametoindex("lo")),
+                           {1, 2}};
   return calls;
 }
 

@@ -42,7 +42,9 @@ struct Calls {
   int (*ioctl)(int, unsigned long, void*);
   void (*settle)();
   int loopback_index;
+  std::array<int, 2> links;  // two Ethernet interfaces that are joined to each other; 0: there are none
 };
+constexpr std::array<std::array<unsigned char, 6>, 2> kLinkMacs{{{2, 0, 0, 0, 10, 1}, {2, 0, 0, 0, 10, 2}}};
 const Calls& kernel_calls();
 const Calls& sluice_calls();  // on a runtime of its own, opened at the first call
 
@@ -140,6 +142,7 @@ void add_state_rows(std::vector<Row>& rows);
 void add_datagram_rows(std::vector<Row>& rows);
 void add_ancillary_rows(std::vector<Row>& rows);
 void add_raw_rows(std::vector<Row>& rows);
+void add_packet_rows(std::vector<Row>& rows);
 void add_reading_rows(std::vector<Row>& rows);
 void add_option_rows(std::vector<Row>& rows);
 

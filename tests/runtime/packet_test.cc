@@ -2,6 +2,7 @@
 #include <net/ethernet.h>
 #include <net/if_arp.h>
 #include <netpacket/packet.h>
+#include <stddef.h>
 
 #include <array>
 #include <cstring>
@@ -39,7 +40,7 @@ class PacketSocket : public TwoRuntimes {
     sockaddr_ll name{};
     socklen_t length = sizeof name;
     EXPECT_EQ(sl_getsockname(fd, reinterpret_cast<sockaddr*>(&name), &length), 0);
-    EXPECT_EQ(length, sizeof name);
+    EXPECT_EQ(length, offsetof(sockaddr_ll, sll_addr) + ETH_ALEN);
     Mac mac{};
     std::memcpy(mac.data(), name.sll_addr, mac.size());
     return mac;
@@ -136,6 +137,12 @@ TEST_F(PacketSocket, Refuses) {
   EXPECT_EQ(send(loose, 10), failed(ENXIO));
   EXPECT_EQ(send(cooked, 10), failed(EINVAL));
   EXPECT_EQ(send(fd, 1501), failed(EMSGSIZE));
+  const auto set_link = [&](link::LinkState state) {
+    client_->with_stack([&](Stack& stack) { EXPECT_TRUE(stack.ip().set_link_state(1, state).has_value()); });
+  };
+  set_link(link::LinkState::kDown);
+  EXPECT_EQ(send(fd, 10), failed(ENETDOWN));
+  set_link(link::LinkState::kUp);
   EXPECT_EQ(outcome_of([&] { return sl_send(fd, "short", 5, 0); }), failed(EINVAL));
   EXPECT_EQ(outcome_of([&] { return sl_listen(fd, 1); }), failed(EOPNOTSUPP));
   int value = 0;
