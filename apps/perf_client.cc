@@ -53,7 +53,11 @@ class Client {
     connect([this](net::Socket socket) { greet(std::move(socket)); });
     (void)session_.run();
     if (!over_ && measurement_) interrupt();
-    if (control_) session_.linger(1_s);
+    if (!control_) return exit_code_;
+    connecting_ = net::Socket();
+    measurement_.reset();
+    control_.reset();
+    session_.linger(1_s);
     return exit_code_;
   }
 

@@ -273,12 +273,15 @@ class Server {
 int serve(const Common& common, const PerfOptions& options) {
   const auto session = LoopSession::open(common);
   if (!session) return session.error();
-  Server server(**session, common, options);
-  if (!server.ready()) {
-    fprintf(stderr, "perf: port %u: %s\n", options.port, strerror(errno));
-    return kExitFailed;
+  int code = kExitFailed;
+  {
+    Server server(**session, common, options);
+    if (!server.ready()) {
+      fprintf(stderr, "perf: port %u: %s\n", options.port, strerror(errno));
+      return code;
+    }
+    code = (*session)->run();
   }
-  const int code = (*session)->run();
   (*session)->linger(1_s);
   return code;
 }
