@@ -62,6 +62,19 @@ int attach(int fd, const std::string& name, TunTap::Kind kind, HostOffload offlo
   request.ifr_flags = static_cast<short>(flags);
   return ::ioctl(fd, TUNSETIFF, &request);
 }
+
+// The kernel gives the interface its queue a moment after somebody has attached to it. What it sends us before that is
+// lost, and that would be its answer to our first ARP request. An interface that is down is not waited for.
+void wait_until_running(const std::string& name) {
+  constexpr int kLongest = 1200;  // ms: such changes are carried out once a second
+  const Descriptor s{::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+  for (int i = 0; s.fd >= 0 && i < kLongest; ++i) {
+    ifreq request = request_for(name);
+    if (::ioctl(s.fd, SIOCGIFFLAGS, &request) < 0) return;
+    if ((request.ifr_flags & IFF_UP) == 0 || (request.ifr_flags & IFF_RUNNING) != 0) return;
+    ::usleep(1000);
+  }
+}
 }  // namespace
 
 Result<std::unique_ptr<TunTap>, Failure> TunTap::open(Kind kind, const std::string& name, HostOffload offload,
@@ -72,6 +85,7 @@ Result<std::unique_ptr<TunTap>, Failure> TunTap::open(Kind kind, const std::stri
   Descriptor d{::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC)};
   if (d.fd < 0) return fail(open_failure(name, errno));
   if (attach(d.fd, name, kind, offload) < 0) return fail(open_failure(name, errno));
+  wait_until_running(name);
   link::Capabilities c;
   c.medium = kind == Kind::kTap ? link::Medium::kEthernet : link::Medium::kIp;
   c.mtu = mtu_of(name);
