@@ -1,6 +1,7 @@
 #include "stack/tcp/accurate_ecn.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "stack/tcp/ecn.h"
 
@@ -48,10 +49,8 @@ bool AccurateEcn::ack_due(bool data_waits) const {
 
 // --- of what we say
 
-std::uint8_t AccurateEcn::ace(bool bare) {
-  const std::optional<std::uint8_t> reply = reply_;
-  reply_.reset();
-  return bare && reply ? *reply : ace_next();
+std::uint8_t AccurateEcn::ace() {
+  return std::exchange(reply_, std::nullopt).value_or(ace_next());
 }
 
 // As few counts as have ever changed.

@@ -24,8 +24,8 @@ class AccurateEcn {
   [[nodiscard]] bool seen() const { return congestion_ > 0 || capable0_ > 1 || capable1_ > 1 || packets_ > 0; }
 
   // --- of what we say
-  // Of the next segment (RFC9768-08). `bare`: it has no data.
-  [[nodiscard]] std::uint8_t ace(bool bare);
+  // Of the next segment (RFC9768-08); that which answers the SYN-ACK never has data.
+  [[nodiscard]] std::uint8_t ace();
   [[nodiscard]] std::uint8_t ace_next() const { return static_cast<std::uint8_t>(marks_ & 7); }
   [[nodiscard]] bool option_due() const { return option_due_; }  // (RFC9768-14)
   [[nodiscard]] wire::tcp::AccurateEcnOption option() const;

@@ -117,7 +117,7 @@ std::uint8_t Connection::add_ecn(wire::tcp::Header& header, std::uint32_t size) 
   if (negotiated_.ecn == EcnMode::kNone || header.flags.any(Flags::kSyn | Flags::kRst)) return 0;
   if (accurate_ecn()) {
     AccurateEcn& e = *rare_->accurate_ecn;
-    wire::tcp::set_ace(header, e.ace(size == 0));
+    wire::tcp::set_ace(header, e.ace());
     return size > 0 && snd_wnd_ > 0 && Seq(header.seq) >= snd_max_ && !e.mangled() ? kEcnCapable0 : std::uint8_t{0};
   }
   int flags = header.flags.bits();

@@ -1,6 +1,7 @@
 // Accurate ECN by script: RFC 9768. Segments of 1000 bytes.
 #include "tests/tcp/harness.h"
 
+#include "stack/tcp/accurate_ecn.h"
 #include "stack/tcp/cc/registry.h"
 
 namespace sluice::test {
@@ -142,13 +143,17 @@ TEST(AccurateEcn, TellsWhatHasCome) {
   o.tcp.quick_acks = 0;
   Script h(o);
   establish(h);
-  std::uint32_t seq = 1;
+  std::uint32_t seq = 1, ours = 1;
   const auto data = [&](std::uint8_t codepoint) {
-    h.rx({.flags = "A", .seq = seq, .ack = 1, .payload = "abc", .ecn = codepoint, .ace = 5});
+    h.rx({.flags = "A", .seq = seq, .ack = ours, .payload = "abc", .ecn = codepoint, .ace = 5});
     seq += 3;
   };
+  EXPECT_FALSE(h.info().ecn_seen);
   data(kCapable0);
   h.expect_nothing();
+  h.write("us");  // the ACK that was due rides on it, and so does the option
+  h.expect_tx({.ack = seq, .payload = "us", .ace = 5, .accurate_ecn = Counts{4}});
+  ours += 2;
   data(kMarked);  // the marks begin: an ACK at once
   h.expect_tx({.ack = seq, .size = 0, .ace = 6, .ecn = kNone, .accurate_ecn = Counts{4, 3}});
   data(kMarked);
@@ -160,10 +165,10 @@ TEST(AccurateEcn, TellsWhatHasCome) {
   h.expect_tx({.ack = seq, .ace = 0, .accurate_ecn = Counts{4, 9, 4}});
   for (int i = 0; i < 3; ++i) {  // without data it takes three
     h.expect_nothing();
-    h.rx({.seq = seq, .ack = 1, .ecn = kMarked, .ace = 5});
+    h.rx({.seq = seq, .ack = ours, .ecn = kMarked, .ace = 5});
   }
   h.expect_tx({.ack = seq, .size = 0, .ace = 3});
-  h.rx({.flags = "A", .seq = 1'000'000, .ack = 1, .payload = "far", .ecn = kMarked, .ace = 5});  // not acceptable
+  h.rx({.flags = "A", .seq = 1'000'000, .ack = ours, .payload = "far", .ecn = kMarked, .ace = 5});  // not acceptable
   h.expect_tx({.ack = seq, .ace = 3});
   h.write("data");
   h.expect_tx({.payload = "data", .ace = 3, .ecn = kCapable0});
@@ -275,6 +280,83 @@ TEST(AccurateEcn, SackHasPrecedence) {
     ASSERT_TRUE(s.has_value());
     EXPECT_EQ(s->sack.size(), i);
     EXPECT_EQ(s->accurate_ecn.has_value(), i <= 2);
+  }
+}
+
+// A peer that marks what carries nothing is ECN-capable as well.
+TEST(AccurateEcn, SeenInABareSegment) {
+  Script h(with(EcnUse::kOff, EcnUse::kAccurate));
+  establish(h);
+  EXPECT_FALSE(h.info().ecn_seen);
+  h.rx({.seq = 1, .ack = 1, .ecn = kCapable0, .ace = 5});
+  EXPECT_TRUE(h.info().ecn_seen);
+}
+
+// Segments that the link layer has joined count each.
+TEST(AccurateEcn, SegmentsThatCameTogether) {
+  Script h(with(EcnUse::kOff, EcnUse::kAccurate));
+  establish(h);
+  h.rx_together(
+      {{.seq = 1, .ack = 1, .payload = "abc", .ecn = kMarked}, {.seq = 4, .ack = 1, .payload = "def", .ecn = kMarked}});
+  EXPECT_EQ(h.counters().get(Counter::kLinkCoalesced), 1u);
+  EXPECT_EQ(h.info().ecn_counts.received_marks, 2u);
+}
+
+// What is sent again is not ECN-capable.
+TEST(AccurateEcn, Retransmission) {
+  ScriptOptions o = with(EcnUse::kOff, EcnUse::kAccurate);
+  o.tcp.tail_probe = tcp::Switch::kOff;
+  Script h(o);
+  establish(h);
+  h.write("data");
+  h.expect_tx({.payload = "data", .ecn = kCapable0});
+  ASSERT_TRUE(h.until_tx(5_s).has_value());
+  h.expect_tx({.payload = "data", .ace = 5, .ecn = kNone});
+}
+
+// An ACK that delivers nothing tells no news, not even those of the one before it.
+TEST(AccurateEcn, MarksAreHeardOnce) {
+  Script h(with(EcnUse::kOff, EcnUse::kAccurate));
+  establish(h);
+  h.write("data");
+  h.expect_tx({.payload = "data"});
+  h.rx({.seq = 1, .ack = 5, .win = 60'000, .ace = 6});
+  EXPECT_EQ(h.counters().get(Counter::kTcpMarkReductions), 1u);
+  h.write("more");
+  h.expect_tx({.payload = "more"});
+  h.rx({.seq = 1, .ack = 5, .win = 50'000, .ace = 6});
+  EXPECT_EQ(h.counters().get(Counter::kTcpMarkReductions), 1u);
+}
+
+// Bytes that are taken for marked, without the option and with it: what was assumed before is not counted again.
+TEST(AccurateEcn, BytesOfMarks) {
+  const auto counts = [](std::uint32_t capable0, std::uint32_t congestion) {
+    using Option = wire::tcp::AccurateEcnOption;
+    return Option{.present = true,
+                  .has = Option::kCapable0 | Option::kCongestion,
+                  .capable0 = capable0,
+                  .congestion = congestion};
+  };
+  struct Row {
+    std::uint8_t ace;
+    wire::tcp::AccurateEcnOption option;
+    std::uint32_t delivered, bytes;
+  };
+  const Row rows[] = {
+      {5, {}, 3000, 0},
+      {6, {}, 3000, 1000},                  // one packet of three
+      {6, {}, 3000, 0},                     // no other one
+      {0, {}, 1500, 1500},                  // two, as far as there is so much
+      {0, counts(8001, 2000), 500, 0},      // it was less
+      {1, counts(8001, 3000), 1000, 500},   // of which 500 were assumed above
+      {2, counts(8001, 4000), 1000, 1000},  // and all that was assumed is settled
+  };
+  tcp::AccurateEcn e;
+  for (const Row& r : rows) {
+    SCOPED_TRACE(std::to_string(&r - rows));
+    e.forget_news();
+    e.on_ack(r.ace, r.option, r.delivered, kMss);
+    EXPECT_EQ(e.news().bytes, r.bytes);
   }
 }
 

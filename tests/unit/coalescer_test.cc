@@ -116,6 +116,7 @@ TEST(Coalescer, LeavesApartWhatDiffers) {
       {"URG", [](Segment& s) { s.tcp.flags = Flags(Flags::kAck | Flags::kUrg); }, apart},
       {"ECE", [](Segment& s) { s.tcp.flags = Flags(Flags::kAck | Flags::kEce); }, apart},
       {"CWR", [](Segment& s) { s.tcp.flags = Flags(Flags::kAck | Flags::kCwr); }, apart},
+      {"AE", [](Segment& s) { s.tcp.ae = true; }, apart},
       {"no ACK", [](Segment& s) { s.tcp.flags = Flags(Flags::kPsh); }, apart},
       {"PSH ends a run", [](Segment& s) { s.tcp.flags = Flags(Flags::kAck | Flags::kPsh); }, {200, 100}},
       {"another acknowledgement", [](Segment& s) { s.tcp.ack += 1; }, apart},
