@@ -191,13 +191,13 @@ ssize_t Session::receive(int fd, msghdr& message, int flags) {
   Lock lock = host_.lock();
   Descriptor* d = find_socket(fd);
   if (d == nullptr) return set_errno(Errno::kBadFile);
-  const auto p = pieces_of(message.msg_iov, message.msg_iovlen);
+  auto p = pieces_of(message.msg_iov, message.msg_iovlen);
   if (!p) return set_errno(p.error());
   if ((flags & MSG_ERRQUEUE) != 0) return receive_report(reference(*d), Duration(), message);
   const Instant deadline = deadline_of(*d, d->settings.seldom->receive_timeout, flags);
   const auto got = blocking(lock, *d, Ready::kIn, deadline, [&] {
     return host_.stack().sockets().receive(
-        d->handle, p->writable(),
+        d->handle, p->writable(0),
         {.peek = (flags & MSG_PEEK) != 0, .trunc = (flags & MSG_TRUNC) != 0, .urgent = (flags & MSG_OOB) != 0});
   });
   if (!got) return set_errno(got.error());

@@ -38,13 +38,13 @@ class RawRules : public testing::Test, protected IpScript {
   }
   // The last packet of our protocol that went to the device.
   std::optional<wire::ipv4::Header> last_sent() {
-    std::optional<wire::ipv4::Header> last;
+    std::optional<wire::ipv4::Header> header;
     for (const Octets& frame : device.sent) {
       const auto p = wire::ipv4::parse(Bytes(frame).subspan(14));
-      if (p && p->header.protocol == kProtocol) last = p->header;
+      if (p && p->header.protocol == kProtocol) header = p->header;
     }
     device.sent.clear();
-    return last;
+    return header;
   }
   void arrive(Ipv4Address from, Ipv4Address to, std::uint8_t protocol = kProtocol, const Octets& l4 = Octets(20, 'a')) {
     const MacAddress mac = to.is_multicast() ? wire::multicast_mac(to) : kOurMac;
@@ -323,7 +323,9 @@ TEST_F(RawRules, OptionsHaveTheirRange) {
     SCOPED_TRACE(static_cast<int>(row.option));
     SCOPED_TRACE(row.value);
     EXPECT_EQ(sockets().set_option(raw_, row.option, row.value).has_value(), row.reads.has_value());
-    if (row.reads) EXPECT_EQ(sockets().get_option(raw_, row.option).value(), *row.reads);
+    if (row.reads) {
+      EXPECT_EQ(sockets().get_option(raw_, row.option).value(), *row.reads);
+    }
   }
   EXPECT_EQ(sockets().get_option(raw_, Option::kProtocol).value(), kProtocol);
   EXPECT_EQ(sockets().get_option(raw_, Option::kAcceptConnection).value(), 0);
