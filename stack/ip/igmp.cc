@@ -80,7 +80,6 @@ void Igmp::on_message(const igmp::Message& message) {
 // A report that is to be sent soon enough stays where it is.
 void Igmp::asked(Member& m, Duration longest) {
   if (m.report_at > context_.now + longest) m.report_at = at_random(longest);
-  m.unasked_left = 0;
 }
 
 Instant Igmp::at_random(Duration longest) {  // (RFC2236-02)

@@ -81,6 +81,18 @@ void add_reading_rows(std::vector<Row>& rows) {
     });
     if (!call.has_flags) continue;
     add("peek", 5, [read](S& s, S::Pair p) { read_meanwhile(s, p, read, MSG_PEEK, {"abc", "de"}); });
+    add("peek, and the time is over", 5, [read](S& s, S::Pair p) {
+      const timeval t{0, 20'000};
+      s.set_bytes(p.server, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+      s.send(p.client, "abc");
+      read_meanwhile(s, p, read, MSG_PEEK, {});
+    });
+    add("shut below it", 5, [](S& s, S::Pair p) {
+      s.send(p.client, "abc");
+      s.poll(p.server);
+      s.shutdown(p.server, SHUT_RD);
+      s.poll(p.server);
+    });
     add("may not wait", 5, [read](S& s, S::Pair p) {
       s.send(p.client, "abc");
       read_meanwhile(s, p, read, MSG_DONTWAIT, {});

@@ -155,6 +155,18 @@ TEST_F(ReadsOf, LowWaterMark) {
   }
 }
 
+// A read with room for less asks for no more; one that stops at the urgent mark has all that it can get.
+TEST_F(ReadsOf, LessThanTheLowWaterMark) {
+  set_int(pair_.server, SOL_SOCKET, SO_RCVLOWAT, 5);
+  Room room{};
+  send("abc");
+  wait_until([&] { return queued() == 3; });
+  EXPECT_EQ(sl_recv(pair_.server, room.data(), 2, 0), 2);
+  EXPECT_EQ(sl_send(pair_.client, "u", 1, MSG_OOB), 1);
+  wait_for_events(pair_.server, POLLPRI);
+  EXPECT_EQ(sl_recv(pair_.server, room.data(), room.size(), MSG_PEEK), 1);
+}
+
 TEST_F(ReadsOf, ABlockIsLentWhenEnoughIsThere) {
   set_int(pair_.server, SOL_SOCKET, SO_RCVLOWAT, 5);
   int queued_when_lent = 0;

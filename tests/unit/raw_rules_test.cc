@@ -38,13 +38,13 @@ class RawRules : public testing::Test, protected IpScript {
   }
   // The last packet of our protocol that went to the device.
   std::optional<wire::ipv4::Header> last_sent() {
-    std::optional<wire::ipv4::Header> header;
+    std::optional<wire::ipv4::Header> found;
     for (const Octets& frame : device.sent) {
       const auto p = wire::ipv4::parse(Bytes(frame).subspan(14));
-      if (p && p->header.protocol == kProtocol) header = p->header;
+      if (p && p->header.protocol == kProtocol) found = p->header;
     }
     device.sent.clear();
-    return header;
+    return found;
   }
   void arrive(Ipv4Address from, Ipv4Address to, std::uint8_t protocol = kProtocol, const Octets& l4 = Octets(20, 'a')) {
     const MacAddress mac = to.is_multicast() ? wire::multicast_mac(to) : kOurMac;
@@ -153,6 +153,36 @@ TEST_F(RawRules, RoomComesBackWithReading) {
   EXPECT_TRUE(device.sent.empty());  // what has no room was wanted all the same: nobody is told "unreachable"
 }
 
+TEST_F(RawRules, PartsOfAPacket) {
+  EXPECT_FALSE(socket::any(sockets().ready(raw_) & socket::Ready::kIn));
+  arrive(kPeer, kUs);
+  EXPECT_TRUE(socket::any(sockets().ready(raw_) & socket::Ready::kIn));
+  EXPECT_EQ(sockets().readable_bytes(raw_).value(), 40u);
+  Octets room(30);
+  const MutableBytes piece(room);
+  const auto peeked = sockets().receive(raw_, std::span(&piece, 1), {.peek = true});
+  EXPECT_EQ(peeked->size, 30u);
+  EXPECT_TRUE(peeked->truncated);
+  EXPECT_EQ(peeked->at, now);
+  EXPECT_EQ(peeked->destination.address, ip::Address(kUs));
+  EXPECT_EQ(sockets().receive(raw_, std::span(&piece, 1), {.trunc = true})->size, 40u);
+  EXPECT_EQ(sockets().readable_bytes(raw_).value(), 0u);
+}
+
+TEST_F(RawRules, NewsIsTold) {
+  struct Observer : socket::ReadyObserver {
+    void on_ready(Handle) override { ++times; }
+    int times = 0;
+  } observer;
+  ASSERT_TRUE(sockets().set_observer(raw_, &observer).has_value());
+  arrive(kPeer, kUs);
+  EXPECT_EQ(observer.times, 1);
+  set(Option::kIpReceiveErrors, 1);
+  error(3, 2);
+  EXPECT_EQ(observer.times, 2);
+  ASSERT_TRUE(sockets().set_observer(raw_, nullptr).has_value());
+}
+
 // --- what it sends ---------------------------------------------------------------------------------------------------
 
 TEST_F(RawRules, FromTheAddressItIsBoundTo) {
@@ -202,6 +232,25 @@ TEST_F(RawRules, ToAGroup) {
   EXPECT_TRUE(last_sent().has_value());
   set(Option::kIpMulticastTtl, -1);
   EXPECT_EQ(sockets().get_option(raw_, Option::kIpMulticastTtl).value(), 1);
+}
+
+TEST_F(RawRules, WhatCannotBeSent) {
+  const Octets data(65'536, 'r');
+  const Bytes piece(data), one = piece.first(1);
+  EXPECT_EQ(sockets().send(raw_, std::span(&one, 1), nullptr, {}).error(), Errno::kDestinationRequired);
+  EXPECT_EQ(send(kPeer, data.size()).error(), Errno::kMessageSize);
+  EXPECT_EQ(sockets().peer_name(raw_).error(), Errno::kNotConnected);
+  connect(kPeer);
+  EXPECT_EQ(sockets().peer_name(raw_).error(), Errno::kNotConnected);  // without a port, as on Linux
+}
+
+TEST_F(RawRules, ToNoAddressIsThisHost) {
+  ASSERT_TRUE(send(Ipv4Address::any()).has_value());
+  EXPECT_TRUE(receives());
+  bind(kSecond);  // which it then means
+  ASSERT_TRUE(send(Ipv4Address::any()).has_value());
+  EXPECT_TRUE(receives());
+  EXPECT_FALSE(last_sent().has_value());
 }
 
 TEST_F(RawRules, ToABroadcastOnlyWhenAllowed) {
@@ -323,9 +372,8 @@ TEST_F(RawRules, OptionsHaveTheirRange) {
     SCOPED_TRACE(static_cast<int>(row.option));
     SCOPED_TRACE(row.value);
     EXPECT_EQ(sockets().set_option(raw_, row.option, row.value).has_value(), row.reads.has_value());
-    if (row.reads) {
-      EXPECT_EQ(sockets().get_option(raw_, row.option).value(), *row.reads);
-    }
+    if (!row.reads) continue;
+    EXPECT_EQ(sockets().get_option(raw_, row.option).value(), *row.reads);
   }
   EXPECT_EQ(sockets().get_option(raw_, Option::kProtocol).value(), kProtocol);
   EXPECT_EQ(sockets().get_option(raw_, Option::kAcceptConnection).value(), 0);
