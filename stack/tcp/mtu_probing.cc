@@ -34,14 +34,11 @@ void Connection::start_mtu_search() {
 // itself carries more needs no proof, where nothing was in doubt.
 void Connection::follow_path_mtu(std::uint32_t before, std::uint32_t link_before) {
   const std::uint32_t limit = largest_packet();
-  if (tcp_.config.mtu_probing == MtuProbing::kOff || cc_ == nullptr || limit <= before) return;
-  const bool doubted = rare_ != nullptr && rare_->mtu_search.on();
-  if (!doubted && route_.link_mtu > link_before) return;
-  if (MtuSearch& search = rare().mtu_search; !search.on()) {
-    search.start(tcp_.config.mtu_base_mss + kFixedHeaders, before, limit);
-    search.try_first(limit);
-  }
-  rare_->mtu_search.set_limit(limit);
+  if (tcp_.config.mtu_probing == MtuProbing::kOff || limit <= before || route_.link_mtu > link_before) return;
+  MtuSearch& search = rare().mtu_search;
+  if (search.on()) return;  // it goes on from where it is, up to the new limit
+  search.start(tcp_.config.mtu_base_mss + kFixedHeaders, before, limit);
+  search.try_first(limit);
   tell_path_mtu("the route may carry more");
 }
 

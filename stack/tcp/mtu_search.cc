@@ -12,7 +12,6 @@ void MtuSearch::start(std::uint32_t base, std::uint32_t effective, std::uint32_t
 }
 
 void MtuSearch::set_limit(std::uint32_t limit) {
-  if (limit == limit_) return;
   if (limit > limit_ || high_ > limit) {
     high_ = limit;
     lost_ = 0;
@@ -36,13 +35,12 @@ std::uint32_t MtuSearch::next(Instant now) {
   if (probe_ != 0 || now < wait_until_) return 0;
   if (settled()) {
     if (now < again_at_) return 0;
-    again_at_ = Instant::never();
     high_ = limit_;
     if (settled()) return 0;
   }
   if (first_ > effective_ && first_ <= high_) return first_;
   const std::uint32_t middle = (low_ + high_) / 2;
-  return middle > effective_ ? middle : (effective_ + high_ + 1) / 2;
+  return middle > effective_ ? middle : (effective_ + high_) / 2;
 }
 
 void MtuSearch::on_sent(std::uint32_t size, Seq begin, Seq end) {
@@ -61,7 +59,7 @@ void MtuSearch::on_acknowledged(Instant now) {
 void MtuSearch::on_lost(Instant now, Duration pause) {
   wait_until_ = now + pause;
   if (++lost_ >= kTries) {
-    high_ = std::min(high_, probe_ - 1);
+    high_ = probe_ - 1;
     lost_ = 0;
   }
   probe_ = 0;

@@ -17,23 +17,25 @@ void send_segments(Script& h, std::uint32_t count) {
 // (RFC1191-01, RFC1191-02, RFC9293-MUST-54): a too-big message lowers the MSS, if it quotes data in flight (RFC5927-01,
 // S30), and the data is sent again once, however many such messages come (RFC1191-08).
 TEST(PathMtu, TooLargeFromTheBeginning) {
-  Script h;
-  h.establish();
-  send_segments(h, 3);
-  for (const std::uint32_t seq : {0u, 1 + 3 * kMss, 1 + 100 * kMss}) {
-    h.rx_icmp(kUnreachable, kTooLarge, 1000, {.seq = seq});
+  for (const bool sack : {false, true}) {
+    Script h;
+    h.establish({.flags = "S", .seq = 0, .ack = 0, .mss = kMss, .sack_ok = sack});
+    send_segments(h, 3);
+    for (const std::uint32_t seq : {0u, 1 + 3 * kMss, 1 + 100 * kMss}) {
+      h.rx_icmp(kUnreachable, kTooLarge, 1000, {.seq = seq});
+    }
+    EXPECT_EQ(h.info().send_mss, kMss);
+    h.rx_icmp(kUnreachable, kTooLarge, 1000, {.seq = 1});
+    EXPECT_EQ(h.info().send_mss, 960u);
+    h.expect_tx({.seq = 1, .size = 960});
+    h.discard_tx();
+    for (std::uint32_t i = 0; i < 3; ++i) {  // about the rest of the burst
+      h.rx_icmp(kUnreachable, kTooLarge, 1000, {.seq = 1 + i * kMss});
+    }
+    h.expect_nothing();
+    h.rx_icmp(kUnreachable, kTooLarge, 68, {.seq = 1});  // not below 576
+    EXPECT_EQ(h.info().send_mss, 536u);
   }
-  EXPECT_EQ(h.info().send_mss, kMss);
-  h.rx_icmp(kUnreachable, kTooLarge, 1000, {.seq = 1});
-  EXPECT_EQ(h.info().send_mss, 960u);
-  h.expect_tx({.seq = 1, .size = 960});
-  h.discard_tx();
-  for (std::uint32_t i = 0; i < 3; ++i) {  // about the rest of the burst
-    h.rx_icmp(kUnreachable, kTooLarge, 1000, {.seq = 1 + i * kMss});
-  }
-  h.expect_nothing();
-  h.rx_icmp(kUnreachable, kTooLarge, 68, {.seq = 1});  // not below 576
-  EXPECT_EQ(h.info().send_mss, 536u);
 }
 
 // (RFC5927-03): once full segments have arrived the message has to be borne out: by a timeout, not by the next ACK.
@@ -60,6 +62,23 @@ TEST(PathMtu, TooLargeAllOfASudden) {
       EXPECT_EQ(sent->payload.size(), arrives ? kMss : 960u);
     }
   }
+}
+
+// (RFC5927-03): what arrives of the data before the one it quotes says nothing about the message.
+TEST(PathMtu, DoubtLastsUntilTheQuotedOneArrives) {
+  Script h;
+  h.establish();
+  send_segments(h, 3);
+  h.rx({.seq = 1, .ack = 1 + 3 * kMss});
+  send_segments(h, 3);
+  h.rx_icmp(kUnreachable, kTooLarge, 1000, {.seq = 1 + 5 * kMss});
+  h.rx({.seq = 1, .ack = 1 + 5 * kMss});
+  EXPECT_EQ(h.info().send_mss, kMss);
+  while (h.info().timeouts == 0) {
+    ASSERT_TRUE(h.until_tx(5_s).has_value());
+    h.discard_tx();
+  }
+  EXPECT_EQ(h.info().send_mss, 960u);
 }
 
 // Small segments say nothing about large ones. And without doubts it is believed at once.

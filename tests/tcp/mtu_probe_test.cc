@@ -1,5 +1,7 @@
 // Path MTU discovery by probing, by script: RFC 4821. Ordinary segments have 1000 bytes to begin with, the link and the
 // peer allow 1460.
+#include <array>
+
 #include "tests/tcp/harness.h"
 
 namespace sluice::test {
@@ -23,7 +25,7 @@ ScriptOptions with(MtuProbing when) {
 void establish(Script& h, bool sack, std::size_t written) {
   h.listen();
   h.rx({.flags = "S", .seq = 0, .ack = 0, .mss = 1460, .sack_ok = sack});
-  h.expect_tx({.flags = "SA", .mss = 1460});
+  h.expect_tx({.flags = "SA"});
   h.after(40_ms);
   h.rx({.seq = 1, .ack = 1});
   h.accept();
@@ -177,6 +179,289 @@ TEST(MtuProbe, WaitsUntilItsLossWouldShow) {
   }
 }
 
+// Room for options is taken from it: the packet is as large as the search wants it.
+TEST(MtuProbe, CountsOptions) {
+  Script h(with(MtuProbing::kAlways));
+  h.establish({.flags = "S", .seq = 0, .ack = 0, .mss = 1460, .ts = Segment::Timestamps{1, 0}});
+  h.write(std::string(20'000, 'x'));
+  h.expect_tx({.seq = 1, .size = kFirstProbe - 12});
+}
+
+// (RFC4821-05): the base is for paths of which nothing is known; what a route says, or ICMP has said, is believed.
+TEST(MtuProbe, BeginsWithWhatTheRouteSays) {
+  for (const bool by_icmp : {true, false}) {
+    Script h(with(MtuProbing::kAlways));
+    const wire::Ipv4Address peer{kPeerAddress};
+    if (by_icmp) {
+      h.stack().ip().accept_path_mtu(peer, 1300);
+    } else {
+      ASSERT_TRUE(h.stack().ip().add_route({{peer, 32}, {}, h.interface(), 0, 1300}).has_value());
+    }
+    establish(h, true, 20'000);
+    h.expect_tx({.seq = 1, .size = 1300 - kHeaders});
+    EXPECT_EQ(probes(h), 0u);
+  }
+}
+
+// Four segments are out, too few for a probe to go with them.
+void begin_small(Script& h, bool sack) {
+  establish(h, sack, 4 * kBase);
+  for (std::uint32_t i = 0; i < 4; ++i) h.expect_tx({.seq = 1 + i * kBase, .size = kBase});
+  h.after(40_ms);
+}
+
+// (RFC4821-10): when something may be lost, or more is to be said than fits beside it.
+TEST(MtuProbe, WaitsWhileSomethingIsDoubtful) {
+  struct Row {
+    const char* name;
+    bool sack;
+    void (*doubt)(Script&);
+  };
+  const Row rows[] = {
+      {"nothing", true, [](Script&) {}},
+      {"a duplicate ACK", false, [](Script& h) { h.rx({.seq = 1, .ack = 1}); }},
+      {"a hole", true,
+       [](Script& h) {
+         h.rx({.seq = 1, .ack = 1001, .sack = {{2001, 3001}}});
+       }},
+      {"a tail probe", true, [](Script& h) { ASSERT_TRUE(h.until_tx(150_ms).has_value()); }},
+      {"a hole in what has arrived", true, [](Script& h) { h.rx({.seq = 11, .ack = 1, .payload = "later"}); }},
+      {"urgent data", true, [](Script& h) {
+         const std::uint8_t byte = 'u';
+         const std::array pieces{Bytes(&byte, 1)};
+         ASSERT_TRUE(h.stack().sockets().send(h.handle(), pieces, nullptr, {.urgent = true}).has_value());
+       }}};
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row.name);
+    Script h(with(MtuProbing::kAlways));
+    begin_small(h, row.sack);
+    row.doubt(h);
+    h.write(std::string(20'000, 'x'));
+    EXPECT_EQ(probes(h), row.doubt == rows[0].doubt ? 1u : 0u);
+  }
+}
+
+// Nothing else shares a segment with the end of a record.
+TEST(MtuProbe, GoesAcrossNoEndOfARecord) {
+  Script h(with(MtuProbing::kAlways));
+  establish(h, true, 0);
+  h.rx({.seq = 1, .ack = 1, .win = 0});
+  const std::array<std::uint8_t, 600> record{};
+  const std::array pieces{Bytes(record)};
+  ASSERT_TRUE(h.stack().sockets().send(h.handle(), pieces, nullptr, {.end_of_record = true}).has_value());
+  h.write(std::string(20'000, 'x'));
+  h.rx({.seq = 1, .ack = 1});
+  h.expect_tx({.seq = 1, .size = 600});
+  h.expect_tx({.seq = 601, .size = kFirstProbe});
+}
+
+// The user has closed: what is left goes as it is.
+TEST(MtuProbe, NotWhileClosing) {
+  for (const bool closes : {false, true}) {
+    Script h(with(MtuProbing::kAlways));
+    establish(h, true, 0);
+    h.rx({.seq = 1, .ack = 1, .win = 4000});
+    h.write(std::string(20'000, 'x'));
+    if (closes) h.shutdown_write();
+    h.discard_tx();
+    h.rx({.seq = 1, .ack = 4001});
+    EXPECT_EQ(probes(h), closes ? 0u : 1u);
+  }
+}
+
+// Nor does that of what the user wants to be cut.
+TEST(MtuProbe, NotWhereTheUserWantsNoDontFragment) {
+  for (const std::int64_t use : {1, 0}) {
+    Script h(with(MtuProbing::kAlways));
+    establish(h, true, 0);
+    h.set(socket::Option::kIpMtuDiscover, use);
+    h.write(std::string(20'000, 'x'));
+    EXPECT_EQ(probes(h), use == 1 ? 1u : 0u);
+  }
+}
+
+// Where routers have to cut packets, their size says nothing of the path.
+TEST(MtuProbe, NotWithoutDontFragment) {
+  for (const bool cut : {false, true}) {
+    ScriptOptions o = with(MtuProbing::kBlackHole);
+    o.tcp.mtu_floor_mss = 300;
+    o.tcp.tail_probe = tcp::Switch::kOff;
+    Script h(o);
+    h.stack().ip().accept_path_mtu(wire::Ipv4Address{kPeerAddress}, cut ? 575 : 576);
+    establish(h, true, 20'000);
+    h.expect_tx({.seq = 1, .size = 536});
+    std::uint32_t next = end_of_flight(h, 1);
+    for (int i = 0; i < 3; ++i) {
+      ASSERT_TRUE(h.until_tx(60_s).has_value());
+      h.discard_tx();
+    }
+    EXPECT_EQ(h.info().send_mss, 300u);
+    for (int i = 0; i < 10 && next < 20'000; ++i) next = acknowledge_all(h, next);
+    EXPECT_EQ(probes(h) > 0, !cut);
+  }
+}
+
+// (RFC4821-10): a window too small for the probe and what shows its loss is no window for it.
+TEST(MtuProbe, NeedsItsWindow) {
+  for (const bool ten : {true, false}) {
+    ScriptOptions o = with(MtuProbing::kAlways);
+    o.tcp.initial_window_10 = ten ? tcp::Switch::kOn : tcp::Switch::kOff;
+    Script h(o);
+    establish(h, true, 20'000);
+    EXPECT_EQ(probes(h), ten ? 1u : 0u);
+  }
+}
+
+// Where it could go but for what is out, nothing else takes the room that ACKs make.
+TEST(MtuProbe, WaitsForRoom) {
+  Script h(with(MtuProbing::kAlways));
+  begin_small(h, true);
+  h.write(std::string(4 * kBase, 'x'));
+  h.write(std::string(kBase, 'x'));
+  for (std::uint32_t i = 4; i < 9; ++i) h.expect_tx({.seq = 1 + i * kBase, .size = kBase});
+  h.write(std::string(20'000, 'x'));
+  h.expect_nothing();
+  h.rx({.seq = 1, .ack = 1 + kBase});
+  h.expect_tx({.seq = 1 + 9 * kBase, .size = kFirstProbe});
+}
+
+// The pace holds for it.
+TEST(MtuProbe, IsPaced) {
+  ScriptOptions o = with(MtuProbing::kAlways);
+  o.tcp.pacing = tcp::Switch::kOn;
+  o.tcp.unpaced_segments = 4;
+  Script h(o);
+  begin_small(h, true);
+  h.rx({.seq = 1, .ack = 1 + 4 * kBase});
+  h.write(std::string(4 * kBase, 'x'));
+  h.discard_tx();
+  h.write(std::string(20'000, 'x'));
+  h.expect_nothing();
+  ASSERT_TRUE(h.until_tx(40_ms).has_value());
+  EXPECT_EQ(probes(h), 1u);
+}
+
+// The next one waits as long as half of a window takes to grow back (RFC4821-03), 15 seconds at most.
+TEST(MtuProbe, PausesAfterALoss) {
+  struct Row {
+    Duration round_trip, pause;
+  };
+  for (const Row& row : {Row{40_ms, 200_ms}, Row{5_s, 15_s}}) {
+    ScriptOptions o = with(MtuProbing::kAlways);
+    o.tcp.idle_restart = tcp::Switch::kOff;
+    o.tcp.initial_rto = 20_s;
+    Script h(o);
+    h.connect();
+    h.discard_tx();
+    h.after(row.round_trip);
+    h.rx({.flags = "SA", .seq = 0, .ack = 1, .mss = 1460, .sack_ok = true});
+    h.discard_tx();
+    h.write(std::string(kFirstProbe + 8 * kBase, 'x'));
+    h.expect_tx({.seq = 1, .size = kFirstProbe});
+    std::uint32_t next = end_of_flight(h, 1);
+    h.after(row.round_trip);
+    h.rx({.seq = 1, .ack = 1, .sack = {{1 + kFirstProbe, next}}});
+    EXPECT_EQ(h.counters().get(Counter::kTcpMtuProbesLost), 1u);
+    h.discard_tx();
+    h.rx({.seq = 1, .ack = next});
+    const auto write_at = [&](Duration when) {
+      h.at(when);
+      h.write(std::string(6 * kBase, 'x'));
+      next = end_of_flight(h, next);
+      h.rx({.seq = 1, .ack = next});
+    };
+    const Duration lost_at = h.elapsed();
+    write_at(lost_at + row.pause - 2_ms);
+    EXPECT_EQ(probes(h), 1u);
+    write_at(lost_at + row.pause + 2_ms);
+    EXPECT_EQ(probes(h), 2u);
+  }
+}
+
+// Not the probe is lost, but what stands before it: a sign of congestion, whatever becomes of the probe then.
+TEST(MtuProbe, LostBehindOthers) {
+  for (const bool sack : {true, false}) {
+    SCOPED_TRACE(sack);
+    Script h(with(MtuProbing::kAlways));
+    begin_small(h, sack);
+    h.write(std::string(20'000, 'x'));
+    const std::uint32_t probe = 1 + 4 * kBase;
+    const std::uint32_t behind = probe + kFirstProbe;
+    h.expect_tx({.seq = probe, .size = kFirstProbe});
+    h.discard_tx();
+    for (std::uint32_t i = 1; i <= 3; ++i) {
+      Segment duplicate{.seq = 1, .ack = 1};
+      if (sack) duplicate.sack.push_back({1 + kBase, 1 + (i + 1) * kBase});
+      h.rx(duplicate);
+    }
+    EXPECT_EQ(h.info().phase, tcp::cc::Phase::kRecovery);
+    h.after(40_ms);
+    if (sack) h.rx({.seq = 1, .ack = 1, .sack = {{behind, behind + 4 * kBase}, {1 + kBase, probe}}});
+    EXPECT_EQ(h.counters().get(Counter::kTcpMtuProbesLost), 0u);
+    EXPECT_EQ(h.info().phase, tcp::cc::Phase::kRecovery);
+  }
+}
+
+// None goes while losses are repaired, however large the window is.
+TEST(MtuProbe, NotWhileLossesAreRepaired) {
+  for (const bool loses : {false, true}) {
+    ScriptOptions o = with(MtuProbing::kAlways);
+    o.tcp.reduce_flight = tcp::Switch::kOff;
+    o.tcp.prr = tcp::Switch::kOff;
+    Script h(o);
+    establish(h, true, 0);
+    std::uint32_t next = 1;
+    for (int i = 0; i < 20; ++i) {  // too little at once for a probe, enough for the window to grow
+      h.write(std::string(5 * kBase, 'x'));
+      next = end_of_flight(h, next);
+      h.write(std::string(5 * kBase, 'x'));
+      next = end_of_flight(h, next);
+      h.after(40_ms);
+      h.rx({.seq = 1, .ack = next});
+    }
+    h.write(std::string(5 * kBase, 'x'));
+    h.after(40_ms);
+    EXPECT_EQ(probes(h), 0u);
+    if (loses) h.rx({.seq = 1, .ack = next, .sack = {{next + kBase, next + 5 * kBase}}});
+    EXPECT_EQ(h.info().phase, loses ? tcp::cc::Phase::kRecovery : tcp::cc::Phase::kOpen);
+    EXPECT_GT(h.info().cwnd, 9 * kBase);
+    h.write(std::string(20'000, 'x'));
+    EXPECT_EQ(probes(h), loses ? 0u : 1u);
+  }
+}
+
+// Without SACK it is the ACKs that say how far the repair is.
+TEST(MtuProbe, NotBetweenPartialAcks) {
+  for (const bool loses : {false, true}) {
+    ScriptOptions o = with(MtuProbing::kAlways);
+    o.tcp.reduce_flight = tcp::Switch::kOff;
+    Script h(o);
+    establish(h, false, 0);
+    std::uint32_t next = 1;
+    const auto send_ten = [&] {
+      for (int i = 0; i < 2; ++i) {
+        h.write(std::string(5 * kBase, 'x'));
+        next = end_of_flight(h, next);
+      }
+      h.after(40_ms);
+    };
+    for (int i = 0; i < 20; ++i) {
+      send_ten();
+      h.rx({.seq = 1, .ack = next});
+    }
+    const std::uint32_t first = next;
+    send_ten();
+    EXPECT_EQ(probes(h), 0u);
+    for (int i = 0; loses && i < 3; ++i) h.rx({.seq = 1, .ack = first});
+    h.rx({.seq = 1, .ack = first + kBase});
+    EXPECT_EQ(h.info().phase, loses ? tcp::cc::Phase::kRecovery : tcp::cc::Phase::kOpen);
+    h.discard_tx();
+    h.write(std::string(20'000, 'x'));
+    EXPECT_TRUE(h.next_tx().has_value());
+    EXPECT_EQ(probes(h), loses ? 0u : 1u);
+  }
+}
+
 TEST(MtuProbe, OffMeansFullSegmentsForEver) {
   Script h(with(MtuProbing::kOff));
   establish(h, true, 20'000);
@@ -195,7 +480,9 @@ TEST(MtuProbe, BlackHole) {
   ScriptOptions o = with(MtuProbing::kBlackHole);
   o.tcp.tail_probe = tcp::Switch::kOff;
   o.tcp.mtu_floor_mss = 400;
+  Kept kept;
   Script h(o);
+  h.stack().context().sink = &kept;
   establish(h, true, 20'000);
   h.expect_tx({.seq = 1, .size = kLargest});
   h.discard_tx();
@@ -203,6 +490,41 @@ TEST(MtuProbe, BlackHole) {
     ASSERT_TRUE(h.until_tx(60_s).has_value());
     h.expect_tx({.seq = 1, .size = size});
     h.discard_tx();
+  }
+  EXPECT_EQ(h.counters().get(Counter::kTcpBlackHoles), 3u);
+  ASSERT_FALSE(kept.all.empty());
+  EXPECT_STREQ(kept.all[0].detail, "black hole: timeouts in a row");
+  EXPECT_EQ(kept.all[0].a, kBase + kHeaders);
+  EXPECT_EQ(kept.all[0].b, kLargest + kHeaders);
+  h.stack().context().sink = nullptr;
+}
+
+void time_out(Script& h, int times) {
+  for (int i = 0; i < times; ++i) {
+    ASSERT_TRUE(h.until_tx(60_s).has_value());
+    h.discard_tx();
+  }
+}
+
+// Below the base only where nothing of that size ever got through.
+TEST(MtuProbe, BlackHoleEndsWhereSomethingPasses) {
+  for (const bool sack : {true, false}) {
+    for (const bool passes : {true, false}) {
+      ScriptOptions o = with(MtuProbing::kBlackHole);
+      o.tcp.tail_probe = tcp::Switch::kOff;
+      Script h(o);
+      establish(h, sack, 2 * kLargest);
+      h.discard_tx();
+      time_out(h, 3);
+      EXPECT_EQ(h.info().send_mss, kBase);
+      if (passes) {
+        h.rx({.seq = 1, .ack = 1 + 2 * kLargest});
+        h.write(std::string(2 * kBase, 'x'));
+        h.discard_tx();
+      }
+      time_out(h, 8);
+      EXPECT_EQ(h.info().send_mss == kBase, passes);
+    }
   }
 }
 
@@ -223,28 +545,27 @@ TEST(MtuProbe, BlackHoleAfterFullSegmentsHavePassed) {
 
 // What is short by itself is in no black hole.
 TEST(MtuProbe, SmallSegmentsSayNothing) {
-  Script h(with(MtuProbing::kBlackHole));
-  establish(h, true, 500);
-  for (int i = 0; i < 6; ++i) {
-    ASSERT_TRUE(h.until_tx(60_s).has_value());
-    h.expect_tx({.seq = 1, .size = 500});
+  for (const std::uint32_t size : {500u, kBase}) {  // below the least, and up to the base
+    Script h(with(MtuProbing::kBlackHole));
+    establish(h, true, size);
+    for (int i = 0; i < 6; ++i) {
+      ASSERT_TRUE(h.until_tx(60_s).has_value());
+      h.expect_tx({.seq = 1, .size = size});
+    }
+    EXPECT_EQ(h.counters().get(Counter::kTcpBlackHoles), 0u);
+    EXPECT_EQ(h.info().send_mss, kLargest);
   }
-  EXPECT_EQ(h.counters().get(Counter::kTcpBlackHoles), 0u);
-  EXPECT_EQ(h.info().send_mss, kLargest);
 }
 
-// The path was only down: the first probe has the size that it carried before.
-TEST(MtuProbe, AfterAnOutage) {
+// The path was only down, for longer or shorter: the first probe has the size that it carried before.
+void outage(int timeouts, std::uint32_t falls_to) {
   ScriptOptions o = with(MtuProbing::kBlackHole);
   o.tcp.tail_probe = tcp::Switch::kOff;
   Script h(o);
   establish(h, true, 100'000);
   h.discard_tx();
-  for (int i = 0; i < 3; ++i) {
-    ASSERT_TRUE(h.until_tx(60_s).has_value());
-    h.discard_tx();
-  }
-  EXPECT_EQ(h.info().send_mss, kBase);
+  time_out(h, timeouts);
+  EXPECT_EQ(h.info().send_mss, falls_to);
   std::uint32_t next = 14'601;
   for (int i = 0; i < 10 && probes(h) == 0; ++i) next = acknowledge_all(h, next);
   bool seen = false;
@@ -256,6 +577,11 @@ TEST(MtuProbe, AfterAnOutage) {
   h.after(40_ms);
   h.rx({.seq = 1, .ack = next});
   EXPECT_EQ(h.info().send_mss, kLargest);
+}
+
+TEST(MtuProbe, AfterAnOutage) {
+  outage(3, kBase);
+  outage(5, 512);
 }
 
 // The result holds for others on the same path, and is doubted after ten minutes (RFC4821-06): by a probe (RFC4821-08).
@@ -301,7 +627,9 @@ TEST(MtuProbe, IsSharedAndAges) {
 
 // What ICMP has said is doubted after ten minutes: one segment of the old size goes first (RFC4821-08).
 TEST(MtuProbe, AnAgedEstimateIsTried) {
+  Kept kept;
   Script h;
+  h.stack().context().sink = &kept;
   establish(h, true, kLargest);
   h.expect_tx({.seq = 1, .size = kLargest});
   h.rx_icmp(3, 4, 1000, {.seq = 1});
@@ -314,6 +642,79 @@ TEST(MtuProbe, AnAgedEstimateIsTried) {
   h.expect_tx({.seq = 1 + kLargest, .size = kLargest});
   h.expect_tx({.seq = 1 + 2 * kLargest, .size = 960});
   EXPECT_EQ(probes(h), 1u);
+  ASSERT_EQ(kept.all.size(), 1u);
+  EXPECT_STREQ(kept.all[0].detail, "the route may carry more");
+  EXPECT_EQ(kept.all[0].a, 1000);
+  EXPECT_EQ(kept.all[0].b, 1500);
+  h.stack().context().sink = nullptr;
+}
+
+// Nothing was in doubt: a link that carries more needs no proof. Where something was, it does.
+TEST(MtuProbe, AnotherLink) {
+  for (const bool doubted : {false, true}) {
+    Script h(with(doubted ? MtuProbing::kAlways : MtuProbing::kBlackHole));
+    ip::Ip& ip = h.stack().ip();
+    ASSERT_TRUE(ip.set_mtu(h.interface(), 1200).has_value());
+    establish(h, true, 1160);
+    h.expect_tx({.seq = 1, .size = doubted ? kBase : 1160});
+    h.discard_tx();
+    h.after(40_ms);
+    h.rx({.seq = 1, .ack = 1161});
+    ASSERT_TRUE(ip.set_mtu(h.interface(), 1500).has_value());
+    h.write(std::string(20'000, 'x'));
+    h.expect_tx({.seq = 1161, .size = doubted ? kFirstProbe : kLargest});
+    EXPECT_EQ(probes(h), doubted ? 1u : 0u);
+  }
+}
+
+// A link that carries less is followed at once, and no reason to look for more when it carries as much as before.
+TEST(MtuProbe, ALinkThatCarriesLess) {
+  Script h;
+  ip::Ip& ip = h.stack().ip();
+  establish(h, true, kLargest);
+  h.discard_tx();
+  h.after(40_ms);
+  h.rx({.seq = 1, .ack = 1 + kLargest});
+  for (const std::uint32_t mtu : {1200u, 1500u}) {
+    ASSERT_TRUE(ip.set_mtu(h.interface(), mtu).has_value());
+    h.write("x");
+    const Segment s = h.expect_tx({.payload = "x"});
+    h.after(40_ms);
+    h.rx({.seq = 1, .ack = s.seq + 1});
+    EXPECT_EQ(h.info().send_mss, mtu - kHeaders);
+  }
+  EXPECT_EQ(probes(h), 0u);
+}
+
+// Part of it is not the whole.
+TEST(MtuProbe, HalfAcknowledgedItSaysNothing) {
+  Script h(with(MtuProbing::kAlways));
+  establish(h, true, 60'000);
+  h.expect_tx({.seq = 1, .size = kFirstProbe});
+  h.discard_tx();
+  h.after(40_ms);
+  h.rx({.seq = 1, .ack = 1 + kBase});
+  EXPECT_EQ(h.info().send_mss, kBase);
+  h.rx({.seq = 1, .ack = 1 + kFirstProbe});
+  EXPECT_EQ(h.info().send_mss, kFirstProbe);
+}
+
+// What full segments have shown holds for their size: of larger ones three timeouts are enough again.
+TEST(MtuProbe, BlackHoleAfterGrowing) {
+  ScriptOptions o = with(MtuProbing::kAlways);
+  o.tcp.tail_probe = tcp::Switch::kOff;
+  Script h(o);
+  establish(h, true, 60'000);
+  h.expect_tx({.seq = 1, .size = kFirstProbe});
+  h.discard_tx();
+  h.after(40_ms);
+  h.rx({.seq = 1, .ack = 1 + kFirstProbe});
+  EXPECT_EQ(h.info().send_mss, kFirstProbe);
+  h.discard_tx();
+  time_out(h, 2);
+  EXPECT_EQ(h.info().send_mss, kFirstProbe);
+  time_out(h, 1);
+  EXPECT_EQ(h.info().send_mss, kBase);
 }
 
 // A retransmission covers it: whatever is acknowledged then, it need not have been the probe.

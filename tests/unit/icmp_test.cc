@@ -437,6 +437,16 @@ TEST(PathMtu, Ages) {
   EXPECT_EQ(s.stack->ip().route(kFar)->mtu, 1500u);
 }
 
+// What the link carries bounds it, and is no new estimate.
+TEST(PathMtu, OnASmallerLink) {
+  Script s;
+  s.stack->ip().accept_path_mtu(kFar, 1400);
+  for (const std::uint32_t mtu : {1300u, 1500u}) {
+    ASSERT_TRUE(s.stack->ip().set_mtu(s.id, mtu).has_value());
+    EXPECT_EQ(s.stack->ip().route(kFar)->mtu, std::min(mtu, 1400u));
+  }
+}
+
 // S30: 100 000 destinations leave the cache in its bounds and the latest estimates in force.
 TEST(PathMtu, CacheIsBounded) {
   Script s;
