@@ -286,7 +286,8 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
   int number = 0;
   if (level == IPPROTO_IP && length > 0 && length < sizeof number) {  // these may be given as one byte
     number = *static_cast<const unsigned char*>(value);
-  } else if (length > 0 || *option != Option::kIpReceiveErrors) {  // for which nothing is 0
+  } else if (length > 0 || (*option != Option::kIpReceiveErrors && *option != Option::kIpMtuDiscover)) {
+    // for these two nothing is 0
     if (length < sizeof number) return set_errno(Errno::kInvalid);
     memcpy(&number, value, sizeof number);
   }

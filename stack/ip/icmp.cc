@@ -98,7 +98,7 @@ void Ip::Impl::send_icmp(const icmp::Message& message, const Address& source, co
   SendOptions options{.source = way->source, .destination = destination, .protocol = Protocol::kIcmp};
   options.ttl = config_.default_ttl;
   options.tos = tos;
-  options.dont_fragment = false;
+  options.path_mtu = PathMtuUse::kDont;
   (void)send(packet, options, *way);  // nobody to tell: drops are counted where they happen
 }
 
@@ -236,7 +236,7 @@ Status Ip::send_echo(const Address& destination, const Address& source, std::uin
   icmp::emit(packet.prepend(icmp::kHeaderSize), message);
   SendOptions options{.source = way->source, .destination = destination, .protocol = Protocol::kIcmp};
   options.ttl = ttl != 0 ? ttl : impl_->config_.default_ttl;  // (RFC1122-IP-19)
-  options.dont_fragment = false;
+  options.path_mtu = PathMtuUse::kDont;
   return impl_->send(packet, options, *way);
 }
 

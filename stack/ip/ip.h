@@ -114,7 +114,7 @@ class Ip {
   [[nodiscard]] std::uint32_t route_generation() const;
 
   // Sends one transport packet (header and payload in `packet`) along `route`. With packet.offload.gso set it may be up
-  // to route.max_gso_bytes; otherwise larger than route.mtu it is fragmented, or kMessageSize if dont_fragment.
+  // to route.max_gso_bytes; otherwise what is too large is fragmented, or kMessageSize: see PathMtuUse.
   // A packet that waits for address resolution is copied. kNoBuffers, kHostUnreachable, kNetworkDown, kInvalid.
   Status send(buf::TxPacket& packet, const SendOptions& options, const Path& route);
 

@@ -118,6 +118,12 @@ Result<Route> Ip::Impl::route_over(const Interface& out, const Address& destinat
   return r;
 }
 
+namespace {
+bool may_be_cut(PathMtuUse use) {
+  return use <= PathMtuUse::kWant || use == PathMtuUse::kOmit;
+}
+}  // namespace
+
 Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const Path& route) {
   const bool multicast = route.cast == Cast::kMulticast;
   if (options.ttl == 0 && !multicast) return fail(Errno::kInvalid);
@@ -126,9 +132,9 @@ Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const P
   if (multicast) loop_to_members(packet, options, route);
   if (multicast && (options.ttl == 0 || route.interface == kLoopback)) return {};  // (RFC1122-IP-17)
   const bool cut_below = packet.offload.gso_size > 0;
-  if (size > route.mtu && !cut_below) {
-    if (options.dont_fragment) return context_.drop(Drop::kIpTooBig), fail(Errno::kMessageSize);  // (RFC791-08)
-    return send_fragments(packet, options, route);
+  if (size > route.mtu_for(options.path_mtu) && !cut_below) {
+    if (may_be_cut(options.path_mtu)) return send_fragments(packet, options, route);
+    return context_.drop(Drop::kIpTooBig), fail(Errno::kMessageSize);  // (RFC791-08)
   }
   const std::size_t datagrams = cut_below ? packet.payload_size() / packet.offload.gso_size + 1 : 1;
   ipv4::Header header = header_for(options, route, datagrams);
@@ -140,10 +146,12 @@ Status Ip::Impl::send(buf::TxPacket& packet, const SendOptions& options, const P
 // DEVIATION(RFC1191-10): ICMP goes without DF unless it asks for it: nobody would send an echo reply again that was
 // too large for the path.
 ipv4::Header Ip::Impl::header_for(const SendOptions& options, const Path& route, std::size_t datagrams) {
-  const bool discover = config_.path_mtu_discovery == IpConfig::Discovery::kOn && route.cast == Cast::kUnicast &&
-                        options.protocol != Protocol::kIcmp;
+  const bool discover = options.path_mtu == PathMtuUse::kWant && route.cast == Cast::kUnicast &&
+                        config_.path_mtu_discovery == IpConfig::Discovery::kOn;
+  const bool probe = options.path_mtu == PathMtuUse::kProbe;
+  const bool wanted = discover || options.path_mtu == PathMtuUse::kDo;
   ipv4::Header h{.tos = options.tos,
-                 .dont_fragment = (options.dont_fragment || discover) && !route.below_floor,
+                 .dont_fragment = probe || (wanted && !route.below_floor),
                  .ttl = options.ttl,
                  .protocol = static_cast<std::uint8_t>(options.protocol),
                  .source = options.source.v4(),
@@ -241,12 +249,10 @@ Status Ip::Impl::send_fragments(buf::TxPacket& packet, const SendOptions& option
     link::complete_checksum(packet.header(), packet.payload(), packet.offload);
   }
   const std::size_t total = packet.size();
-  const std::size_t step = (route.mtu - ipv4::kHeaderSize) / 8 * 8;
+  const std::size_t step = (route.mtu_for(options.path_mtu) - ipv4::kHeaderSize) / 8 * 8;
   SendOptions fragmentable = options;
-  fragmentable.dont_fragment = false;
-  Path cut_here = route;
-  cut_here.below_floor = true;  // and, if it must be, cut again on the way
-  ipv4::Header header = header_for(fragmentable, cut_here, 1);
+  fragmentable.path_mtu = PathMtuUse::kDont;  // and, if it must be, cut again on the way
+  ipv4::Header header = header_for(fragmentable, route, 1);
   for (std::size_t offset = 0; offset < total; offset += step) {
     const std::size_t size = std::min(step, total - offset);
     buf::TxPacket fragment;
@@ -277,7 +283,7 @@ void Ip::Impl::loop_to_members(buf::TxPacket& packet, const SendOptions& options
   const bool wanted = options.to_members_here || route.interface == kLoopback;
   if (!wanted || !in_group(options.destination, route.interface)) return;
   SendOptions whole = options;
-  whole.dont_fragment = true;
+  whole.path_mtu = PathMtuUse::kDo;
   ipv4::Header header = header_for(whole, route, 1);
   header.total_length = static_cast<std::uint16_t>(packet.size() + ipv4::kHeaderSize);
   ipv4::emit(packet.prepend(ipv4::kHeaderSize), header);

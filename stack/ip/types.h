@@ -80,6 +80,18 @@ class Transport {
   virtual void on_batch_end() {}
 };
 
+// What the path MTU is to a datagram: the values of IP_MTU_DISCOVER (ip(7)). Multicasts, and all where path MTU
+// discovery is off, have DF only with kDo and kProbe.
+enum class PathMtuUse : std::uint8_t {
+  kDont,       // larger ones are fragmented here, and those that are not may be on the way: no DF
+  kWant,       // larger ones are fragmented here; others have DF (RFC1191-10)
+  kDo,         // larger ones are refused; DF, as far as the path allows it
+  kProbe,      // it is not looked at: what the link carries goes, with DF (RFC4821-09)
+  kInterface,  // likewise, without DF
+  kOmit,       // likewise, and what is too large for the link is fragmented
+};
+inline constexpr int kPathMtuUses = 6;
+
 // Where packets to a destination go. Valid while `generation` equals Ip::route_generation(). Every connection keeps
 // one: the members stand by size.
 struct Path {
@@ -97,6 +109,9 @@ struct Path {
   std::uint32_t mtu = 0;            // path MTU: largest IP packet, bytes; from it MMS_S (RFC1122-FRAG-07)
   std::uint32_t generation = 0;
 
+  // The largest IP packet for whom the path MTU is that to: bytes.
+  [[nodiscard]] std::uint32_t mtu_for(PathMtuUse use) const { return use < PathMtuUse::kProbe ? mtu : link_mtu; }
+
   bool operator==(const Path&) const = default;
 };
 
@@ -112,9 +127,7 @@ struct SendOptions {
   Protocol protocol{};
   std::uint8_t ttl = 64;  // 1..255
   std::uint8_t tos = 0;
-  // A datagram larger than the path MTU is refused rather than fragmented here. What is not fragmented has DF set in
-  // either case while path MTU discovery is on (RFC1191-10); ICMP only when it asks for it.
-  bool dont_fragment = true;
+  PathMtuUse path_mtu = PathMtuUse::kDo;
   bool to_members_here = true;  // a multicast is also heard by those who have joined its group on this host
 
   bool operator==(const SendOptions&) const = default;

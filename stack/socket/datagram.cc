@@ -156,7 +156,7 @@ Status Datagram::set_option(Option option, std::int64_t v) {
     case Option::kIpTos:
       return is_octet ? (o.tos = static_cast<std::uint8_t>(v), Status()) : fail(Errno::kInvalid);
     case Option::kIpMtuDiscover:
-      return o.dont_fragment = v != 0, Status();
+      return is_path_mtu_use(v) ? (o.path_mtu = static_cast<ip::PathMtuUse>(v), Status()) : fail(Errno::kInvalid);
     case Option::kIpMulticastTtl:
       if (v == -1) return o.multicast_ttl = 1, Status();
       return is_octet ? (o.multicast_ttl = static_cast<std::uint8_t>(v), Status()) : fail(Errno::kInvalid);
@@ -204,7 +204,7 @@ Result<std::int64_t> Datagram::get_option(Option option) {
     case Option::kIpTos:
       return std::int64_t{o.tos};
     case Option::kIpMtuDiscover:
-      return std::int64_t{o.dont_fragment};
+      return static_cast<std::int64_t>(o.path_mtu);
     case Option::kIpMulticastTtl:
       return std::int64_t{o.multicast_ttl};
     case Option::kIpMulticastLoop:

@@ -5,6 +5,11 @@
 
 namespace sluice::socket {
 
+// IP_MTU_DISCOVER (RFC4821-09)
+inline bool is_path_mtu_use(std::int64_t v) {
+  return v >= 0 && v < ip::kPathMtuUses;
+}
+
 class Object {
  public:
   Object(Type t, Handle h) : type(t), handle(h) {}

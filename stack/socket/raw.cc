@@ -94,7 +94,7 @@ class Raw final : public Object, private ip::RawUser {
   bool connected_ = false;
   bool own_headers_ = false;
   bool broadcast_ = false;
-  bool dont_fragment_ = false;
+  ip::PathMtuUse path_mtu_ = ip::PathMtuUse::kWant;
   bool multicast_loop_ = true;
   bool other_groups_ = true;
   std::uint8_t ttl_ = 0;  // 0: the stack's default
@@ -181,7 +181,7 @@ Status Raw::send_with_header(const Address& to, Bytes payload, const ip::Choices
   }
   if (choices.ttl != 0) options.ttl = choices.ttl;
   options.tos = choices.tos >= 0 ? static_cast<std::uint8_t>(choices.tos) : tos_;
-  options.dont_fragment = dont_fragment_;
+  options.path_mtu = path_mtu_;
   options.to_members_here = multicast_loop_;
   return ip_.send(packet, options, route);
 }
@@ -200,7 +200,7 @@ Result<std::size_t> Raw::send(std::span<const Bytes> pieces, const Endpoint* des
   if (route->cast == ip::Cast::kBroadcast && !broadcast_) return fail(Errno::kAccess);
   const Status sent = own_headers_ ? ip_.send_as_it_is(all, *route) : send_with_header(to, all, choices, *route);
   if (!sent && sent.error() == Errno::kMessageSize && errors_ != nullptr) {
-    errors_->push_too_big({to, peer_.port}, route->mtu);
+    errors_->push_too_big({to, peer_.port}, route->mtu_for(path_mtu_));
   }
   return sent ? Result<std::size_t>(all.size()) : fail(sent.error());
 }
@@ -235,7 +235,7 @@ Status Raw::set_option(Option option, std::int64_t v) {
     case Option::kIpTos:
       return is_octet ? (tos_ = octet, Status()) : fail(Errno::kInvalid);
     case Option::kIpMtuDiscover:
-      return dont_fragment_ = v != 0, Status();
+      return is_path_mtu_use(v) ? (path_mtu_ = static_cast<ip::PathMtuUse>(v), Status()) : fail(Errno::kInvalid);
     case Option::kIpMulticastTtl:
       if (v == -1) return multicast_ttl_ = 1, Status();
       return is_octet ? (multicast_ttl_ = octet, Status()) : fail(Errno::kInvalid);
@@ -280,7 +280,7 @@ Result<std::int64_t> Raw::get_option(Option option) {
     case Option::kIpTos:
       return std::int64_t{tos_};
     case Option::kIpMtuDiscover:
-      return std::int64_t{dont_fragment_};
+      return static_cast<std::int64_t>(path_mtu_);
     case Option::kIpMulticastTtl:
       return std::int64_t{multicast_ttl_};
     case Option::kIpMulticastLoop:

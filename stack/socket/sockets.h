@@ -87,7 +87,7 @@ enum class Option : std::uint8_t {  // value and unit
   kTcpFastOpenNoCookie,   // 0/1
   kIpTtl,                 // 1..255, -1: default
   kIpTos,                 // 0..255
-  kIpMtuDiscover,         // 0/1
+  kIpMtuDiscover,         // ip::PathMtuUse
   kIpMulticastTtl,        // 0..255, -1: 1
   kIpMulticastLoop,       // 0/1
   kIpMulticastAll,        // 0/1

@@ -90,7 +90,7 @@ Status Stream::take_option(tcp::ConnectionOptions& options, Option option, std::
     case Option::kIpTos:
       return in_range(0, 255) ? (options.tos = static_cast<std::uint8_t>(v), Status()) : bad;
     case Option::kIpMtuDiscover:
-      return {};  // TCP always discovers the path MTU
+      return is_path_mtu_use(v) ? (options.path_mtu = static_cast<ip::PathMtuUse>(v), Status()) : bad;
     default:
       return take_tcp_option(options, option, v);
   }
@@ -212,7 +212,7 @@ Result<std::int64_t> Stream::get_option(Option option) {
     case Option::kIpTos:
       return std::int64_t{o.tos};
     case Option::kIpMtuDiscover:
-      return std::int64_t{1};
+      return static_cast<std::int64_t>(o.path_mtu);
     default:
       return get_tcp_option(option);
   }

@@ -248,6 +248,11 @@ class Connection final : public ConnectionHandle, public Flow {
   void lower_path_mtu(std::uint32_t mtu);
   void neighbor_is_silent();
 
+  // As on Linux, a stream whose user wants anything else goes without DF, and keeps to what is known of the path.
+  [[nodiscard]] bool discovers_path_mtu() const {
+    return options_->path_mtu == ip::PathMtuUse::kWant || options_->path_mtu == ip::PathMtuUse::kDo;
+  }
+
   // mtu_probing.cc
   void start_mtu_search();
   void follow_path_mtu(std::uint32_t before, std::uint32_t link_before);

@@ -65,7 +65,7 @@ void Connection::suspect_black_hole() {
 bool Connection::may_probe_mtu() const {
   const bool quiet = recovery_.phase() == cc::Phase::kOpen && recovery_.duplicates() == 0 && snd_nxt_ == snd_max_ &&
                      (out_ == nullptr || out_->quiet());
-  return quiet && may_send_data() && !route_.below_floor && !rare_->urgent_pointer.on() &&
+  return quiet && may_send_data() && !route_.below_floor && discovers_path_mtu() && !rare_->urgent_pointer.on() &&
          !reassembly_.something_to_report();
 }
 
@@ -82,7 +82,7 @@ Connection::MtuProbe Connection::send_mtu_probe() {
   if (unsent() < needed || until_boundary(snd_nxt_) < size || snd_wnd_ < sent + needed) return MtuProbe::kNone;
   if (congestion_window() < needed || !pacer_.may_send(context_.now)) return MtuProbe::kNone;
   // ACKs make room for ordinary segments, one or two at a time: until it is enough nothing else goes.
-  if (usable_window() < size) return sent > 0 ? MtuProbe::kWaits : MtuProbe::kNone;
+  if (usable_window() < size) return MtuProbe::kWaits;
   const Seq begin = snd_nxt_;
   context_.counters.add(Counter::kTcpMtuProbes);
   context_.emit({.kind = EventKind::kTcpProbe, .flow = number_, .a = begin.value(), .detail = "path MTU"});

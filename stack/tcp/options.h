@@ -7,6 +7,7 @@
 
 #include "stack/base/siphash.h"
 #include "stack/base/time.h"
+#include "stack/ip/types.h"
 
 namespace sluice::tcp {
 
@@ -54,6 +55,7 @@ struct ConnectionOptions {
   std::uint8_t defer_accept = 0;  // of a listener: SYN-ACKs sent again while nothing but ACKs has come; 0: no deferring
   std::uint8_t ttl = 0;           // 0: the stack's default
   std::uint8_t tos = 0;
+  ip::PathMtuUse path_mtu = ip::PathMtuUse::kWant;
   std::uint8_t congestion = 0;          // index into the table of tcp/cc/registry.h; 0: the stack's default
   Switch no_delay = Switch::kOff;       // on: no Nagle (RFC9293-MUST-17)
   Switch cork = Switch::kOff;           // on: only full segments

@@ -287,6 +287,7 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
   ip::SendOptions ip{.source = tuple.local.address, .destination = tuple.peer.address, .protocol = ip::Protocol::kTcp};
   if (options_->ttl != 0) ip.ttl = options_->ttl;                         // (RFC9293-MUST-49)
   ip.tos = static_cast<std::uint8_t>((options_->tos & ~kEcnMask) | ecn);  // (RFC9293-MUST-48, -SHLD-22)
+  if (!discovers_path_mtu()) ip.path_mtu = ip::PathMtuUse::kDont;
   context_.counters.add(Counter::kTcpSegmentsSent);
   segments_out_ += std::max((size + send_mss_ - 1) / send_mss_, 1u);
   // An ACK that was due rides on it (RFC9293-SEG-13). Data leaves no room to say what is out of order: the ACK that

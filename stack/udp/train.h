@@ -29,7 +29,7 @@ class Train {
   // What could go in a train at all: more than nothing, to one host, in one packet of the path.
   static bool suits(const Way& way, std::size_t size) {
     return way.path.udp_segmentation && way.path.cast == ip::Cast::kUnicast && size > 0 &&
-           size + kHeaders <= way.path.mtu;
+           size + kHeaders <= way.path.mtu_for(way.options.path_mtu);
   }
 
   // Copies the datagram to the end of the train, or makes it the first of an empty one. False when it is not like those

@@ -351,7 +351,8 @@ Status Udp::Impl::send_cut(Port::State& s, std::span<const Bytes> pieces, const 
   const std::size_t segment = choices.segment >= 0 ? static_cast<std::size_t>(choices.segment) : s.options.segment;
   if (segment == 0 || size <= segment) return send_along(s, pieces, to, choices, route);
   constexpr std::size_t kHeaders = 28;  // IP and UDP
-  if (segment + kHeaders > route.mtu || size > segment * Port::kMaxSegments) return fail(Errno::kInvalid);
+  const std::uint32_t mtu = route.mtu_for(s.options.path_mtu);
+  if (segment + kHeaders > mtu || size > segment * Port::kMaxSegments) return fail(Errno::kInvalid);
   if (pieces.size() > Cutter::kMostPieces) return fail(Errno::kMessageSize);
   Cutter cutter(pieces);
   Status first;
@@ -378,7 +379,7 @@ Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, cons
   if (!multicast && s.options.ttl != 0) options.ttl = s.options.ttl;
   if (choices.ttl != 0) options.ttl = choices.ttl;
   options.tos = choices.tos >= 0 ? static_cast<std::uint8_t>(choices.tos) : s.options.tos;  // (RFC1122-IP-15)
-  options.dont_fragment = s.options.dont_fragment;
+  options.path_mtu = s.options.path_mtu;
   options.to_members_here = s.options.multicast_loop == Port::Options::Allow::kYes;
   context.counters.add(Counter::kUdpSent);
   if (holds > 0 && Train::suits(way, size) && train.add(way, pieces, size)) return {};
@@ -386,7 +387,8 @@ Status Udp::Impl::send_along(Port::State& s, std::span<const Bytes> pieces, cons
   if (holds > 0 && Train::suits(way, size) && train.add(way, pieces, size)) return {};
   const Status sent = emit(way, pieces, size, 0);
   const bool too_big = !sent && sent.error() == Errno::kMessageSize;
-  if (too_big && s.errors != nullptr) s.errors->push_too_big({to.address, s.peer.port}, route.mtu);
+  if (too_big && s.errors != nullptr)
+    s.errors->push_too_big({to.address, s.peer.port}, route.mtu_for(options.path_mtu));
   return sent;
 }
 
@@ -400,7 +402,7 @@ Status Udp::Impl::emit(const Way& way, std::span<const Bytes> pieces, std::size_
   const MutableBytes header = packet.prepend(wire::udp::kHeaderSize);
   const wire::udp::Header fields{way.source_port, way.destination_port, length};
   auto sum = wire::Checksum::pseudo_header(way.options.source, way.options.destination, kProtocol, length);
-  if (each > 0 || (way.path.tx_checksum && size + 28 <= way.path.mtu)) {
+  if (each > 0 || (way.path.tx_checksum && size + 28 <= way.path.mtu_for(way.options.path_mtu))) {
     wire::udp::emit(header, fields, sum.sum());
     packet.offload = {.checksum = buf::ChecksumState::kPartial, .checksum_offset = wire::udp::kChecksumOffset};
   } else {

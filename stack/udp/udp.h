@@ -90,7 +90,7 @@ class Port {
     std::uint8_t tos = 0;
     std::size_t receive_buffer = 212992;  // bytes, payload and overhead
     enum class Allow : std::uint8_t { kNo, kYes } broadcast = Allow::kNo;
-    bool dont_fragment = false;
+    ip::PathMtuUse path_mtu = ip::PathMtuUse::kWant;
     std::uint8_t multicast_ttl = 1;
     Allow multicast_loop = Allow::kYes;  // what is sent to a group is heard by its members on this host
     ip::InterfaceId multicast_interface = ip::kNoInterface;  // that multicasts leave by; kNoInterface: IP's choice

@@ -87,7 +87,6 @@ constexpr Difference kDifferences[] = {
      "the handshake is tried for longer (RFC 9293, 3.8.3)"},
     {"option/TCP_WINDOW_CLAMP/*", "getsockopt*", "getsockopt*",
      "an unlimited window reads as the largest there can be"},
-    {"option/IP_MTU_DISCOVER/*", "*", "*", "IP_MTU_DISCOVER is on or off for datagrams, and always on for TCP"},
     {"option/IP_MULTICAST_TTL/stream*", "*", "*", kMulticast},
     {"option/IP_MULTICAST_TTL/accepted*", "*", "*", kMulticast},
     {"option/IP_MULTICAST_LOOP/stream*", "*", "*", kMulticast},

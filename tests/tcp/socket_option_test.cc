@@ -57,6 +57,27 @@ TEST(UserTimeout, KeepAlive) {
   }
 }
 
+// IP_MTU_DISCOVER as on Linux: a stream of anything but IP_PMTUDISC_WANT and _DO has no DF, and is as large as what is
+// known of the path.
+TEST(MtuDiscover, DecidesAboutDontFragment) {
+  for (std::int64_t use = 0; use < ip::kPathMtuUses; ++use) {
+    Script h;
+    h.establish();
+    h.set(Option::kIpMtuDiscover, use);
+    EXPECT_EQ(h.stack().sockets().get_option(h.handle(), Option::kIpMtuDiscover).value(), use);
+    h.write(std::string(1460, 'x'));
+    EXPECT_EQ(h.expect_tx({.size = 1460}).dont_fragment, use == 1 || use == 2) << use;
+    h.rx_icmp(3, 4, 1000, {.seq = 1});
+    EXPECT_EQ(h.info().send_mss, 960u);
+  }
+  Script h;
+  h.establish();
+  for (const std::int64_t none : {-1, 6}) {
+    EXPECT_EQ(h.stack().sockets().set_option(h.handle(), Option::kIpMtuDiscover, none).error(), Errno::kInvalid);
+  }
+  EXPECT_EQ(h.stack().sockets().get_option(h.handle(), Option::kIpMtuDiscover).value(), 1);
+}
+
 TEST(SynCount, LimitsRetransmissions) {
   for (const int count : {1, 2, 4}) {
     Script h;

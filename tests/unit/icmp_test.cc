@@ -318,22 +318,64 @@ TEST(IpService, SendOptions) {
 TEST(IpService, DontFragment) {
   Script s;
   EXPECT_EQ(s.stack->ip().route(kFar)->mtu, 1500u);
-  ASSERT_TRUE(s.send(1480, kFar, {.dont_fragment = false}).has_value());
+  ASSERT_TRUE(s.send(1480, kFar, {.path_mtu = ip::PathMtuUse::kWant}).has_value());
   EXPECT_TRUE(s.out.at(0).dont_fragment);
   EXPECT_EQ(s.out.at(0).identification, 0);
-  EXPECT_EQ(s.send(1481, kFar, {.dont_fragment = true}).error(), Errno::kMessageSize);
+  EXPECT_EQ(s.send(1481, kFar, {.path_mtu = ip::PathMtuUse::kDo}).error(), Errno::kMessageSize);
   EXPECT_TRUE(s.out.empty());
-  ASSERT_TRUE(s.send(1481, kFar, {.dont_fragment = false}).has_value());
+  ASSERT_TRUE(s.send(1481, kFar, {.path_mtu = ip::PathMtuUse::kWant}).has_value());
   ASSERT_EQ(s.out.size(), 2u);
   EXPECT_FALSE(s.out[0].dont_fragment);
   EXPECT_TRUE(s.out[0].more_fragments);
   EXPECT_EQ(s.out[0].identification, s.out[1].identification);
   EXPECT_EQ(s.out[1].fragment_offset, 1480);
   Script off({.path_mtu_discovery = ip::IpConfig::Discovery::kOff});
-  ASSERT_TRUE(off.send(100, kFar, {.dont_fragment = false}).has_value());
+  ASSERT_TRUE(off.send(100, kFar, {.path_mtu = ip::PathMtuUse::kWant}).has_value());
   EXPECT_FALSE(off.out.at(0).dont_fragment);
   IpScript small({.mac = kOurMac, .mtu = 700});
   EXPECT_EQ(small.stack->ip().route(kPeer)->mtu, 700u);
+}
+
+// (RFC4821-09): what each value of IP_MTU_DISCOVER makes of a path MTU of 1000 on a link of 1500.
+TEST(IpService, PathMtuUse) {
+  using enum ip::PathMtuUse;
+  struct Row {
+    const char* name;
+    ip::PathMtuUse use;
+    bool has_df;
+    std::size_t above_path, above_link;  // packets; 0: refused
+  };
+  for (const Row& row :
+       {Row{"dont", kDont, false, 2, 2}, Row{"want", kWant, true, 2, 2}, Row{"do", kDo, true, 0, 0},
+        Row{"probe", kProbe, true, 1, 0}, Row{"interface", kInterface, false, 1, 0}, Row{"omit", kOmit, false, 1, 2}}) {
+    SCOPED_TRACE(row.name);
+    Script s;
+    s.stack->ip().accept_path_mtu(kFar, 1000);
+    ASSERT_TRUE(s.send(980, kFar, {.path_mtu = row.use}).has_value());
+    EXPECT_EQ(s.out.at(0).dont_fragment, row.has_df);
+    for (const std::size_t size : {1480u, 1481u}) {
+      const std::size_t packets = size == 1480 ? row.above_path : row.above_link;
+      const Status sent = s.send(size, kFar, {.path_mtu = row.use});
+      ASSERT_EQ(sent.has_value(), packets > 0);
+      ASSERT_EQ(s.out.size(), packets);
+      if (packets == 0) {
+        EXPECT_EQ(sent.error(), Errno::kMessageSize);
+        continue;
+      }
+      EXPECT_EQ(s.out[0].dont_fragment, packets == 1 && row.has_df);
+      EXPECT_EQ(s.out[0].more_fragments, packets > 1);
+    }
+  }
+}
+
+// Where routers have to cut our packets DF is set by nobody but who probes.
+TEST(IpService, PathMtuUseBelowTheFloor) {
+  for (int use = 0; use < ip::kPathMtuUses; ++use) {
+    Script s;
+    s.stack->ip().accept_path_mtu(kFar, 300);
+    ASSERT_TRUE(s.send(100, kFar, {.path_mtu = static_cast<ip::PathMtuUse>(use)}).has_value());
+    EXPECT_EQ(s.out.at(0).dont_fragment, static_cast<ip::PathMtuUse>(use) == ip::PathMtuUse::kProbe);
+  }
 }
 
 // (RFC1122-FRAG-03, -04): what can be received does not depend on the link; the memory for it is configurable.

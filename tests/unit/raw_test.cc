@@ -111,7 +111,7 @@ TEST(KeptErrors, OfADatagramThatIsTooBig) {
   Script s;
   const Handle h = s.datagram(5000);
   ASSERT_TRUE(s.sockets().set_option(h, Option::kIpReceiveErrors, 1).has_value());
-  ASSERT_TRUE(s.sockets().set_option(h, Option::kIpMtuDiscover, 1).has_value());
+  ASSERT_TRUE(s.sockets().set_option(h, Option::kIpMtuDiscover, 2).has_value());
   EXPECT_EQ(s.send(h, counting(1473)).error(), Errno::kMessageSize);
   const auto e = s.sockets().take_error(h);
   ASSERT_TRUE(e.has_value());

@@ -82,6 +82,33 @@ TEST(UdpPort, Checksum) {
   EXPECT_TRUE(s.receive(h).has_value());
 }
 
+// (RFC4821-09): a program that probes for itself; for a datagram as for a raw socket. Others are kept to what is known.
+TEST(UdpPort, ProbesThePath) {
+  for (const socket::Type type : {socket::Type::kDatagram, socket::Type::kRaw}) {
+    UdpScript s;
+    socket::Sockets& sockets = s.stack->sockets();
+    const auto h = sockets.open(ip::Family::kV4, type, 17).value();
+    EXPECT_EQ(sockets.get_option(h, socket::Option::kIpMtuDiscover).value(), 1);
+    for (const std::int64_t none : {-1, 6}) {
+      EXPECT_EQ(sockets.set_option(h, socket::Option::kIpMtuDiscover, none).error(), Errno::kInvalid);
+    }
+    s.stack->ip().accept_path_mtu(kPeer, 1000);
+    const Octets data(type == socket::Type::kRaw ? 1480 : 1472);
+    const Bytes piece(data);
+    const ip::Endpoint to{kPeer, 9};
+    for (const std::int64_t use : {2, 3}) {
+      ASSERT_TRUE(sockets.set_option(h, socket::Option::kIpMtuDiscover, use).has_value());
+      EXPECT_EQ(sockets.get_option(h, socket::Option::kIpMtuDiscover).value(), use);
+      const auto sent = sockets.send(h, std::span(&piece, 1), &to);
+      EXPECT_EQ(sent.has_value(), use == 3);
+    }
+    ASSERT_EQ(s.device.sent.size(), 1u);
+    const auto ip = wire::ipv4::parse(Bytes(s.device.sent.front()).subspan(14)).value();
+    EXPECT_EQ(ip.header.total_length, 1500);
+    EXPECT_TRUE(ip.header.dont_fragment);
+  }
+}
+
 // (RFC768-05): receive ports that one asks for; data with its source; sending with all addresses.
 TEST(UdpPort, Interface) {
   UdpScript s;
