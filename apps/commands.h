@@ -51,6 +51,7 @@ struct NcOptions {
   bool scan = false;           // connect and say so, no data
   bool verbose = false;
   double timeout = 0;          // s of silence; 0: none
+  std::string md5;             // key that TCP segments are signed with (RFC 2385); empty: they are not
 };
 int run_nc(const Common& common, const NcOptions& options);
 

@@ -238,6 +238,10 @@ class CommandLine {
     nc->add_option("-w", nc_.timeout, "seconds for connecting, and of silence, after which to stop")
         ->check(CLI::Range(0.0, 86400.0));
     nc->add_flag("-N,!--no-shutdown", nc_.shutdown_on_eof, "close our side at the end of input (default)");
+    nc->add_option("--md5", nc_.md5, "key to sign segments with, and to expect them signed with (RFC 2385)")
+        ->check([](const std::string& key) {
+          return std::string(key.empty() || key.size() > 80 ? "a key has 1 to 80 bytes" : "");
+        });
     nc->add_option("where", nc_words_, "HOST PORT; with -l: PORT")->expected(0, 2);
   }
 

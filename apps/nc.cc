@@ -1,4 +1,5 @@
 // sluice nc: standard input to a TCP or UDP peer, the peer to standard output. Data on stdout, messages on stderr.
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -32,6 +33,7 @@ class Nc {
   int connect() {
     const net::Socket s(sl_socket(AF_INET, options_.udp ? SOCK_DGRAM : SOCK_STREAM, 0));
     if (options_.source_port != 0 && !bind(s.fd(), options_.source_port)) return complain("bind");
+    if (!sign(s.fd(), peer_.sin_addr, 32)) return complain("a key");
     const auto us = static_cast<std::int64_t>(options_.timeout * 1e6);
     const timeval patience{us / 1'000'000, us % 1'000'000};
     (void)sl_setsockopt(s.fd(), SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
@@ -52,6 +54,7 @@ class Nc {
     const int on = 1;
     (void)sl_setsockopt(s.fd(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (!bind(s.fd(), options_.port)) return complain("bind");
+    if (!sign(s.fd(), {}, 0)) return complain("a key");
     if (!options_.udp && sl_listen(s.fd(), 16) < 0) return complain("listen");
     if (options_.verbose) fprintf(stderr, "Listening on 0.0.0.0 %u\n", options_.port);
     int code = kExitOk;
@@ -65,6 +68,18 @@ class Nc {
   static bool bind(int fd, std::uint16_t port) {
     const sockaddr_in local = net::to_sockaddr({wire::Ipv4Address::any(), port});
     return sl_bind(fd, net::generic(local), sizeof local) == 0;
+  }
+  // With those whose address begins with these bits.
+  [[nodiscard]] bool sign(int fd, in_addr peers, std::uint8_t bits) const {
+    if (options_.md5.empty()) return true;
+    const sockaddr_in address{.sin_family = AF_INET, .sin_port = 0, .sin_addr = peers, .sin_zero = {}};
+    tcp_md5sig key{};
+    memcpy(&key.tcpm_addr, &address, sizeof address);
+    key.tcpm_flags = TCP_MD5SIG_FLAG_PREFIX;
+    key.tcpm_prefixlen = bits;
+    key.tcpm_keylen = static_cast<std::uint16_t>(options_.md5.size());
+    memcpy(key.tcpm_key, options_.md5.data(), options_.md5.size());
+    return sl_setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG_EXT, &key, sizeof key) == 0;
   }
   static int complain(const char* what) {
     if (errno == EINTR) return kExitOk;

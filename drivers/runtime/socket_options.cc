@@ -180,6 +180,26 @@ int set_fast_open_keys(const SocketRef& socket, const void* value, socklen_t len
   return answer(socket.sockets.set_fast_open_keys(socket.handle, keys));
 }
 
+// TCP_MD5SIG: for an address; TCP_MD5SIG_EXT: also for a prefix. There are no interfaces that have keys of their own.
+int set_md5_key(const SocketRef& socket, int name, const void* value, socklen_t length) {
+  tcp_md5sig given{};
+  if (length < sizeof given) return set_errno(Errno::kInvalid);
+  memcpy(&given, value, sizeof given);
+  sockaddr_in address{};
+  memcpy(&address, &given.tcpm_addr, sizeof address);
+  const bool has_prefix = name == TCP_MD5SIG_EXT && (given.tcpm_flags & TCP_MD5SIG_FLAG_PREFIX) != 0;
+  constexpr unsigned kOfInterface = 2;  // TCP_MD5SIG_FLAG_IFINDEX
+  const bool of_interface = name == TCP_MD5SIG_EXT && (given.tcpm_flags & kOfInterface) != 0 && given.__tcpm_pad != 0;
+  if (address.sin_family != AF_INET || (has_prefix && given.tcpm_prefixlen > 32) || of_interface ||
+      given.tcpm_keylen > tcp::Md5Key::kLongest) {
+    return set_errno(Errno::kInvalid);
+  }
+  tcp::Md5Key key{{wire::Ipv4Address{ntohl(address.sin_addr.s_addr)}, std::uint8_t{32}}, {}};
+  if (has_prefix) key.peers.length = given.tcpm_prefixlen;
+  key.secret.assign(given.tcpm_key, given.tcpm_key + given.tcpm_keylen);
+  return answer(socket.sockets.set_md5_key(socket.handle, key));
+}
+
 int store_fast_open_keys(const SocketRef& socket, void* value, socklen_t* length) {
   const auto keys = socket.sockets.fast_open_keys(socket.handle);
   return keys ? store_value(keys->key.data(), keys->count * sizeof(SipKey), value, length) : set_errno(keys.error());
@@ -269,6 +289,9 @@ int set_socket_option(const SocketRef& socket, int level, int name, const void* 
     return answer(sockets.set_option(socket.handle, Option::kTcpCongestion, index));
   }
   if (level == IPPROTO_TCP && name == TCP_FASTOPEN_KEY) return set_fast_open_keys(socket, value, length);
+  if (level == IPPROTO_TCP && (name == TCP_MD5SIG || name == TCP_MD5SIG_EXT)) {
+    return set_md5_key(socket, name, value, length);
+  }
   if (const auto done = set_datagram_option(socket, level, name, value, length)) return *done;
   if (level == IPPROTO_TCP && name == TCP_INQ) return set_strict_flag(socket.settings.report_inq, value, length);
   if (level == SOL_SOCKET && name == SO_TIMESTAMPING && type_of(socket) == socket::Type::kStream) {

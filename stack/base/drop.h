@@ -65,6 +65,9 @@
   X(kTcpCast, "tcp.not_unicast", "to or from a broadcast or multicast address")                         \
   X(kTcpNoPort, "tcp.no_port", "no connection and no listener")                                         \
   X(kTcpSequence, "tcp.out_of_window", "sequence number outside the receive window")                    \
+  X(kTcpUnsigned, "tcp.md5_missing", "there is a key for the peer, and no signature")                   \
+  X(kTcpSignature, "tcp.md5_wrong", "signature that does not go with the key")                          \
+  X(kTcpSigned, "tcp.md5_unexpected", "a signature, and no key for the peer")                           \
   X(kTcpPaws, "tcp.paws", "timestamp older than the last one accepted")                                 \
   X(kTcpNoTimestamp, "tcp.no_timestamp", "negotiated timestamp option is missing")                      \
   X(kTcpRst, "tcp.bad_rst", "RST whose sequence number is not the next expected")                       \

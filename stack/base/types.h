@@ -15,6 +15,7 @@ using MutableBytes = std::span<std::uint8_t>;  // borrowed, writable
 enum class Errno : int {
   kOk = 0,
   kPerm = EPERM,
+  kNoSuchFile = ENOENT,
   kIntr = EINTR,
   kIo = EIO,
   kBadFile = EBADF,

@@ -41,6 +41,7 @@ class Object {
   virtual Result<std::int64_t> get_option(Option option) = 0;
   virtual Status set_fast_open_keys(const tcp::FastOpenKeys&) { return fail(Errno::kNoProtocolOption); }
   [[nodiscard]] virtual Result<tcp::FastOpenKeys> fast_open_keys() const { return fail(Errno::kNoProtocolOption); }
+  virtual Status set_md5_key(const tcp::Md5Key&) { return fail(Errno::kNoProtocolOption); }
   [[nodiscard]] virtual bool in_handshake() const { return false; }
   [[nodiscard]] virtual Ready ready() const = 0;
   [[nodiscard]] virtual bool receives(std::size_t) const {

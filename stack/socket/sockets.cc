@@ -213,6 +213,10 @@ Result<tcp::FastOpenKeys> Sockets::fast_open_keys(Handle handle) const {
   const Object* o = impl_->find(handle);
   return o != nullptr ? o->fast_open_keys() : fail(Errno::kBadFile);
 }
+Status Sockets::set_md5_key(Handle handle, const tcp::Md5Key& key) {
+  Object* o = impl_->find(handle);
+  return o != nullptr ? o->set_md5_key(key) : fail(Errno::kBadFile);
+}
 const ip::Ip& Sockets::ip() const {
   return impl_->ip;
 }

@@ -10,6 +10,7 @@
 #include "stack/base/result.h"
 #include "stack/ip/error_queue.h"
 #include "stack/ip/ip.h"
+#include "stack/tcp/md5_keys.h"
 #include "stack/tcp/tcp.h"
 #include "stack/udp/udp.h"
 
@@ -194,6 +195,8 @@ class Sockets {
   Result<std::int64_t> get_option(Handle handle, Option option);
   Status set_fast_open_keys(Handle handle, const tcp::FastOpenKeys& keys);  // of a listener; streams only
   Result<tcp::FastOpenKeys> fast_open_keys(Handle handle) const;            // those that count for it
+  // TCP_MD5SIG, streams only: an empty secret takes the key for this prefix away, kNoSuchFile when there is none.
+  Status set_md5_key(Handle handle, const tcp::Md5Key& key);
   [[nodiscard]] const ip::Ip& ip() const;
   [[nodiscard]] Ready ready(Handle handle) const;  // kNone when the handle is not open
   // A receive would give so many bytes at least, or less that nothing more is to be added to: datagrams, the bytes

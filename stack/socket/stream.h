@@ -54,6 +54,7 @@ class Stream final : public Object, private tcp::ConnectionUser {
   Result<std::int64_t> get_option(Option option) override;
   Status set_fast_open_keys(const tcp::FastOpenKeys& keys) override;
   [[nodiscard]] Result<tcp::FastOpenKeys> fast_open_keys() const override;
+  Status set_md5_key(const tcp::Md5Key& key) override;
   [[nodiscard]] bool in_handshake() const override;
   [[nodiscard]] Ready ready() const override;
   [[nodiscard]] bool receives(std::size_t least) const override;
@@ -101,6 +102,7 @@ class Stream final : public Object, private tcp::ConnectionUser {
   [[nodiscard]] bool has_to_read(std::size_t least) const;
   Errno take_pending_error();
   Result<Received> peek(std::span<const MutableBytes> pieces);
+  Status apply(const tcp::ConnectionOptions& wanted);
   Status take_fast_open_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   Status take_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);
   Status take_tcp_option(tcp::ConnectionOptions& options, Option option, std::int64_t value);

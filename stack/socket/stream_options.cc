@@ -49,15 +49,28 @@ Status Stream::set_option(Option option, std::int64_t value) {
   }
   tcp::ConnectionOptions wanted = options();
   if (const Status taken = take_option(wanted, option, value); !taken) return taken;
-  if (connection_ != nullptr) {
-    const Status done = connection_->set_options(wanted);
-    // Setting TCP_NODELAY also sends what is held back, corked or not, as on Linux.
-    if (done && option == Option::kTcpNoDelay && value != 0) connection_->push();
-    return done;
-  }
+  const Status done = apply(wanted);
+  // Setting TCP_NODELAY also sends what is held back, corked or not, as on Linux.
+  if (connection_ != nullptr && done && option == Option::kTcpNoDelay && value != 0) connection_->push();
+  return done;
+}
+
+Status Stream::apply(const tcp::ConnectionOptions& wanted) {
+  if (connection_ != nullptr) return connection_->set_options(wanted);
   static_cast<tcp::ConnectionOptions&>(*own_->options) = wanted;
   if (listener() != nullptr) listener()->set_options(wanted);
   return {};
+}
+
+// Sets of keys are shared by all that were accepted with them: a change makes another one.
+Status Stream::set_md5_key(const tcp::Md5Key& key) {
+  tcp::ConnectionOptions wanted = options();
+  auto keys = std::make_shared<tcp::Md5Keys>();
+  if (wanted.md5_keys != nullptr) *keys = *wanted.md5_keys;
+  if (const Status done = keys->set(key); !done) return done;
+  wanted.md5_keys.reset();
+  if (!keys->empty()) wanted.md5_keys = std::move(keys);
+  return apply(wanted);
 }
 
 Status Stream::take_option(tcp::ConnectionOptions& options, Option option, std::int64_t v) {

@@ -11,8 +11,9 @@ namespace {
 constexpr std::int64_t kShortPath = 512;  // us of round trip
 }  // namespace
 
-// What the device cuts at once, in whole segments.
+// What the device cuts at once, in whole segments. It could not sign them.
 std::uint32_t Connection::largest_burst() const {
+  if (has_key) return send_mss_;
   return std::max((route_.max_gso_bytes - header_bytes()) / send_mss_, 1u) * send_mss_;
 }
 

@@ -38,7 +38,12 @@ Connection::Connection(Tcp::Impl& tcp, const FourTuple& t, const ip::Route& rout
   ts_offset_ = tcp.isn.timestamp_offset(t.local, t.peer);
   progress_at_ = last_received_at_ = context_.now;
   quick_acks_ = tcp.config.quick_acks;
+  has_key = md5_key() != nullptr;
   update_mss();
+}
+
+const Md5Key* Connection::md5_key() const {
+  return options_->md5_keys != nullptr ? options_->md5_keys->find(tuple.peer.address) : nullptr;
 }
 
 const RareState& Connection::rare_view() const {
@@ -423,7 +428,8 @@ Status Connection::set_options(const ConnectionOptions& wanted) {
   }
   if (before->send_buffer != wanted.send_buffer) send_tuning_ = SendTuning(send_range(wanted, tcp_.config));
   if (before->keep_alive != options_->keep_alive || before->keep_idle != options_->keep_idle) restart_keep_alive();
-  if (before->max_segment != options_->max_segment) update_mss();
+  has_key = md5_key() != nullptr;
+  if (before->max_segment != options_->max_segment || before->md5_keys != options_->md5_keys) update_mss();
   if (before->congestion != options_->congestion && cc_ != nullptr) start_congestion_control();
   if (before->max_pacing_rate != options_->max_pacing_rate && cc_ != nullptr) update_pacing();
   const bool released = options_->no_delay == Switch::kOn || options_->cork == Switch::kOff;

@@ -21,6 +21,7 @@
 #include "stack/tcp/ecn.h"
 #include "stack/tcp/flow.h"
 #include "stack/tcp/limit_times.h"
+#include "stack/tcp/md5_keys.h"
 #include "stack/tcp/min_rtt.h"
 #include "stack/tcp/pacer.h"
 #include "stack/tcp/rare_state.h"
@@ -44,6 +45,7 @@ struct FastOpening;
 
 // A segment on its way in, trimmed as the steps go along.
 struct Arriving {
+  Bytes bytes;  // the whole of it as it came
   wire::tcp::Header header;
   wire::tcp::Options options;
   Seq seq;
@@ -135,6 +137,7 @@ class Connection final : public ConnectionHandle, public Flow {
   Status set_options(const ConnectionOptions& options) override;
   void set_quick_ack(Switch wanted) override;
   [[nodiscard]] const ConnectionOptions& options() const override { return *options_; }
+  [[nodiscard]] const Md5Key* md5_key() const;  // that counts for the peer; null: none
 
   // --- for Tcp and the listener
   void forget_listener() { listener_ = nullptr; }

@@ -30,7 +30,8 @@ const FastOpenKeys& Listener::fast_open_keys() const {
 Listener::EarlyData Listener::judge_fast_open(const Arriving& s, const FourTuple& tuple) {
   const TcpConfig& c = tcp_.config;
   const bool asked = s.options.fast_open.present() || !s.payload.empty();
-  if (!asked || c.fast_open_server == Switch::kOff || fast_open_->limit == 0) return {};
+  if (!asked || key_for(tuple.peer.address) != nullptr || c.fast_open_server == Switch::kOff || fast_open_->limit == 0)
+    return {};
   if (!fast_open_->has_room(context_.now)) {  // an ordinary handshake (RFC7413-06)
     context_.counters.add(Counter::kTcpFastOpenFull);
     context_.emit({.kind = EventKind::kTcpFastOpen,
@@ -143,7 +144,7 @@ bool Connection::needs_no_cookie() const {
 
 bool Connection::may_send_in_syn() const {
   const FastOpenCache& cache = tcp_.fast_open_cache;
-  if (cache.resting(tuple.peer.address)) return false;
+  if (has_key || cache.resting(tuple.peer.address)) return false;  // no room for both options
   return needs_no_cookie() || cache.option_for(tuple.peer.address).size > 0;
 }
 
@@ -179,7 +180,7 @@ std::size_t Connection::open_with(std::span<const Bytes> pieces) {
   opening.waits = false;
   progress_at_ = context_.now;
   const bool resting = tcp_.fast_open_cache.resting(tuple.peer.address);
-  if (!resting && !needs_no_cookie())
+  if (!resting && !needs_no_cookie() && !has_key)
     opening.sent = opening.option = tcp_.fast_open_cache.option_for(tuple.peer.address);
   if (may_send_in_syn()) {
     opening.data = put_in_syn(pieces);

@@ -37,6 +37,7 @@ struct Flow {
   FlowKind kind;
   bool listed = false;     // in the table
   bool counted = false;    // at its local port, see ports.h
+  bool has_key = false;    // RFC 2385; of connections and TIME-WAIT
   std::uint32_t hash = 0;  // of the tuple, while it is
   FourTuple tuple;
   Flow* next_in_bucket = nullptr;

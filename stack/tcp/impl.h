@@ -1,6 +1,8 @@
 // What joins connections, listeners and TIME-WAIT records. Private to stack/tcp.
 #pragma once
 
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "stack/tcp/connection.h"
@@ -24,12 +26,20 @@ struct Tcp::Impl {
   void no_flow(Arriving& segment, const FourTuple& tuple, Bytes packet);
   void time_wait_input(TimeWait& record, Arriving& segment);
   [[nodiscard]] Listener* find_listener(const FourTuple& tuple) const;
-  // A RST that answers a segment for which there is no connection (RFC9293-RST-02).
-  void refuse(const Arriving& segment, const FourTuple& tuple);
+  // A RST that answers a segment for which there is no connection (RFC9293-RST-02); `key`: of the peer.
+  void refuse(const Arriving& segment, const FourTuple& tuple, const Md5Key* key);
+  // False: it does not go with the key there is, or with there being none, and is dropped.
+  bool check_signature(const Arriving& segment, const FourTuple& tuple, const Md5Key* key);
+  [[nodiscard]] const Md5Key* key_of(const Flow& flow) const;  // a connection's or that of a TIME-WAIT
 
   // --- sending for those who have no connection
+  struct Manner {
+    std::uint8_t ttl = 0;  // 0: the stack's default
+    std::uint8_t tos = 0;
+    const Md5Key* key = nullptr;
+  };
   void send_bare(const FourTuple& tuple, const wire::tcp::Header& header, const wire::tcp::Options& options,
-                 std::uint8_t ttl, std::uint8_t tos);
+                 const Manner& manner);
 
   // --- life and death
   Connection* make_connection(const FourTuple& tuple, const ip::Route& route, const ConnectionOptions& options);
@@ -72,6 +82,7 @@ struct Tcp::Impl {
   TimeWait* oldest_time_wait = nullptr;
   TimeWait* newest_time_wait = nullptr;
   Timer time_wait_timer;
+  std::map<const TimeWait*, std::shared_ptr<const Md5Keys>> time_wait_keys;  // of those with a key
   std::vector<Connection*> to_flush;
   std::vector<Connection*> flushed;    // an empty one whose memory is used again
   std::vector<Connection*> graveyard;  // those to be freed

@@ -64,6 +64,7 @@ void Listener::on_connection_gone(Connection& gone) {
 // ------------------------------------------------------------------------------------------
 
 void Listener::input(Arriving& s, const FourTuple& tuple, std::optional<Seq> used) {
+  if (!tcp_.check_signature(s, tuple, key_for(tuple.peer.address))) return;
   const Flags flags = s.header.flags;
   if (flags.rst()) return context_.drop(Drop::kTcpState);  // (RFC9293-LIS-01)
   if (flags.ack()) return take_ack(s, tuple);
@@ -131,8 +132,10 @@ void Listener::negotiate(const Arriving& s, const ip::Route& route, HalfOpen& ha
     n.send_scale = std::min(s.options.window_scale, ReceiveWindow::kMaxScale);
     n.receive_scale = ReceiveWindow::scale_for(receive_range(options_, c).most);
   }
-  n.timestamps = s.options.has_timestamps && c.timestamps == Switch::kOn;
   n.sack = s.options.sack_permitted && c.sack == Switch::kOn;
+  // Beside a signature and timestamps there is no room for a SACK block.
+  const bool crowded = n.sack && key_for(half.tuple.peer.address) != nullptr;
+  n.timestamps = s.options.has_timestamps && c.timestamps == Switch::kOn && !crowded;
   n.ecn = ecn_agreed(s.header, options_, c);
   h.syn_codepoint = s.ecn;
   h.ts_recent = s.options.timestamps.value;
@@ -181,7 +184,7 @@ void Listener::take_ack(Arriving& s, const FourTuple& tuple) {
   const auto mss = expected ? tcp_.cookies.check(tuple, s.seq - 1, s.ack - 1, context_.now) : std::nullopt;
   if (!mss) {
     if (expected) context_.drop(Drop::kTcpCookie);
-    return tcp_.refuse(s, tuple);  // (RFC9293-LIS-02)
+    return tcp_.refuse(s, tuple, key_for(tuple.peer.address));  // (RFC9293-LIS-02)
   }
   if (accept_queue_full()) return context_.drop(Drop::kTcpAcceptQueueFull);
   if (tcp_.table_full()) return context_.drop(Drop::kTcpTableFull);
@@ -208,7 +211,8 @@ void Listener::remove(HalfOpen& half) {
 }
 
 void Listener::send_from(const HalfOpen& half, const wire::tcp::Header& header, const wire::tcp::Options& options) {
-  tcp_.send_bare(half.tuple, header, options, options_.ttl, options_.tos);
+  tcp_.send_bare(half.tuple, header, options,
+                 {.ttl = options_.ttl, .tos = options_.tos, .key = key_for(half.tuple.peer.address)});
 }
 
 std::uint32_t Listener::clock_of(const HalfOpen& half) const {
@@ -287,7 +291,7 @@ bool Listener::half_open_acceptable(HalfOpen& half, const Arriving& s) {
   if (!flags.ack()) return context_.drop(Drop::kTcpNoAck), false;
   if (s.ack != h.iss + 1) {  // (RFC9293-SYNR-02)
     context_.drop(Drop::kTcpAck);
-    tcp_.refuse(s, half.tuple);
+    tcp_.refuse(s, half.tuple, key_for(half.tuple.peer.address));
     return false;
   }
   const bool required = h.negotiated.timestamps && tcp_.config.require_timestamps == Switch::kOn;
@@ -296,6 +300,7 @@ bool Listener::half_open_acceptable(HalfOpen& half, const Arriving& s) {
 }
 
 void Listener::input_half_open(HalfOpen& half, Arriving& s) {
+  if (!tcp_.check_signature(s, half.tuple, key_for(half.tuple.peer.address))) return;
   if (!half_open_acceptable(half, s)) return;
   if (half.retries < options_.defer_accept && s.length() == 0) {
     half.acknowledged = true;

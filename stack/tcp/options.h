@@ -4,12 +4,15 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 
 #include "stack/base/siphash.h"
 #include "stack/base/time.h"
 #include "stack/ip/types.h"
 
 namespace sluice::tcp {
+
+class Md5Keys;
 
 enum class Switch : std::uint8_t { kOff, kOn };
 enum class SynCookieUse : std::uint8_t { kNever, kWhenFull, kAlways };  // full: the SYN queue
@@ -68,6 +71,7 @@ struct ConnectionOptions {
   Switch fast_open_no_cookie = Switch::kOff;
   // SO_LINGER: off: close() returns and data is still delivered; on with 0: close() resets.
   Switch linger = Switch::kOff;
+  std::shared_ptr<const Md5Keys> md5_keys;  // RFC 2385; null: none
 
   bool operator==(const ConnectionOptions&) const = default;
 };

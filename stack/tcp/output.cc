@@ -14,6 +14,7 @@ using wire::tcp::Flags;
 namespace {
 constexpr std::uint32_t kFixedHeaders = 40;  // IPv4 and TCP without options
 constexpr std::uint32_t kTimestampBytes = 12;
+constexpr std::uint32_t kSignatureBytes = wire::tcp::Options::kMd5At + wire::tcp::Options::kMd5Size;
 constexpr std::size_t kSackHead = 4;  // the option's padding, kind and length
 constexpr std::size_t kSackBlock = 8;
 constexpr Duration kOverride = 200_ms;  // RFC 9293 §3.8.6.2.1: 0.1 to 1 s (RFC9293-SWS-01)
@@ -25,7 +26,7 @@ constexpr int kMaxSegmentsAtOnce = 64;  // super-segments sent in one call: boun
 
 // Of a segment with data, IP's too.
 std::uint32_t Connection::header_bytes() const {
-  return kFixedHeaders + (negotiated_.timestamps ? kTimestampBytes : 0);
+  return kFixedHeaders + (negotiated_.timestamps ? kTimestampBytes : 0) + (has_key ? kSignatureBytes : 0);
 }
 
 // min(what the peer takes, what the path is known to carry): IP packets, bytes.
@@ -268,6 +269,10 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
   (void)gathered;
   const MutableBytes room = packet.prepend(wire::tcp::kHeaderSize + wire::tcp::options_size(options));
   wire::tcp::emit(room, header, options);
+  if (has_key) {
+    const Md5::Digest digest = sign(tuple.local.address, tuple.peer.address, room, packet.payload(), *md5_key());
+    wire::tcp::store_md5(room, digest);
+  }
   auto sum = wire::Checksum::pseudo_header(tuple.local.address, tuple.peer.address, 6, packet.size());
   const bool super = size > send_mss_;
   if (super || route_.tx_checksum) {
@@ -299,6 +304,7 @@ void Connection::emit(const wire::tcp::Header& wanted, const wire::tcp::Options&
 
 wire::tcp::Options Connection::data_options() const {
   wire::tcp::Options o;
+  if (has_key) o.md5_at = wire::tcp::Options::kMd5At;
   o.has_timestamps = negotiated_.timestamps;                       // on every segment once agreed (RFC7323-18)
   if (o.has_timestamps) o.timestamps = {now_ticks(), ts_recent_};  // (RFC7323-15)
   return o;
@@ -337,11 +343,12 @@ std::uint16_t Connection::advertised_mss() const {
 wire::tcp::Options Connection::syn_options(bool answer) const {
   const TcpConfig& c = tcp_.config;
   wire::tcp::Options o;
+  if (has_key) o.md5_at = wire::tcp::Options::kMd5At;
   o.has_mss = true;
   o.mss = advertised_mss();
   o.has_window_scale = answer ? negotiated_.window_scaling : c.window_scaling == Switch::kOn;
   if (o.has_window_scale) o.window_scale = ReceiveWindow::scale_for(receive_range(*options_, c).most);
-  o.has_timestamps = answer ? negotiated_.timestamps : c.timestamps == Switch::kOn;
+  o.has_timestamps = answer ? negotiated_.timestamps : c.timestamps == Switch::kOn && !has_key;
   o.timestamps = {now_ticks(), answer ? ts_recent_ : 0};                 // (RFC7323-16)
   o.sack_permitted = answer ? negotiated_.sack : c.sack == Switch::kOn;  // (RFC2018-01)
   return o;
@@ -405,6 +412,7 @@ void Connection::send_rst(Seq seq, Flags flags) {
   context_.counters.add(Counter::kTcpResetsSent);
   context_.emit({.kind = EventKind::kTcpReset, .flow = number_, .detail = "by us"});
   wire::tcp::Options options;
+  if (has_key) options.md5_at = wire::tcp::Options::kMd5At;
   options.has_timestamps = negotiated_.timestamps && synchronized();
   options.timestamps = {now_ticks(), ts_recent_};  // (RFC7323-22)
   emit(header, options, 0, 0);

@@ -171,7 +171,7 @@ void Connection::negotiate(const wire::tcp::Options& o) {
   negotiated_.send_scale =
       negotiated_.window_scaling ? std::min(o.window_scale, ReceiveWindow::kMaxScale) : std::uint8_t{0};
   if (!negotiated_.window_scaling) negotiated_.receive_scale = 0;
-  negotiated_.timestamps = o.has_timestamps && c.timestamps == Switch::kOn;
+  negotiated_.timestamps = o.has_timestamps && c.timestamps == Switch::kOn && !has_key;  // then we have not asked
   negotiated_.sack = o.sack_permitted && c.sack == Switch::kOn;
   if (negotiated_.timestamps) {
     ts_recent_ = o.timestamps.value;

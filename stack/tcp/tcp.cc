@@ -67,6 +67,7 @@ void Tcp::Impl::on_segment(ip::Datagram d) {
                                        trusted ? wire::ChecksumPolicy::kTrust : wire::ChecksumPolicy::kVerify);
   if (!parsed) return context.drop(parsed.error(), d.packet);
   Arriving s;
+  s.bytes = d.buffer.bytes();
   s.header = parsed->header;
   s.options = wire::tcp::parse_options(parsed->options);
   // A malformed option does not reset; what stands before it counts (RFC9293-MUST-7).
@@ -80,6 +81,8 @@ void Tcp::Impl::on_segment(ip::Datagram d) {
   s.payload = std::move(d.buffer);
   Flow* flow = flows.find(tuple);
   if (flow == nullptr) return no_flow(s, tuple, d.packet);
+  const bool may_fail = flow->has_key || s.options.md5_at != 0;
+  if (may_fail && flow->kind != FlowKind::kHalfOpen && !check_signature(s, tuple, key_of(*flow))) return;
   switch (flow->kind) {
     case FlowKind::kConnection: {
       auto* c = static_cast<Connection*>(flow);
@@ -98,11 +101,31 @@ void Tcp::Impl::on_segment(ip::Datagram d) {
 void Tcp::Impl::no_flow(Arriving& s, const FourTuple& tuple, Bytes packet) {
   if (Listener* l = find_listener(tuple); l != nullptr) return l->input(s, tuple);
   context.drop(Drop::kTcpNoPort, packet);
-  refuse(s, tuple);
+  if (s.options.md5_at == 0) refuse(s, tuple, nullptr);  // else the peer would not believe it
+}
+
+const Md5Key* Tcp::Impl::key_of(const Flow& flow) const {
+  if (!flow.has_key) return nullptr;
+  if (flow.kind == FlowKind::kConnection) return static_cast<const Connection&>(flow).md5_key();
+  return time_wait_keys.at(static_cast<const TimeWait*>(&flow))->find(flow.tuple.peer.address);
+}
+
+// RFC 2385 §2.0, §4.1: nothing answers what is dropped here.
+bool Tcp::Impl::check_signature(const Arriving& s, const FourTuple& tuple, const Md5Key* key) {
+  const std::uint8_t at = s.options.md5_at;
+  if (key == nullptr) return at == 0 || (context.drop(Drop::kTcpSigned, s.bytes), false);
+  if (at == 0) return context.drop(Drop::kTcpUnsigned, s.bytes), false;
+  const std::size_t header = s.bytes.size() - s.payload.size();
+  const Bytes payload = s.payload.bytes();
+  const Md5::Digest right = sign(tuple.peer.address, tuple.local.address, s.bytes.first(header), {&payload, 1}, *key);
+  const Bytes shown = s.bytes.subspan(wire::tcp::kHeaderSize + at, right.size());
+  std::uint8_t differs = 0;
+  for (std::size_t i = 0; i < right.size(); ++i) differs |= static_cast<std::uint8_t>(right[i] ^ shown[i]);
+  return differs == 0 || (context.drop(Drop::kTcpSignature, s.bytes), false);
 }
 
 // RFC 9293 §3.10.7.1 (RFC9293-RST-01, -RST-02).
-void Tcp::Impl::refuse(const Arriving& s, const FourTuple& tuple) {
+void Tcp::Impl::refuse(const Arriving& s, const FourTuple& tuple, const Md5Key* key) {
   if (s.header.flags.rst()) return;
   wire::tcp::Header h{.src_port = tuple.local.port, .dst_port = tuple.peer.port, .flags = {}};
   if (s.header.flags.ack()) {
@@ -113,7 +136,7 @@ void Tcp::Impl::refuse(const Arriving& s, const FourTuple& tuple) {
     h.flags = Flags(Flags::kRst | Flags::kAck);
   }
   context.counters.add(Counter::kTcpResetsSent);
-  send_bare(tuple, h, {}, 0, 0);
+  send_bare(tuple, h, {}, {.key = key});
 }
 
 Listener* Tcp::Impl::find_listener(const FourTuple& tuple) const {
@@ -121,17 +144,22 @@ Listener* Tcp::Impl::find_listener(const FourTuple& tuple) const {
 }
 
 void Tcp::Impl::send_bare(const FourTuple& tuple, const wire::tcp::Header& header, const wire::tcp::Options& options,
-                          std::uint8_t ttl, std::uint8_t tos) {
+                          const Manner& manner) {
   const auto route = ip.route(tuple.peer.address, tuple.local.address);
   if (!route) return context.drop(Drop::kIpNoRoute);
+  wire::tcp::Options all = options;
+  if (manner.key != nullptr) all.md5_at = wire::tcp::Options::kMd5At;
   buf::TxPacket packet;
-  const MutableBytes room = packet.prepend(wire::tcp::kHeaderSize + wire::tcp::options_size(options));
-  wire::tcp::emit(room, header, options);
+  const MutableBytes room = packet.prepend(wire::tcp::kHeaderSize + wire::tcp::options_size(all));
+  wire::tcp::emit(room, header, all);
+  if (manner.key != nullptr) {
+    wire::tcp::store_md5(room, sign(tuple.local.address, tuple.peer.address, room, {}, *manner.key));
+  }
   auto sum = wire::Checksum::pseudo_header(tuple.local.address, tuple.peer.address, 6, room.size());
   wire::tcp::store_checksum(room, sum.add(room).finish());
   ip::SendOptions o{.source = tuple.local.address, .destination = tuple.peer.address, .protocol = ip::Protocol::kTcp};
-  if (ttl != 0) o.ttl = ttl;
-  o.tos = tos;
+  if (manner.ttl != 0) o.ttl = manner.ttl;
+  o.tos = manner.tos;
   context.counters.add(Counter::kTcpSegmentsSent);
   (void)ip.send(packet, o, *route);
 }
@@ -172,6 +200,8 @@ void Tcp::Impl::replace_by_time_wait(Connection& connection, TimeWait& record) {
   flows.remove(connection);
   flows.insert(record);
   record.counted = std::exchange(connection.counted, false);
+  record.has_key = connection.has_key;
+  if (record.has_key) time_wait_keys[&record] = connection.options().md5_keys;
   start_time_wait(record);
 }
 
@@ -192,6 +222,7 @@ void Tcp::Impl::stop_time_wait(TimeWait& t) {
 void Tcp::Impl::remove_time_wait(TimeWait& t) {
   stop_time_wait(t);
   unlist(t);
+  if (t.has_key) time_wait_keys.erase(&t);
   delete &t;
 }
 
@@ -214,8 +245,10 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
     const FourTuple tuple = t.tuple;
     const Seq used = t.snd_nxt;
     Listener* l = find_listener(tuple);
+    if (l == nullptr) refuse(s, tuple, key_of(t));
     remove_time_wait(t);
-    return l != nullptr ? l->input(s, tuple, used) : refuse(s, tuple);
+    if (l != nullptr) l->input(s, tuple, used);
+    return;
   }
   if (verdict == TimeWaitVerdict::kAck) {  // (RFC5961-10)
     if (t.challenges >= config.challenge_acks) return context.drop(Drop::kTcpState);
@@ -233,7 +266,7 @@ void Tcp::Impl::time_wait_input(TimeWait& t, Arriving& s) {
              .ack = t.rcv_nxt.value(),
              .flags = Flags(Flags::kAck),
              .window = t.window},
-            o, 0, 0);
+            o, {.key = key_of(t)});
   if (verdict != TimeWaitVerdict::kRestart) return;
   stop_time_wait(t);
   t.challenges = 0;

@@ -17,6 +17,7 @@ constexpr std::uint8_t kWindowScale = 3;
 constexpr std::uint8_t kSackPermitted = 4;
 constexpr std::uint8_t kSack = 5;
 constexpr std::uint8_t kTimestamps = 8;
+constexpr std::uint8_t kMd5 = 19;
 constexpr std::uint8_t kFastOpen = 34;
 constexpr std::uint8_t kAccurateEcn0 = 172;  // (RFC9768-13)
 constexpr std::uint8_t kAccurateEcn1 = 174;
@@ -157,6 +158,10 @@ void write_sack(OptionWriter& w, const Options& o) {
 
 void write_options(std::uint8_t* at, const Options& o) {
   OptionWriter w(at);
+  if (o.md5_at != 0) {
+    w.octets({kNoOperation, kNoOperation, kMd5, 2 + Options::kMd5Size});
+    for (std::size_t i = 0; i < Options::kMd5Size; ++i) w.octets({0});
+  }
   if (o.has_mss) {
     w.octets({kMss, 4});
     w.u16(o.mss);
@@ -208,6 +213,9 @@ Options parse_options(Bytes b) {
       options.malformed = true;
       break;
     }
+    if (b[i] == kMd5 && b[i + 1] == 2 + Options::kMd5Size && options.md5_at == 0) {
+      options.md5_at = static_cast<std::uint8_t>(i + 2);
+    }
     read_option(b[i], b.subspan(i + 2, b[i + 1] - 2u), options);
     i += b[i + 1];
   }
@@ -216,6 +224,7 @@ Options parse_options(Bytes b) {
 
 std::size_t options_size(const Options& o) {
   std::size_t n = 0;
+  if (o.md5_at != 0) n += Options::kMd5At + Options::kMd5Size;
   if (o.has_mss) n += 4;
   if (o.has_timestamps) n += 12;
   if (o.sack_permitted && !o.has_timestamps) n += 4;
@@ -243,6 +252,10 @@ void emit(MutableBytes out, const Header& h, const Options& options, std::uint16
 
 void store_checksum(MutableBytes header, std::uint16_t checksum) {
   store_be16(header.data() + kChecksumOffset, checksum);
+}
+
+void store_md5(MutableBytes header, std::span<const std::uint8_t, Options::kMd5Size> digest) {
+  std::copy(digest.begin(), digest.end(), header.begin() + kHeaderSize + Options::kMd5At);
 }
 
 }  // namespace sluice::wire::tcp

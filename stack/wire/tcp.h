@@ -1,4 +1,4 @@
-// The TCP header and its options: RFC 9293 §3.1 and §3.2, RFC 7323, RFC 2018, RFC 7413, RFC 9768.
+// The TCP header and its options: RFC 9293 §3.1 and §3.2, RFC 7323, RFC 2018, RFC 7413, RFC 9768, RFC 2385.
 #pragma once
 
 #include <array>
@@ -113,6 +113,10 @@ struct Options {
   std::array<SackBlock, kMaxSackBlocks> sack{};
   FastOpenOption fast_open{};  // means something in a SYN only
   AccurateEcnOption accurate_ecn{};
+  // RFC 2385: where the digest begins, counted from the options; 0: there is none. Written is an empty one, at kMd5At.
+  static constexpr std::uint8_t kMd5At = 4;
+  static constexpr std::size_t kMd5Size = 16;
+  std::uint8_t md5_at = 0;
   bool malformed = false;  // a length of 0, 1 or past the header ended the walk: what follows has no effect
 };
 
@@ -140,10 +144,12 @@ Options parse_options(Bytes options);
 std::size_t options_size(const Options& options);
 
 // Writes header and options, options_size() more than kHeaderSize, with a checksum field of `checksum`.
-// SYN options in the usual order MSS, SACK-permitted, timestamps, NOP, window scale, Fast Open; others NOP NOP
-// timestamps, NOP NOP SACK; accurate ECN last: each with its length (RFC9293-MUST-68), padded by NOP, so that the list
-// fills the header (RFC9293-MUST-69). Reserved bits are zero (RFC9293-HDR-02), but for AE; all octets are written.
+// A signature first; SYN options in the usual order MSS, SACK-permitted, timestamps, NOP, window scale, Fast Open;
+// others NOP NOP timestamps, NOP NOP SACK; accurate ECN last: each with its length (RFC9293-MUST-68), padded by NOP, so
+// that the list fills the header (RFC9293-MUST-69). Reserved bits are zero (RFC9293-HDR-02), but for AE; all octets are
+// written.
 void emit(MutableBytes out, const Header& header, const Options& options, std::uint16_t checksum = 0);
 void store_checksum(MutableBytes header, std::uint16_t checksum);
+void store_md5(MutableBytes header, std::span<const std::uint8_t, Options::kMd5Size> digest);  // of one that has it
 
 }  // namespace sluice::wire::tcp

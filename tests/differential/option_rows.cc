@@ -2,6 +2,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
+#include <string.h>
 #include <sys/time.h>
 
 #include "tests/differential/session.h"
@@ -187,6 +188,35 @@ void add_structures(std::vector<Row>& rows) {
       s.set_bytes(fd, IPPROTO_TCP, TCP_CONGESTION, "", 0);
       s.set_bytes(fd, IPPROTO_TCP, TCP_CONGESTION, "a name that is much too long", 28);
     });
+    for (const int name : {TCP_MD5SIG, TCP_MD5SIG_EXT}) {
+      add(name == TCP_MD5SIG ? "TCP_MD5SIG" : "TCP_MD5SIG_EXT", "keys", [name](S& s, int fd) {
+        struct Given {
+          sa_family_t family;
+          std::uint32_t address;
+          std::uint8_t flags, length;
+          std::uint16_t size;  // of the key
+        };
+        for (const Given& g : {Given{AF_INET, 0x0a000001, 0, 0, 5}, Given{AF_INET, 0x0a000001, 0, 0, 0},
+                               Given{AF_INET, 0x0a000001, 0, 0, 0}, Given{AF_INET, 0x0a000002, 1, 24, 80},
+                               Given{AF_INET, 0x0a000002, 0, 24, 0}, Given{AF_INET, 0x0a000009, 1, 24, 0},
+                               Given{AF_INET, 0x0a000002, 1, 24, 0}, Given{AF_INET, 0, 1, 0, 7},
+                               Given{AF_INET, 1, 1, 33, 7}, Given{AF_INET, 1, 0, 0, 81}, Given{AF_INET6, 1, 0, 0, 7},
+                               Given{AF_UNSPEC, 1, 0, 0, 7}, Given{AF_INET, 1, 2, 0, 7}, Given{AF_INET, 1, 4, 0, 7}}) {
+          tcp_md5sig key{};
+          sockaddr_in address{};
+          address.sin_family = g.family;
+          address.sin_addr.s_addr = htonl(g.address);
+          memcpy(&key.tcpm_addr, &address, sizeof address);
+          key.tcpm_flags = g.flags;
+          key.tcpm_prefixlen = g.length;
+          key.tcpm_keylen = g.size;
+          s.set_bytes(fd, IPPROTO_TCP, name, &key, sizeof key);
+        }
+        const tcp_md5sig key[2] = {};
+        for (const socklen_t n : {0u, 16u, 215u, 432u}) s.set_bytes(fd, IPPROTO_TCP, name, key, n);
+        s.get_bytes(fd, IPPROTO_TCP, name, sizeof *key);
+      });
+    }
     for (const int name : {IP_ADD_MEMBERSHIP, IP_DROP_MEMBERSHIP}) {
       add(name == IP_ADD_MEMBERSHIP ? "IP_ADD_MEMBERSHIP" : "IP_DROP_MEMBERSHIP", "groups", [name](S& s, int fd) {
         ip_mreq group{};

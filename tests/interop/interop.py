@@ -11,9 +11,11 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "support"))
@@ -801,6 +803,78 @@ def fast_open_to_kernel(folder):
         check(ours == ["0", "1", "1"], f"our client says {ours}")
 
 
+# RFC 2385, with a kernel that knows the option: struct tcp_md5sig of linux/tcp.h.
+TCP_MD5SIG = 14
+
+
+def give_key(connection, key, address=STACK):
+    there = struct.pack("=H", socket.AF_INET) + bytes(2) + socket.inet_aton(address)
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, TCP_MD5SIG, struct.pack("=128sBBHI80s", there, 0, 0, len(key), 0, key))
+    except OSError as error:
+        raise Skip(f"this kernel signs no segments: {error}") from error
+
+
+def dropped_by(name):
+    """How often the kernel has dropped a segment for this reason."""
+    names, values = [line.split() for line in pathlib.Path("/proc/net/netstat").read_text().splitlines()[:2]]
+    return int(values[names.index(name)])
+
+
+def both_ways(connection, nc):
+    """Megabytes through `connection` of the kernel's and our nc at its other end, in both directions at once."""
+    there, back = os.urandom(3 << 20), os.urandom(3 << 20)
+    connection.settimeout(LONG)
+    received = {}
+    work = [threading.Thread(target=lambda: (connection.sendall(there), connection.shutdown(socket.SHUT_WR))),
+            threading.Thread(target=lambda: (nc.stdin.write(back), nc.stdin.close())),
+            threading.Thread(target=lambda: received.update(nc=nc.stdout.read()))]
+    for thread in work:
+        thread.start()
+    with connection.makefile("rb") as stream:
+        received["kernel"] = stream.read()
+    for thread in work:
+        thread.join()
+    check(nc.wait(LONG) == 0, "our nc failed")
+    check(received == {"kernel": back, "nc": there}, "other bytes came")
+
+
+def signed_to_kernel(folder):
+    with interface(), socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((KERNEL, 7000))
+        listener.listen()
+        listener.settimeout(LONG)
+        give_key(listener, b"secret")
+        before = dropped_by("TCPMD5Failure")
+        wrong = run(SLUICE, "nc", *options(), "--md5", "guess", "-z", "-w", "3", KERNEL, "7000", ok=False)
+        check(wrong.returncode != 0 and dropped_by("TCPMD5Failure") > before, "the kernel took another key")
+        with background(SLUICE, "nc", *options(), "--md5", "secret", KERNEL, "7000", stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE) as ours:
+            connection, _ = listener.accept()
+            with connection:
+                both_ways(connection, ours)
+
+
+def signed_from_kernel(folder):
+    with interface(), background(SLUICE, "nc", *options(), "--md5", "secret", "-l", "7000", stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE) as ours:
+        answers()
+        for key in (b"guess", None):  # nothing answers these
+            with socket.socket() as connection:
+                if key is not None:
+                    give_key(connection, key)
+                connection.settimeout(2)
+                with contextlib.suppress(TimeoutError):
+                    connection.connect((STACK, 7000))
+                    raise AssertionError(f"our listener took {key}")
+        with socket.socket() as connection:
+            give_key(connection, b"secret")
+            connection.settimeout(LONG)
+            connection.connect((STACK, 7000))
+            both_ways(connection, ours)
+
+
 @contextlib.contextmanager
 def controlled(folder, *command):
     """A server whose control socket is asked by what is yielded: ip("addr", "add", ...)."""
@@ -921,7 +995,8 @@ CASES = [kernel_pings_stack, kernel_pings_with_fragments, stack_pings_kernel, ar
          get_from_kernel, get_refused, curl_refused, nc_to_kernel, nc_from_kernel, nc_udp, udp_echo_large, udp_echo_burst,
          half_close, reset_by_kernel, over_tun, other_mtus, over_a_bad_link, perf_between_two, iperf3_measures_us,
          we_measure_iperf3, perf_serves_one_at_a_time, get_from_nginx, nc_udp_listen, capture_as_interface, capture_is_sound,
-         fast_open_from_kernel, fast_open_to_kernel, ss_beside_the_kernels, marks_agreed, marks_are_counted, reasons_beside_packets,
+         fast_open_from_kernel, fast_open_to_kernel, signed_to_kernel, signed_from_kernel, ss_beside_the_kernels, marks_agreed,
+         marks_are_counted, reasons_beside_packets,
          changed_while_it_runs, routes_changed_while_it_runs, neighbors_changed_while_it_runs, a_connection_survives_its_address,
          restart_after_kill]
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "stack/base/md5.h"
+
 namespace sluice::test {
 namespace {
 
@@ -42,8 +44,26 @@ std::uint32_t tcp_sum(const std::uint8_t* packet, std::size_t ip_header, std::si
   return plain_sum(packet + ip_header, l4, pseudo);
 }
 
+// RFC 2385 §2.0, of an IPv4 packet.
+Md5::Digest signature(const std::vector<std::uint8_t>& packet, std::size_t ip_header, std::string_view key) {
+  const Bytes all(packet);
+  const Bytes header = all.subspan(ip_header, kTcpHeader);
+  std::vector<std::uint8_t> text(all.begin() + 12, all.begin() + 20);
+  put16(text, 6);
+  put16(text, static_cast<std::uint32_t>(packet.size() - ip_header));
+  text.insert(text.end(), header.begin(), header.begin() + 16);
+  put16(text, 0);
+  text.insert(text.end(), header.begin() + 18, header.end());
+  const Bytes payload = all.subspan(ip_header + static_cast<std::size_t>(header[12] >> 4) * 4);
+  text.insert(text.end(), payload.begin(), payload.end());
+  text.insert(text.end(), key.begin(), key.end());
+  return Md5().add(text).finish();
+}
+constexpr std::size_t kSignature = 4;  // where ours and the peer's stand in the options
+
 std::vector<std::uint8_t> build_options(const Segment& s, std::uint32_t our_iss) {
   std::vector<std::uint8_t> o;
+  if (s.md5) o = {1, 1, 19, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
   if (s.mss) o.insert(o.end(), {2, 4, static_cast<std::uint8_t>(*s.mss >> 8), static_cast<std::uint8_t>(*s.mss)});
   if (s.sack_ok) o.insert(o.end(), {4, 2, 1, 1});
   if (s.ts) {
@@ -84,6 +104,7 @@ void read_option(std::uint8_t kind, const std::uint8_t* value, std::size_t size,
     s.accurate_ecn.emplace();
     for (std::size_t i = 0; i + 3 <= size; i += 3) s.accurate_ecn->push_back(get32(value + i - 1) & 0xffffff);
   }
+  if (kind == 19) s.md5 = "";
   if (kind == 8) s.ts = Segment::Timestamps{get32(value), get32(value + 4)};
 }
 
@@ -129,6 +150,7 @@ std::string describe(const Segment& s) {
                      " win=" + std::to_string(s.win) + " len=" + std::to_string(s.payload.size());
   if (s.mss) text += " mss=" + std::to_string(*s.mss);
   if (s.scale) text += " wscale=" + std::to_string(*s.scale);
+  if (s.md5) text += " md5=" + *s.md5;
   if (s.ts) text += " ts=" + std::to_string(s.ts->value) + "/" + std::to_string(s.ts->echo);
   for (const Segment::Block& b : s.sack) text += " sack=" + std::to_string(b.left) + ":" + std::to_string(b.right);
   return text + "]";
@@ -340,6 +362,11 @@ std::vector<std::uint8_t> Script::build(const Segment& s) const {
   put16(p, s.urgent);
   p.insert(p.end(), options.begin(), options.end());
   p.insert(p.end(), s.payload.begin(), s.payload.end());
+  if (s.md5) {
+    const Md5::Digest digest = signature(p, ip_header, *s.md5);
+    std::copy(digest.begin(), digest.end(),
+              p.begin() + static_cast<std::ptrdiff_t>(ip_header + kTcpHeader + kSignature));
+  }
   const std::uint32_t sum = ~tcp_sum(p.data(), ip_header, p.size()) & 0xffff;
   patch16(p, ip_header + 16, s.bad_checksum ? sum ^ 0x0100 : sum);
   return p;
@@ -347,6 +374,15 @@ std::vector<std::uint8_t> Script::build(const Segment& s) const {
 
 void Script::rx(const Segment& segment) {
   device_.to_stack.push_back(build(segment));
+  run();
+}
+
+void Script::rx_changed(const Segment& segment, std::size_t at) {
+  std::vector<std::uint8_t> p = build(segment);
+  p[kIpHeader + at] ^= 1;
+  patch16(p, kIpHeader + 16, 0);
+  patch16(p, kIpHeader + 16, ~tcp_sum(p.data(), kIpHeader, p.size()) & 0xffff);
+  device_.to_stack.push_back(std::move(p));
   run();
 }
 
@@ -418,6 +454,10 @@ std::optional<Segment> Script::take() {
   s.source = get32(&p[12]);
   s.destination = get32(&p[16]);
   read_options(t + kTcpHeader, header - kTcpHeader, s);
+  if (s.md5) {
+    const Md5::Digest right = signature(p, kIpHeader, options_.md5_key);
+    s.md5 = std::equal(right.begin(), right.end(), t + kTcpHeader + kSignature) ? options_.md5_key : "?";
+  }
   for (Segment::Block& b : s.sack) b = {b.left - options_.peer_iss, b.right - options_.peer_iss};
   EXPECT_FALSE(!syn && (s.mss || s.scale || s.sack_ok || s.fast_open))
       << "an option that belongs in a SYN";  // (RFC9293-MUST-65)
@@ -495,6 +535,9 @@ Segment Script::expect_tx(const Want& want, const char* file, int line) {
   }
   if (want.sack) {
     EXPECT_EQ(got->sack, *want.sack);
+  }
+  if (want.md5) {
+    EXPECT_EQ(got->md5.value_or("none"), *want.md5);
   }
   if (want.has_fast_open) {
     EXPECT_EQ(got->fast_open.has_value(), *want.has_fast_open);

@@ -61,6 +61,8 @@ struct Segment {
     bool operator==(const FastOpen&) const = default;
   };
   std::optional<FastOpen> fast_open = {};
+  // RFC 2385: the key the peer signs with; of ours the script's, or "?" when it was not that.
+  std::optional<std::string> md5 = {};
   std::vector<std::uint8_t> raw_options = {};  // put as they are, after those above
   std::vector<std::uint8_t> ip_options = {};   // of the IP header, a multiple of four bytes
   std::uint8_t ttl = 64;
@@ -97,6 +99,7 @@ struct Want {
   std::optional<std::vector<std::uint32_t>> accurate_ecn = {};
   std::optional<bool> sack_ok = {};
   std::optional<std::vector<Segment::Block>> sack = {};
+  std::optional<std::string> md5 = {};  // "none": it is not signed
   std::optional<bool> has_fast_open = {};
   std::optional<Segment::FastOpen> fast_open = {};
 };
@@ -129,6 +132,7 @@ struct ScriptOptions {
   std::uint16_t local_port = 80;
   std::uint16_t peer_port = 40000;
   std::uint64_t seed = 1;
+  std::string md5_key = {};  // that our segments are held against (RFC 2385)
 };
 
 class Script {
@@ -163,7 +167,8 @@ class Script {
 
   // --- the peer's side -------------------------------------------------------------------------------------------
   void rx(const Segment& segment);
-  void rx_together(const std::vector<Segment>& segments);                                        // in one batch
+  void rx_changed(const Segment& segment, std::size_t at);  // another bit at this byte of it, the checksum made to fit
+  void rx_together(const std::vector<Segment>& segments);   // in one batch
   void rx_icmp(std::uint8_t type, std::uint8_t code, std::uint16_t mtu, const Segment& quoted);  // quoting one of ours
   // The next segment that left the stack must be this one. Returns it.
   Segment expect_tx(const Want& want, const char* file = __builtin_FILE(), int line = __builtin_LINE());
