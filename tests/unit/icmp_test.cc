@@ -364,6 +364,8 @@ TEST(IpService, PathMtuUse) {
       }
       EXPECT_EQ(s.out[0].dont_fragment, packets == 1 && row.has_df);
       EXPECT_EQ(s.out[0].more_fragments, packets > 1);
+      if (packets == 1) continue;
+      EXPECT_EQ(s.out[0].total_length, row.use == kOmit ? 1500 : 996);
     }
   }
 }
@@ -477,6 +479,37 @@ TEST(PathMtu, Ages) {
   s.after(11_s);
   EXPECT_NE(s.stack->ip().route_generation(), generation);
   EXPECT_EQ(s.stack->ip().route(kFar)->mtu, 1500u);
+}
+
+TEST(PathMtu, EachAgesByItself) {
+  Script s;
+  const Ipv4Address other = Ipv4Address::of(198, 51, 100, 8);
+  s.stack->ip().accept_path_mtu(kFar, 1000);
+  s.after(300_s);
+  s.stack->ip().accept_path_mtu(other, 1000);
+  std::uint32_t generation = s.stack->ip().route_generation();
+  s.stack->ip().accept_path_mtu(other, 1000);  // nothing new
+  EXPECT_EQ(s.stack->ip().route_generation(), generation);
+  for (const std::uint32_t left : {1000u, 1500u}) {
+    s.after(301_s);
+    EXPECT_NE(s.stack->ip().route_generation(), generation);
+    generation = s.stack->ip().route_generation();
+    EXPECT_EQ(s.stack->ip().route(kFar)->mtu, 1500u);
+    EXPECT_EQ(s.stack->ip().route(other)->mtu, left);
+  }
+}
+
+TEST(PathMtu, NothingIsBelievedWithoutDiscovery) {
+  Script s({.path_mtu_discovery = ip::IpConfig::Discovery::kOff});
+  s.stack->ip().accept_path_mtu(kFar, 1000);
+  EXPECT_EQ(s.stack->ip().route(kFar)->mtu, 1500u);
+}
+
+// The plateau below, not the one it is on.
+TEST(PathMtu, ReportAboutAPlateau) {
+  Script s;
+  s.error(3, 4, 0, [](wire::ipv4::Header& h) { h.total_length = 1006; });
+  EXPECT_EQ(s.fake.mtu, 508u);
 }
 
 // What the link carries bounds it, and is no new estimate.

@@ -109,6 +109,26 @@ TEST(UdpPort, ProbesThePath) {
   }
 }
 
+// The same of datagrams that one call sends, and of what is told about one that was too large.
+TEST(UdpPort, ProbesThePathWithSegments) {
+  for (const std::int64_t use : {2, 3}) {
+    UdpScript s;
+    socket::Sockets& sockets = s.stack->sockets();
+    const auto h = s.open();
+    s.stack->ip().accept_path_mtu(kPeer, 1000);
+    ASSERT_TRUE(sockets.set_option(h, socket::Option::kIpMtuDiscover, use).has_value());
+    ASSERT_TRUE(sockets.set_option(h, socket::Option::kIpReceiveErrors, 1).has_value());
+    const Octets data(2800);
+    const Bytes piece(data);
+    const ip::Endpoint to{kPeer, 9};
+    EXPECT_EQ(sockets.send(h, std::span(&piece, 1), &to).error(), Errno::kMessageSize);
+    EXPECT_EQ(sockets.take_error(h)->mtu, use == 3 ? 1500u : 1000u);
+    ASSERT_TRUE(sockets.set_option(h, socket::Option::kUdpSegment, 1400).has_value());
+    EXPECT_EQ(sockets.send(h, std::span(&piece, 1), &to).has_value(), use == 3);
+    EXPECT_EQ(s.device.sent.size(), use == 3 ? 2u : 0u);
+  }
+}
+
 // (RFC768-05): receive ports that one asks for; data with its source; sending with all addresses.
 TEST(UdpPort, Interface) {
   UdpScript s;
