@@ -354,9 +354,9 @@ std::vector<std::uint8_t> Script::build(const Segment& s) const {
   put16(p, s.dst_port != 0 ? s.dst_port : our_port_);
   put32(p, options_.peer_iss + s.seq);
   put32(p, s.flags.find('A') == std::string::npos && s.ack == 0 ? 0 : our_iss_.value_or(0) + s.ack);
-  put16(p, static_cast<std::uint32_t>(header / 4) << 12 |
-               static_cast<std::uint32_t>((s.reserved | s.ace.value_or(0) >> 2) & 0xf) << 8 | bits_of(s.flags) |
-               (s.ace.value_or(0) & 3) << 6);
+  const std::uint32_t ace = s.ace.value_or(0);
+  const std::uint32_t reserved = (s.reserved | ace >> 2) & 0xf;
+  put16(p, static_cast<std::uint32_t>(header / 4) << 12 | reserved << 8 | bits_of(s.flags) | (ace & 3) << 6);
   put16(p, s.win);
   put16(p, 0);
   put16(p, s.urgent);
