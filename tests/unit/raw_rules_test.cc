@@ -263,7 +263,7 @@ TEST_F(RawRules, ToABroadcastOnlyWhenAllowed) {
 TEST_F(RawRules, WhatMayNotBeCut) {
   ASSERT_TRUE(send(kPeer, 1481).has_value());
   EXPECT_EQ(device.sent.size(), 2u);
-  set(Option::kIpMtuDiscover, 1);
+  set(Option::kIpMtuDiscover, 2);
   EXPECT_EQ(send(kPeer, 1481).error(), Errno::kMessageSize);
   EXPECT_EQ(sockets().take_error(raw_).error(), Errno::kAgain);
   set(Option::kIpReceiveErrors, 1);
