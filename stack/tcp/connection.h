@@ -1,8 +1,8 @@
 // One TCP connection: the state machine of RFC 9293 over components that know nothing of each other. The connection
-// alone moves facts between them. Its methods stand in several files: segment_input.cc (RFC 9293 §3.10.7), ack.cc,
-// loss.cc (what SACK adds to it), output.cc, bursts.cc, timeout.cc (§3.10.8), icmp_input.cc, mtu_probing.cc (RFC 4821),
-// connection.cc (the user's calls, §3.10.1 to 3.10.5), zero_copy.cc (those without a copy), urgent.cc, fast_open_io.cc
-// (RFC 7413).
+// alone moves facts between them. Its methods stand in several files: fast_path.cc (the commonest segments),
+// segment_input.cc (all others, RFC 9293 §3.10.7), ack.cc, loss.cc (what SACK adds to it), output.cc, bursts.cc,
+// timeout.cc (§3.10.8), icmp_input.cc, mtu_probing.cc (RFC 4821), ecn.cc, connection.cc (the user's calls, §3.10.1 to
+// 3.10.5), zero_copy.cc (those without a copy), urgent.cc, fast_open_io.cc (RFC 7413), info.cc (§3.10.6).
 #pragma once
 
 #include <cstddef>
@@ -157,10 +157,12 @@ class Connection final : public ConnectionHandle, public Flow {
   };
   enum class Ack : std::uint8_t { kNone, kDelayed, kNow };
 
-  // segment_input.cc: each step returns false when the segment is done with
+  // fast_path.cc: false when the segment has to take the long way
   bool fast_path(Arriving& segment);
   bool fast_ack(const Arriving& segment);
   bool fast_data(Arriving& segment);
+
+  // segment_input.cc: each step returns false when the segment is done with
   void input_syn_sent(Arriving& segment);
   bool syn_sent_ack(const Arriving& segment);
   void syn_sent_syn(Arriving& segment);
@@ -390,6 +392,10 @@ class Connection final : public ConnectionHandle, public Flow {
   void reopen_window(std::size_t taken);
   [[nodiscard]] std::uint32_t now_ticks() const { return ticks_at(context_.now); }
   [[nodiscard]] std::uint32_t ticks_at(Instant time) const;
+  // Of a timestamp of the peer's: before the last one that was accepted.
+  [[nodiscard]] bool is_older(std::uint32_t timestamp) const {
+    return static_cast<std::int32_t>(timestamp - ts_recent_) < 0;
+  }
   [[nodiscard]] Seq data_end() const { return data_base_ + static_cast<std::uint32_t>(send_queue_.bytes()); }
   [[nodiscard]] std::uint8_t cc_index() const;
   void start_congestion_control();

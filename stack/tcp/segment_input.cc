@@ -17,10 +17,6 @@ constexpr std::uint16_t kMinPeerMss = 88;    // below, headers would outweigh da
 constexpr std::size_t kOutOfOrderShare = 2;  // what is out of order may take this often the receive buffer in memory
 
 constexpr std::uint32_t kOvertakenTicks = 32;  // of the peer's clock, mostly milliseconds
-
-bool older(std::uint32_t a, std::uint32_t b) {
-  return static_cast<std::int32_t>(a - b) < 0;
-}
 }  // namespace
 
 void Connection::input(Arriving& s) {
@@ -57,50 +53,6 @@ void Connection::take_crossing_syn_ack(Arriving& s) {
   s.header.flags = Flags(s.header.flags.bits() & ~Flags::kSyn);
   s.header.window = static_cast<std::uint16_t>(s.header.window >> negotiated_.send_scale);
   s.seq += 1;
-}
-
-// --- header prediction
-// -------------------------------------------------------------------------------------------------
-
-// The two commonest segments, without the steps below: the next data in order, and an ACK that advances the window.
-// Off unless all of this holds: ESTABLISHED; no flags but ACK and PSH; options are the expected timestamps or none;
-// the segment is the next in order; the send window does not change; nothing is out of order, lost or being probed; no
-// congestion mark came, or is being echoed; marks are not counted (RFC 9768).
-bool Connection::fast_path(Arriving& s) {
-  if (s.ecn == kEcnCongestion || ecn_.echo() || accurate_ecn()) return false;
-  if (state_ != State::kEstablished || (s.header.flags.bits() & ~Flags::kPsh) != Flags::kAck || s.seq != rcv_nxt_) {
-    return false;
-  }
-  if (s.options.has_timestamps != negotiated_.timestamps || reassembly_.something_to_report() || fin_seen_ ||
-      recovery_.phase() != cc::Phase::kOpen || (out_ != nullptr && !out_->quiet())) {
-    return false;
-  }
-  if (std::uint32_t{s.header.window} << negotiated_.send_scale != snd_wnd_ || snd_wnd_ == 0 || snd_nxt_ != snd_max_) {
-    return false;
-  }
-  if (negotiated_.timestamps && older(s.options.timestamps.value, ts_recent_)) return false;
-  return s.payload.empty() ? fast_ack(s) : fast_data(s);
-}
-
-bool Connection::fast_ack(const Arriving& s) {
-  if (s.ack <= snd_una_ || s.ack > snd_max_ || recovery_.duplicates() > 0 || s.options.sack_count > 0) return false;
-  context_.counters.add(Counter::kTcpFastPath);
-  accept_timestamp(s);
-  new_ack(s);
-  snd_wl1_ = s.seq;
-  snd_wl2_ = s.ack;
-  want_output();
-  return true;
-}
-
-bool Connection::fast_data(Arriving& s) {
-  if (s.ack != snd_una_ || s.payload.size() > window_.size(rcv_nxt_) || detached_) return false;
-  context_.counters.add(Counter::kTcpFastPath);
-  accept_timestamp(s);
-  snd_wl1_ = s.seq;
-  store_in_order(s);
-  notify();
-  return true;
 }
 
 // --- SYN-SENT (RFC 9293 §3.10.7.3)
@@ -195,7 +147,7 @@ bool Connection::check_timestamp(const Arriving& s) {
     return false;
   }
   const bool outdated = context_.now - ts_recent_at_ > kPawsOutdated;
-  if (!older(s.options.timestamps.value, ts_recent_) || outdated) return true;
+  if (!is_older(s.options.timestamps.value) || outdated) return true;
   // DEVIATION(RFC7323-29): data that fills no hole yet may be a little older than the check allows, since a
   // retransmission of what stood before it has overtaken it. Dropped, it would have to be sent again, and its
   // retransmission would overtake others. No sequence number comes again so soon.
@@ -404,7 +356,7 @@ void Connection::accept_timestamp(const Arriving& s) {
   if (!negotiated_.timestamps || !s.options.has_timestamps) return;
   const std::uint32_t value = s.options.timestamps.value;
   const bool outdated = context_.now - ts_recent_at_ > kPawsOutdated;
-  if (s.seq > last_ack_sent_ || (older(value, ts_recent_) && !outdated)) return;
+  if (s.seq > last_ack_sent_ || (is_older(value) && !outdated)) return;
   ts_recent_ = value;
   ts_recent_at_ = context_.now;
 }
