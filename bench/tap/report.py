@@ -139,7 +139,8 @@ def table(data):
 
 def about_line(about):
     control = about["congestion_control"]
-    return (f"{about['processor']}, {about['processors']} processors, Linux {about['kernel']}, MTU {about['mtu']}, "
+    apart = f" {about['distance_ns']} ns apart" if about.get("distance_ns") else ""
+    return (f"{about['processor']}, {about['processors']} processors{apart}, Linux {about['kernel']}, MTU {about['mtu']}, "
             f"congestion control: kernel {control['kernel']}, sluice {control['sluice']}")
 
 
