@@ -32,7 +32,7 @@ void AccurateEcn::count(std::uint8_t codepoint, std::uint32_t packets, std::uint
   begun_ = marked && !last_marked_;
   last_marked_ = marked;
   if (codepoint == 0) return;
-  packets_ += packets;
+  seen_ = true;
   if (marked) {
     marks_ += packets;
     marks_since_ack_ += packets;

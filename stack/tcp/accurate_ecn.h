@@ -21,7 +21,7 @@ class AccurateEcn {
   void count(std::uint8_t codepoint, std::uint32_t packets, std::uint32_t bytes);
   // So many marks that an ACK should go at once; or the marks have begun (RFC9768-11, -12).
   [[nodiscard]] bool ack_due(bool data_waits) const;
-  [[nodiscard]] bool seen() const { return congestion_ > 0 || capable0_ > 1 || capable1_ > 1 || packets_ > 0; }
+  [[nodiscard]] bool seen() const { return seen_; }  // something ECN-capable has come in
 
   // --- of what we say
   // Of the next segment (RFC9768-08); that which answers the SYN-ACK never has data.
@@ -62,10 +62,10 @@ class AccurateEcn {
   static constexpr std::uint32_t kFirst = 5;  // (RFC9768-07)
 
   std::uint32_t marks_ = kFirst;  // packets that came in marked
-  std::uint32_t packets_ = 0;     // that came in ECN-capable
   std::uint32_t capable0_ = 1, congestion_ = 0, capable1_ = 1;
   std::uint32_t marks_since_ack_ = 0;
   std::optional<std::uint8_t> reply_;  // to the SYN-ACK, until it is sent
+  bool seen_ = false;
   bool last_marked_ = false;
   bool begun_ = false;  // the marks have, with the last packet
   bool option_due_ = true;

@@ -43,7 +43,7 @@ Connection::Connection(Tcp::Impl& tcp, const FourTuple& t, const ip::Route& rout
 }
 
 const Md5Key* Connection::md5_key() const {
-  return options_->md5_keys != nullptr ? options_->md5_keys->find(tuple.peer.address) : nullptr;
+  return key_for(options_->md5_keys, tuple.peer.address);
 }
 
 const RareState& Connection::rare_view() const {

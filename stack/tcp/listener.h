@@ -61,7 +61,7 @@ class Listener final : public ListenerHandle {
   [[nodiscard]] std::size_t half_open_count() const { return half_open_; }
   [[nodiscard]] const ConnectionOptions& options() const { return options_; }
   [[nodiscard]] const Md5Key* key_for(const ip::Address& peer) const {  // null: none
-    return options_.md5_keys != nullptr ? options_.md5_keys->find(peer) : nullptr;
+    return tcp::key_for(options_.md5_keys, peer);
   }
   Listener* next = nullptr;  // of those with this port
 

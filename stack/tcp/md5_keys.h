@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -32,6 +33,11 @@ class Md5Keys {
  private:
   std::vector<Md5Key> keys_;
 };
+
+// That which counts for the peer, of a socket's keys or none; null: there is none.
+[[nodiscard]] inline const Md5Key* key_for(const std::shared_ptr<const Md5Keys>& keys, const ip::Address& peer) {
+  return keys != nullptr ? keys->find(peer) : nullptr;
+}
 
 // RFC 2385 §2.0: over the pseudo-header, the header without its options and with a checksum of zero, the data, and the
 // key. `header` has its options.

@@ -153,17 +153,23 @@ TEST(Simulation, CodelKeepsTheQueueShort) {
   EXPECT_LT(codel.data.queue_delay_mean * 2, tail.data.queue_delay_mean);
 }
 
-// Marks above 20 packets: nothing is lost, and DCTCP keeps the link full with a queue no longer than that.
+// One flow that asks for marks, over a link that marks above 20 packets.
+Scenario marking_link(const char* controller) {
+  Scenario scenario = dumbbell({flow(10_ms)}, 20_s);
+  scenario.link.rate = 100'000'000;
+  scenario.link.queue = 150'000;
+  scenario.link.ecn_threshold = 30'000;
+  scenario.warm_up = 5_s;
+  scenario.flows[0].tcp.congestion = tcp::cc::index_of(controller);
+  scenario.flows[0].tcp.ecn = tcp::EcnUse::kClassic;
+  return scenario;
+}
+
+// Nothing is lost, and DCTCP keeps the link full with a queue no longer than that.
 TEST(Simulation, MarksInsteadOfLosses) {
   for (const char* controller : {"newreno", "cubic", "dctcp"}) {
     SCOPED_TRACE(controller);
-    Scenario scenario = dumbbell({flow(10_ms)}, 20_s);
-    scenario.link.rate = 100'000'000;
-    scenario.link.queue = 150'000;
-    scenario.link.ecn_threshold = 30'000;
-    scenario.warm_up = 5_s;
-    scenario.flows[0].tcp.congestion = tcp::cc::index_of(controller);
-    scenario.flows[0].tcp.ecn = tcp::EcnUse::kClassic;
+    Scenario scenario = marking_link(controller);
     const Report report = run(scenario);
     EXPECT_EQ(report.flows[0].retransmits, 0u);
     EXPECT_GT(report.flows[0].marked, 0u);
@@ -177,13 +183,7 @@ TEST(Simulation, MarksInsteadOfLosses) {
 TEST(Simulation, CountedMarks) {
   for (const char* controller : {"newreno", "cubic", "dctcp"}) {
     SCOPED_TRACE(controller);
-    Scenario scenario = dumbbell({flow(10_ms)}, 20_s);
-    scenario.link.rate = 100'000'000;
-    scenario.link.queue = 150'000;
-    scenario.link.ecn_threshold = 30'000;
-    scenario.warm_up = 5_s;
-    scenario.flows[0].tcp.congestion = tcp::cc::index_of(controller);
-    scenario.flows[0].tcp.ecn = tcp::EcnUse::kClassic;
+    Scenario scenario = marking_link(controller);
     const Report classic = run(scenario);
     scenario.flows[0].tcp.ecn = scenario.flows[0].tcp.ecn_answer = tcp::EcnUse::kAccurate;
     const Report accurate = run(scenario);
